@@ -1,0 +1,25 @@
+"""geonet: neural characteristic activation analysis and geometric parameterization, in NumPy.
+
+A reference implementation of W. Chen and H. Ge, arXiv 2305.15912.
+"""
+
+from geonet import characteristic, hypersphere, models, nn, ops, train
+from geonet.gradcheck import gradcheck
+from geonet.models import METHODS
+from geonet.tensor import Tensor, no_grad, primitive
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "METHODS",
+    "Tensor",
+    "characteristic",
+    "gradcheck",
+    "hypersphere",
+    "models",
+    "nn",
+    "no_grad",
+    "ops",
+    "primitive",
+    "train",
+]

@@ -1,0 +1,222 @@
+"""Characteristic activation boundaries: where they are, how they move, how far noise throws them.
+
+The boundary of a unit ReLU(w·x + b) is {x : w·x + b = 0}. Every function here works on plain
+arrays weight (O, n) and bias (O,), positive on the active side, wherever they come from; `boundary`
+gives them for a unit of any method, in the coordinates of what the unit receives.
+"""
+
+import copy
+from typing import NamedTuple
+
+import numpy as np
+
+from geonet.hypersphere import angle_between
+from geonet.tensor import no_grad
+
+
+def boundary(unit, statistics="running"):
+    """Effective boundary of a layer's units, with its normalization taken into account.
+
+    Parameters
+    ----------
+    unit : geonet.nn.Unit or geonet.nn.Linear
+    statistics : {"running", "batch"}
+        Which μ and σ of a batch or mean normalization: the running ones, or those of the last
+        batch that passed in training mode.
+
+    Returns
+    -------
+    weight : numpy.ndarray
+        (O, n), copied. Under GmP the unit direction u(θ), whatever the sign of r.
+    bias : numpy.ndarray
+        (O,), copied. NaN, like the weight, for a unit with γ = 0, which has no boundary.
+
+    Raises
+    ------
+    ValueError
+        If the unit's layer norm has β ≠ 0, or no batch has passed for statistics="batch".
+    """
+    layer = getattr(unit, "layer", unit)
+    with no_grad():
+        weight, bias = layer.parameterization.affine()
+    weight = weight.data.copy()
+    bias = np.zeros(len(weight), weight.dtype) if bias is None else bias.data.copy()
+    normalization = getattr(unit, "normalization", None)
+    return (weight, bias) if normalization is None else normalization.fold(weight, bias, statistics)
+
+
+def _checked(weight, bias):
+    weight, bias = np.asarray(weight), np.asarray(bias)
+    if weight.ndim < 1 or weight.shape[:-1] != bias.shape:
+        raise ValueError(
+            f"weight must be (..., n) and bias (...), but are {weight.shape} and {bias.shape}"
+        )
+    return weight, bias
+
+
+def coordinates(weight, bias):
+    """Direction and signed offset of boundaries, u = w/‖w‖ and λ = b/‖w‖.
+
+    Parameters
+    ----------
+    weight : array_like
+        (..., n).
+    bias : array_like
+        (...).
+
+    Returns
+    -------
+    direction : numpy.ndarray
+        (..., n); its angles are ``to_hyperspherical(direction)[0]``. NaN where w = 0.
+    lambda_ : numpy.ndarray
+        (...), in the units of x.
+    """
+    weight, bias = _checked(weight, bias)
+    # by the largest entry first, so that the squares neither overflow nor vanish
+    largest = np.abs(weight).max(axis=-1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        scaled = weight / largest
+        length = np.linalg.norm(scaled, axis=-1)
+        return scaled / length[..., None], bias / largest[..., 0] / length
+
+
+def location(weight, bias):
+    """Spatial location φ = −λu = −b w/‖w‖², the point of each boundary nearest the origin.
+
+    Parameters
+    ----------
+    weight : array_like
+        (..., n).
+    bias : array_like
+        (...).
+
+    Returns
+    -------
+    numpy.ndarray
+        (..., n), in the units of x. NaN where w = 0.
+    """
+    direction, lambda_ = coordinates(weight, bias)
+    return -lambda_[..., None] * direction
+
+
+class Tracker:
+    """Records the boundaries of all units of a layer, step by step.
+
+    Parameters
+    ----------
+    unit : geonet.nn.Unit or geonet.nn.Linear
+    statistics : {"running", "batch"}
+        As for `boundary`.
+
+    Examples
+    --------
+    >>> tracker = Tracker(model[0])
+    >>> fit(model, ..., on_step=tracker.record)
+    >>> tracker.turns().shape  # (steps, units)
+    """
+
+    def __init__(self, unit, statistics="running"):
+        self.unit = unit
+        self.statistics = statistics
+        self._weights, self._biases = [], []
+        self.record()
+
+    def record(self):
+        """Append the boundaries as they are now; NaN under a layer norm with β ≠ 0."""
+        try:
+            weight, bias = boundary(self.unit, self.statistics)
+        except ValueError:
+            weight = np.full_like(self._weights[0], np.nan)
+            bias = np.full_like(self._biases[0], np.nan)
+        self._weights.append(weight)
+        self._biases.append(bias)
+
+    @property
+    def weights(self):
+        """(T + 1, O, n) for T steps, the first row before training."""
+        return np.stack(self._weights)
+
+    @property
+    def biases(self):
+        """(T + 1, O)."""
+        return np.stack(self._biases)
+
+    def locations(self):
+        """Spatial locations, (T + 1, O, n)."""
+        return location(self.weights, self.biases)
+
+    def turns(self):
+        """Change of direction at each step, (T, O), in radians."""
+        weights = self.weights
+        return angle_between(weights[1:], weights[:-1])
+
+    def displacements(self):
+        """Distance that the location moved at each step, (T, O), in the units of x."""
+        return np.linalg.norm(np.diff(self.locations(), axis=0), axis=-1)
+
+
+class Perturbation(NamedTuple):
+    """What a change of parameters did to the boundaries of a layer, each (O,)."""
+
+    turn: np.ndarray  # measured change of direction, radians
+    bound: np.ndarray  # the largest turn that this change could have caused, radians
+    shift: np.ndarray  # measured change of the signed offset, |λ' − λ|
+    before: tuple  # (weight, bias)
+    after: tuple
+
+
+def perturb(unit, epsilon, batch=None):
+    """Add noise to a copy of a unit's parameters and compare its boundaries before and after.
+
+    Parameters
+    ----------
+    unit : geonet.nn.Unit or geonet.nn.Linear
+    epsilon : float or dict
+        The same number for every component of every parameter, or {parameter name: array}, names
+        as in `Module.named_parameters`.
+    batch : array_like, optional
+        (N, n) inputs whose statistics a normalization uses, before and after; without it, the
+        running ones.
+
+    Returns
+    -------
+    Perturbation
+        The bound is that of the parameterization; what counts as ε is what the addition really
+        changed in floating point, fl(p + ε) − p.
+
+    Raises
+    ------
+    ValueError
+        If `epsilon` names a parameter that the unit does not have.
+    """
+    after = copy.deepcopy(unit)
+    parameters = dict(after.named_parameters())
+    noise = epsilon if isinstance(epsilon, dict) else dict.fromkeys(parameters, epsilon)
+    if unknown := noise.keys() - parameters.keys():
+        raise ValueError(f"epsilon names {sorted(unknown)}, but the unit has {list(parameters)}")
+    changes = {}
+    for name, parameter in parameters.items():
+        old = parameter.data.copy()
+        parameter.data += noise.get(name, 0)
+        changes[name.rsplit(".", 1)[-1]] = parameter.data - old
+    boundaries = [_measured(copy.deepcopy(unit), batch), _measured(after, batch)]
+    (_, old_lambda), (_, new_lambda) = (coordinates(*pair) for pair in boundaries)
+    bound = getattr(unit, "layer", unit).parameterization.turn_bound(changes)
+    if (normalization := getattr(unit, "normalization", None)) is not None:
+        bound = normalization.turn_bound(bound, changes)
+    return Perturbation(
+        angle_between(boundaries[0][0], boundaries[1][0]),
+        bound,
+        np.abs(new_lambda - old_lambda),
+        *boundaries,
+    )
+
+
+def _measured(unit, batch):
+    """The boundary of a unit that may be changed, by the statistics of a batch if there is one."""
+    if batch is None:
+        return boundary(unit)
+    with no_grad():
+        unit.train()(np.asarray(batch))
+    has_statistics = getattr(unit, "normalization", None) is not None
+    return boundary(unit, "batch" if has_statistics else "running")

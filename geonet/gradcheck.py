@@ -1,0 +1,289 @@
+"""Analytic against numeric gradients, entry by entry, naming the worst and its likely cause.
+
+Two numeric derivatives are compared with what `backward` gives:
+
+- central differences, (f(x + h) − f(x − h)) / 2h: for any function, good to about ten digits of f;
+- the complex step, Im f(x + ih) / h with h = 1e-20 (Squire & Trapp 1998): nothing cancels, so it is
+  good to rounding however small the derivative is. It needs a function that is analytic and
+  accepts complex numbers; whether it is, the central differences tell.
+
+The tolerance of ∂L/∂xⱼ is scaled to the size of its own column, Σᵢ |vᵢ ∂fᵢ/∂xⱼ|, for L = Σ vᵢ fᵢ
+with random v. With one absolute tolerance for all, a gradient of zero would pass for the late angles
+of u(θ), whose columns are of size sₖ.
+"""
+
+import inspect
+from typing import NamedTuple
+
+import numpy as np
+
+from geonet.tensor import Tensor
+
+COMPLEX_STEP = 1e-20
+MAX_ENTRIES = 500  # of an input: beyond, a random choice of entries and of directions is checked
+DIRECTIONS = 20
+
+
+class GradientError(AssertionError):
+    """An analytic gradient that differs from the numeric one."""
+
+
+class Report(NamedTuple):
+    """Worst errors of a check that passed, relative to the size of the column."""
+
+    entries: int  # entries and directions compared
+    central: float  # worst against central differences, where these resolve the column
+    complex: float  # worst against the complex step, NaN where the function is not analytic
+
+
+class _Columns(NamedTuple):
+    """Derivatives of L along some directions, and what is known of their accuracy; each (K,)."""
+
+    slope: np.ndarray
+    size: np.ndarray  # Σᵢ |vᵢ ∂fᵢ|
+    noise: np.ndarray  # error to expect from rounding
+    terms: np.ndarray  # vᵢ ∂fᵢ for all outputs i, (K, *output shape)
+
+
+def gradcheck(f, *inputs, rng=None, tolerance=1e-9):
+    """Check the gradients of a function of Tensors.
+
+    Parameters
+    ----------
+    f : function
+        Takes Tensors, gives a Tensor of any shape.
+    *inputs : array_like
+        Where to check. Floating ones are differentiated (in float64), others are constants.
+    rng : numpy.random.Generator, optional
+        Draws the weights v of the outputs, and directions for large inputs; the same ones at each
+        call if left out.
+    tolerance : float
+        Largest error against the complex step, relative to the column. Against central
+        differences 1e-6 and their rounding are allowed.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    GradientError
+        If a gradient is wrong. The message names the function, the input, the worst entry, both
+        numbers and, where a pattern is known, the likely cause.
+
+    Examples
+    --------
+    >>> gradcheck(geonet.ops.matmul, np.ones((2, 3)), np.ones((3, 4))).entries
+    18
+    """
+    rng = np.random.default_rng(0) if rng is None else rng
+    name = getattr(f, "__name__", repr(f))
+    arrays = [np.asarray(x.data if isinstance(x, Tensor) else x) for x in inputs]
+    arrays = [x.astype(np.float64) if x.dtype.kind == "f" else x for x in arrays]
+    tensors = [Tensor(x, requires_grad=x.dtype.kind == "f") for x in arrays]
+    output = f(*tensors)
+    weights = rng.normal(size=output.shape)
+    if output.requires_grad:
+        output.backward(weights)
+
+    entries, worst_central, worst_complex = 0, 0.0, 0.0
+    for i, x in enumerate(arrays):
+        if x.dtype.kind != "f" or not x.size:
+            continue
+        where = f"{name}, input {i} ({_argument_name(f, i)}) of shape {x.shape}"
+        gradient = tensors[i].grad
+        gradient = np.zeros(x.shape) if gradient is None else gradient
+        directions = _directions(x.size, rng)
+        analytic = np.array([d @ gradient.ravel() for d in directions])
+        central = _central_differences(f, arrays, i, directions, weights)
+        accurate = _complex_steps(f, arrays, i, directions, weights)
+        allowed = 1e-6 * central.size + central.noise
+        if accurate is not None and np.all(np.abs(accurate.slope - central.slope) <= allowed):
+            numeric, allowed = accurate, tolerance * accurate.size + accurate.noise
+            worst_complex = max(worst_complex, _worst(analytic, accurate))
+        else:
+            numeric, worst_complex = central, np.nan
+        error = np.abs(analytic - numeric.slope)
+        if not np.all(error <= allowed):  # NaN fails too
+            raise GradientError(_report(where, directions, analytic, numeric, allowed, x.shape))
+        entries += len(directions)
+        resolved = central.size > 1e6 * central.noise
+        worst_central = max(worst_central, _worst(analytic, central, resolved))
+    return Report(entries, worst_central, worst_complex)
+
+
+def _worst(analytic, columns, chosen=True):
+    """Largest error relative to the column's size, over columns that are not zero."""
+    chosen = chosen & (columns.size > 0)
+    error = np.abs(analytic - columns.slope)[chosen] / columns.size[chosen]
+    return error.max(initial=0.0)
+
+
+def _argument_name(f, i):
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):
+        return "unnamed"
+    return parameters[min(i, len(parameters) - 1)].name if parameters else "unnamed"
+
+
+def _directions(size, rng):
+    """Every unit vector; for large inputs a choice of them, and random directions."""
+    if size <= MAX_ENTRIES:
+        return np.eye(size)
+    chosen = np.zeros((MAX_ENTRIES, size))
+    chosen[np.arange(MAX_ENTRIES), rng.choice(size, MAX_ENTRIES, replace=False)] = 1
+    return np.concatenate([chosen, rng.normal(size=(DIRECTIONS, size))])
+
+
+def _evaluate(f, arrays, i, x):
+    return f(*(Tensor(x if k == i else a) for k, a in enumerate(arrays))).data
+
+
+def _central_differences(f, arrays, i, directions, weights):
+    x, epsilon = arrays[i], np.finfo(np.float64).eps
+    terms, noise = [], []
+    for d in directions:
+        # cbrt(eps) balances truncation, h² f‴/6, against rounding, eps f/h
+        h = np.cbrt(epsilon) * max(1.0, np.abs(x.ravel()[d != 0]).max()) / np.abs(d).max()
+        step = (h * d).reshape(x.shape)
+        ahead, behind = (_evaluate(f, arrays, i, x + s) for s in (step, -step))
+        terms.append(weights * (ahead - behind) / (2 * h))
+        noise.append(20 * epsilon / h * np.abs(weights * ahead).sum())
+    return _columns(terms, noise)
+
+
+def _complex_steps(f, arrays, i, directions, weights):
+    """None where the function does not take complex numbers."""
+    terms = []
+    try:
+        for d in directions:
+            x = arrays[i] + 1j * COMPLEX_STEP * d.reshape(arrays[i].shape)
+            terms.append(weights * _evaluate(f, arrays, i, x).imag / COMPLEX_STEP)
+    except (TypeError, ValueError):
+        return None
+    return _columns(terms, np.zeros(len(terms)))
+
+
+def _columns(terms, noise):
+    terms = np.array(terms)
+    axes = tuple(range(1, terms.ndim))
+    return _Columns(terms.sum(axis=axes), np.abs(terms).sum(axis=axes), np.array(noise), terms)
+
+
+def _report(where, directions, analytic, numeric, allowed, shape):
+    error = np.abs(analytic - numeric.slope)
+    excess = np.where(np.isnan(error), np.inf, error / np.maximum(allowed, 1e-300))
+    k = int(np.argmax(excess))
+    if np.count_nonzero(directions[k]) == 1:
+        entry = tuple(int(j) for j in np.unravel_index(np.argmax(directions[k]), shape))
+        place = f"entry {entry}" if entry else "its only entry"
+    else:
+        place = f"random direction {k - MAX_ENTRIES}"
+    wrong = int(np.sum(~(error <= allowed)))
+    message = (
+        f"{where}: worst at {place}: analytic {analytic[k]:.10g}, numeric {numeric.slope[k]:.10g} "
+        f"(allowed difference {allowed[k]:.2g}); {wrong} of {len(analytic)} compared are wrong"
+    )
+    cause = _likely_cause(analytic, numeric, shape)
+    return f"{message}\nlikely cause: {cause}" if cause else message
+
+
+def _likely_cause(analytic, numeric, shape):
+    """A known pattern of wrong gradients, or None."""
+
+    def looks_like(other):
+        return np.allclose(analytic, other, rtol=1e-4, atol=1e-6 * np.abs(other).max())
+
+    slope = numeric.slope
+    if not np.isfinite(analytic).all():
+        return "NaN or infinity, such as a division by zero in the pullback"
+    if not analytic.any():
+        return "the gradient is zero: a pullback that returns 0, or a path cut by detach or .data"
+    if looks_like(-slope):
+        return "the sign is wrong"
+    for factor in (2.0, 0.5):
+        if looks_like(factor * slope):
+            return f"a factor of {factor:g}"
+    if len(shape) == 2 and shape[0] == shape[1] and analytic.size == np.prod(shape):
+        if looks_like(slope.reshape(shape).T.ravel()):
+            return "transposed"
+    for axis, length in enumerate(numeric.terms.shape[1:]):
+        others = tuple(a for a in range(1, numeric.terms.ndim) if a != axis + 1)
+        slices = numeric.terms.sum(axis=others)  # (K, length)
+        if length > 1 and any(map(looks_like, (*slices.T, slices.mean(axis=1)))):
+            return f"a missing sum over a broadcast axis (axis {axis} of the output)"
+    if analytic.size > 1 and slope.any():
+        factor = analytic @ slope / (slope @ slope)
+        if looks_like(factor * slope):
+            return f"a constant factor of {factor:.6g}"
+    return None
+
+
+def examples(operation, rng):
+    """Arguments on which to try a registered operation.
+
+    Parameters
+    ----------
+    operation : function
+        One of `geonet.ops.OPERATIONS`.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    list of (tuple, dict)
+        Positional arguments and options: the operation's own samples or, for an elementwise
+        operation, arrays in its domain that broadcast in several ways and keep off the kink at 0.
+    """
+    if "samples" in operation.examples:
+        return operation.examples["samples"](rng)
+    parameters = inspect.signature(operation).parameters.values()
+    arity = sum(p.default is p.empty for p in parameters)
+    low, high = operation.examples.get("domain", (-2.0, 2.0))
+    shapes = {1: [((3, 4),), ((),)],
+              2: [((3, 4), (3, 4)), ((3, 4), (4,)), ((3, 1), (1, 4)), ((), (2, 3))]}[arity]  # fmt: skip
+
+    def draw(shape):
+        x = rng.uniform(low, high, shape)
+        return np.where(np.abs(x) < 0.05, 0.05, x)
+
+    return [(tuple(draw(shape) for shape in group), {}) for group in shapes]
+
+
+def check_operation(operation, rng, tolerance=1e-12):
+    """Check one operation on all its examples, in every floating argument.
+
+    Parameters
+    ----------
+    operation : function
+        One of `geonet.ops.OPERATIONS`.
+    rng : numpy.random.Generator
+    tolerance : float
+        As for `gradcheck`.
+
+    Returns
+    -------
+    Report
+        Entries in all, and the worst errors.
+
+    Raises
+    ------
+    GradientError
+        As `gradcheck` does.
+    """
+    reports = []
+    for arguments, options in examples(operation, rng):
+        floating = [
+            isinstance(a, np.ndarray | np.floating) and a.dtype.kind == "f" for a in arguments
+        ]
+
+        def on_tensors(*tensors, arguments=arguments, options=options, floating=floating):
+            rest = iter(tensors)
+            full = [next(rest) if f else a for a, f in zip(arguments, floating)]
+            return operation(*full, **options)
+
+        on_tensors.__name__ = operation.__name__
+        inputs = [a for a, f in zip(arguments, floating) if f]
+        reports.append(gradcheck(on_tensors, *inputs, rng=rng, tolerance=tolerance))
+    entries, central, accurate = zip(*reports)
+    return Report(sum(entries), max(central), float(np.max(accurate)))

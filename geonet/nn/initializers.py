@@ -1,0 +1,103 @@
+"""Initial weights, by name.
+
+All draw rows of shape (O, n) from a passed generator in float64. With fan-in n and fan-out m:
+
+=================  ===================================================================
+name               distribution of an entry
+=================  ===================================================================
+glorot_uniform     uniform on ±√(6/(n+m))                     (Glorot & Bengio 2010)
+glorot_normal      normal, variance 2/(n+m)
+he_uniform         uniform on ±√(6/n)                         (He et al. 2015)
+he_normal          normal, variance 2/n
+lecun_uniform      uniform on ±√(3/n)                         (LeCun et al. 1998)
+lecun_normal       normal, variance 1/n
+normal:S           normal, standard deviation S
+uniform:S          uniform on ±S
+orthogonal         orthonormal rows (columns where O > n)     (Saxe et al. 2014)
+sphere             rows uniform on the unit sphere
+=================  ===================================================================
+"""
+
+import numpy as np
+
+from geonet.hypersphere import random_directions
+
+_VARIANCES = {
+    "glorot": lambda n, m: 2 / (n + m),
+    "he": lambda n, m: 2 / n,
+    "lecun": lambda n, m: 1 / n,
+}
+NAMES = (
+    *(f"{name}_{form}" for name in _VARIANCES for form in ("uniform", "normal")),
+    "normal:S",
+    "uniform:S",
+    "orthogonal",
+    "sphere",
+)
+
+
+def _orthogonal(rows, columns, rng):
+    tall = rng.normal(size=(max(rows, columns), min(rows, columns)))
+    q, r = np.linalg.qr(tall)
+    q = q * np.sign(np.diag(r))  # otherwise not uniform over orthogonal matrices (Mezzadri 2007)
+    return q if rows >= columns else q.T
+
+
+def parse(init):
+    """Split the name of an initializer into its form and its scale.
+
+    Parameters
+    ----------
+    init : str
+        One of `NAMES`, with a positive number for S.
+
+    Returns
+    -------
+    (str, float or None)
+
+    Raises
+    ------
+    ValueError
+        If the name is not known or the scale is not a positive number.
+    """
+    name, _, scale = str(init).partition(":")
+    if not scale and f"{name}" in NAMES:
+        return name, None
+    if name in ("normal", "uniform"):
+        try:
+            if 0 < float(scale) < np.inf:
+                return name, float(scale)
+        except ValueError:
+            pass
+        raise ValueError(f"init {init!r} needs a positive scale S, as in {name}:0.1")
+    raise ValueError(f"init must be one of {', '.join(NAMES)}, but is {init!r}")
+
+
+def initial_weight(init, units, fan_in, fan_out, rng):
+    """Draw the rows of a layer.
+
+    Parameters
+    ----------
+    init : str
+        One of `NAMES`.
+    units, fan_in, fan_out : int
+        Number of rows O, their length n, and the fan-out m that the Glorot forms use.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    numpy.ndarray
+        (O, n), float64.
+    """
+    name, scale = parse(init)
+    shape = (units, fan_in)
+    if name == "orthogonal":
+        return _orthogonal(units, fan_in, rng)
+    if name == "sphere":
+        return random_directions(units, fan_in, rng)
+    if scale is None:
+        family, name = name.split("_")
+        scale = np.sqrt(_VARIANCES[family](fan_in, fan_out))
+        if name == "uniform":
+            scale *= np.sqrt(3)  # the half width of a uniform distribution of that variance
+    return rng.normal(0, scale, shape) if name == "normal" else rng.uniform(-scale, scale, shape)

@@ -1,0 +1,113 @@
+"""Module: a tree of parameters, buffers and further modules."""
+
+import numpy as np
+
+from geonet.tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A Tensor that training changes: a copy of the data it is made from, requiring a gradient."""
+
+    __slots__ = ()
+
+    def __init__(self, data, name=None):
+        super().__init__(np.array(data), requires_grad=True, name=name)
+
+
+class Module:
+    """The base of layers and models.
+
+    Attributes that are Parameters, Modules or lists of Modules are found by themselves. `buffers`
+    names further attributes, arrays that belong to the state without being trained.
+    """
+
+    training = True
+    buffers = ()
+
+    def children(self):
+        """Yield (name, module) of the modules directly below."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+            elif isinstance(value, list):
+                yield from (
+                    (f"{name}.{i}", v) for i, v in enumerate(value) if isinstance(v, Module)
+                )
+
+    def named_modules(self, prefix=""):
+        """Yield (dotted name, module) of this module and all below, in order of construction."""
+        yield prefix, self
+        for name, child in self.children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def named_parameters(self):
+        """Yield (dotted name, Parameter) of all parameters."""
+        for path, module in self.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter):
+                    yield f"{path}.{name}" if path else name, value
+
+    def parameters(self):
+        """List of all parameters."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def _named_buffers(self):
+        for path, module in self.named_modules():
+            for name in module.buffers:
+                yield f"{path}.{name}" if path else name, module, name
+
+    def state_dict(self):
+        """Copies of all parameters and buffers by dotted name."""
+        state = {name: parameter.data.copy() for name, parameter in self.named_parameters()}
+        state.update((key, getattr(m, name).copy()) for key, m, name in self._named_buffers())
+        return state
+
+    def load_state_dict(self, state):
+        """Copy values into the parameters and buffers, in place.
+
+        Raises
+        ------
+        ValueError
+            If a name is missing or unknown, or a shape differs; nothing is changed then.
+        """
+        targets = {name: parameter.data for name, parameter in self.named_parameters()}
+        targets.update((key, getattr(m, name)) for key, m, name in self._named_buffers())
+        if difference := sorted(targets.keys() ^ state.keys()):
+            raise ValueError(
+                f"state must have exactly this module's names; differs in {difference}"
+            )
+        for name, target in targets.items():
+            if np.shape(state[name]) != target.shape:
+                raise ValueError(
+                    f"state[{name!r}] has shape {np.shape(state[name])}, expected {target.shape}"
+                )
+        for name, target in targets.items():
+            target[...] = state[name]
+
+    def train(self, training=True):
+        """Use batch statistics (and update the running ones) from now on."""
+        for _, module in self.named_modules():
+            module.training = training
+        return self
+
+    def eval(self):
+        """Use running statistics from now on."""
+        return self.train(False)
+
+
+class Sequential(Module):
+    """Modules, or functions of a Tensor, one after the other."""
+
+    def __init__(self, *steps):
+        self.steps = list(steps)
+
+    def __call__(self, x):
+        for step in self.steps:
+            x = step(x)
+        return x
+
+    def __len__(self):
+        return len(self.steps)
+
+    def __getitem__(self, index):
+        return self.steps[index]

@@ -1,0 +1,171 @@
+"""Normalization layers. Features are last; all other axes count as the batch.
+
+Each also answers two questions of the analysis. `fold`: which boundary does an affine map have once
+this layer follows it? `turn_bound`: and how far may noise that turns the map's rows turn that?
+"""
+
+import numpy as np
+
+from geonet import ops
+from geonet.nn.module import Module, Parameter
+
+
+def _check_features(x, features):
+    if x.shape[-1] != features:
+        raise ValueError(f"x has shape {x.shape}, but the layer normalizes {features} features")
+
+
+def _check_statistics(statistics):
+    if statistics not in ("running", "batch"):
+        raise ValueError(f"statistics must be 'running' or 'batch', but is {statistics!r}")
+
+
+class BatchNorm(Module):
+    """γ (x − μ)/σ + β with μ and σ = √(var + eps) over the batch (Ioffe & Szegedy 2015).
+
+    Evaluation uses running values, new = momentum · old + (1 − momentum) · batch, with the biased
+    variance in both, as Keras has it.
+
+    Parameters
+    ----------
+    features : int
+        Length of the last axis.
+    eps : float
+        Added to the variance.
+    momentum : float
+        Weight of the old running value.
+    dtype : numpy.dtype
+    """
+
+    buffers = ("running_mean", "running_var")
+
+    def __init__(self, features, eps=1e-3, momentum=0.99, dtype=np.float64):
+        self.gamma = Parameter(np.ones(features, dtype))
+        self.beta = Parameter(np.zeros(features, dtype))
+        self.running_mean = np.zeros(features, dtype)
+        self.running_var = np.ones(features, dtype)
+        self.batch_mean = self.batch_var = None  # of the last training batch
+        self.eps = eps
+        self.momentum = momentum
+
+    def __call__(self, x):
+        _check_features(x, self.gamma.size)
+        if self.training:
+            axes = tuple(range(x.ndim - 1))
+            mean = ops.mean(x, axes)
+            centred = x - mean
+            var = ops.mean(ops.square(centred), axes)
+            self.batch_mean, self.batch_var = mean.data, var.data
+            for running, batch in ((self.running_mean, mean), (self.running_var, var)):
+                running *= self.momentum
+                running += (1 - self.momentum) * batch.data
+        else:
+            centred, var = x - self.running_mean, self.running_var
+        return centred * (self.gamma / ops.sqrt(var + self.eps)) + self.beta
+
+    def fold(self, weight, bias, statistics):
+        """sign(γ) · (w, b − μ + σβ/γ); NaN where γ = 0, which has no boundary."""
+        _check_statistics(statistics)
+        if statistics == "running":
+            mean, var = self.running_mean, self.running_var
+        elif self.batch_mean is None:
+            raise ValueError("statistics='batch' needs a batch to have passed in training mode")
+        else:
+            mean, var = self.batch_mean, self.batch_var
+        gamma = np.where(self.gamma.data == 0, np.nan, self.gamma.data)
+        bias = bias - mean + np.sqrt(var + self.eps) * self.beta.data / gamma
+        return np.sign(gamma)[:, None] * weight, np.sign(gamma) * bias
+
+    def turn_bound(self, bound, change):
+        """Largest turn once this layer follows: that of the rows, or π where γ changes sign."""
+        return np.where(self.gamma.data * (self.gamma.data + change["gamma"]) > 0, bound, np.pi)
+
+
+class MeanNorm(Module):
+    """x − μ, with μ over the batch: mean-only batch normalization, and the centring of IMN.
+
+    Parameters
+    ----------
+    features : int
+    momentum : float
+        As for `BatchNorm`.
+    shift : bool
+        Whether a bias follows, x − μ + b (Salimans & Kingma 2016, section 2.3).
+    dtype : numpy.dtype
+    """
+
+    buffers = ("running_mean",)
+
+    def __init__(self, features, momentum=0.99, shift=False, dtype=np.float64):
+        self.shift = Parameter(np.zeros(features, dtype)) if shift else None
+        self.running_mean = np.zeros(features, dtype)
+        self.batch_mean = None  # of the last training batch
+        self.momentum = momentum
+
+    def __call__(self, x):
+        _check_features(x, self.running_mean.size)
+        mean = self.running_mean
+        if self.training:
+            mean = ops.mean(x, tuple(range(x.ndim - 1)))
+            self.batch_mean = mean.data
+            self.running_mean *= self.momentum
+            self.running_mean += (1 - self.momentum) * mean.data
+        centred = x - mean
+        return centred if self.shift is None else centred + self.shift
+
+    def fold(self, weight, bias, statistics):
+        """(w, b − μ + shift)."""
+        _check_statistics(statistics)
+        mean = self.running_mean if statistics == "running" else self.batch_mean
+        if mean is None:
+            raise ValueError("statistics='batch' needs a batch to have passed in training mode")
+        return weight, bias - mean + (0 if self.shift is None else self.shift.data)
+
+    def turn_bound(self, bound, change):
+        """Largest turn once this layer follows: that of the rows."""
+        return bound
+
+
+class LayerNorm(Module):
+    """γ (x − μ)/σ + β with μ and σ = √(var + eps) over the features of one input (Ba et al. 2016).
+
+    Parameters
+    ----------
+    features : int
+    eps : float
+        Added to the variance.
+    dtype : numpy.dtype
+    """
+
+    def __init__(self, features, eps=1e-3, dtype=np.float64):
+        self.gamma = Parameter(np.ones(features, dtype))
+        self.beta = Parameter(np.zeros(features, dtype))
+        self.eps = eps
+
+    def __call__(self, x):
+        _check_features(x, self.gamma.size)
+        centred = x - ops.mean(x, -1, keepdims=True)
+        var = ops.mean(ops.square(centred), -1, keepdims=True)
+        return centred / ops.sqrt(var + self.eps) * self.gamma + self.beta
+
+    def fold(self, weight, bias, statistics):
+        """sign(γ) · (w, b) centred over the units of the layer, where β = 0; NaN where γ = 0.
+
+        Raises
+        ------
+        ValueError
+            If some β ≠ 0: then σ(x) enters, and the zero set is no hyperplane.
+        """
+        _check_statistics(statistics)
+        if np.any(self.beta.data != 0):
+            unit = np.flatnonzero(self.beta.data)[0]
+            raise ValueError(
+                f"unit {unit} has no boundary that is a hyperplane: under layer norm with β ≠ 0 "
+                f"(here {self.beta.data[unit]:.3g}) the offset depends on the input"
+            )
+        sign = np.sign(np.where(self.gamma.data == 0, np.nan, self.gamma.data))
+        return sign[:, None] * (weight - weight.mean(axis=0)), sign * (bias - bias.mean())
+
+    def turn_bound(self, bound, change):
+        """π: the rows are centred over the units, so each depends on the noise of all others."""
+        return np.full_like(bound, np.pi)

@@ -1,0 +1,117 @@
+"""Three ways to write the same affine map, shared by every type of layer.
+
+A parameterization owns the raw parameters of a layer's rows. It answers: what parameters give this
+(weight, bias)? what affine map do they give? what happens after the activation? and, for the
+analysis, how far may a change of the parameters turn the rows (section "Stability" of the paper)?
+"""
+
+import numpy as np
+
+from geonet import hypersphere, ops
+from geonet.nn.module import Module, Parameter
+from geonet.tensor import Tensor
+
+
+def _lengths(weight):
+    """‖w‖ of each row, (O,); a row of zeros has no direction and is refused."""
+    length = np.linalg.norm(weight, axis=1)
+    if not np.all(length > 0):
+        raise ValueError(f"weight: row {np.argmin(length > 0)} is zero, so it has no direction")
+    return length
+
+
+def _turn_of_sum(vector, change):
+    """Largest angle between v and v + ε over all ε of this norm: arcsin(‖ε‖/‖v‖) while ‖ε‖ < ‖v‖,
+    π/2 at equality, π beyond. Rows (O, n) -> (O,)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.linalg.norm(change, axis=1) / np.linalg.norm(vector, axis=1)
+    return np.where(ratio <= 1, np.arcsin(np.minimum(ratio, 1)), np.where(ratio > 1, np.pi, 0))
+
+
+class Standard(Module):
+    """z = w·x + b: the weight itself is the parameter.
+
+    Parameters
+    ----------
+    weight : numpy.ndarray
+        (O, n).
+    bias : numpy.ndarray or None
+        (O,).
+    """
+
+    def __init__(self, weight, bias):
+        self.weight = Parameter(weight)
+        self.bias = None if bias is None else Parameter(bias)
+
+    def affine(self):
+        """Weight (O, n) and bias (O,) of the map before the activation, as Tensors."""
+        return self.weight, self.bias
+
+    def gain(self, y):
+        """What happens after the activation: nothing."""
+        return y
+
+    def turn_bound(self, change):
+        """Largest turn (O,), in radians, of the rows for changes {parameter name: array}."""
+        return _turn_of_sum(self.weight.data, change["weight"])
+
+
+class WeightNorm(Module):
+    """z = ℓ v/‖v‖·x + b: length and direction of the weight apart (Salimans & Kingma 2016).
+
+    Starts with v = w and ℓ = ‖w‖. Parameters and methods as for `Standard`; raises ValueError for
+    a row of zeros.
+    """
+
+    def __init__(self, weight, bias):
+        self.v = Parameter(weight)
+        self.length = Parameter(_lengths(weight))
+        self.bias = None if bias is None else Parameter(bias)
+
+    def affine(self):
+        return ops.weight_norm(self.v, self.length), self.bias
+
+    def gain(self, y):
+        return y
+
+    def turn_bound(self, change):
+        """As standard, in v; a change of sign of ℓ flips the direction."""
+        flipped = self.length.data * (self.length.data + change["length"]) <= 0
+        return np.where(flipped, np.pi, _turn_of_sum(self.v.data, change["v"]))
+
+
+class Geometric(Module):
+    """r · ReLU(u(θ)·x + λ): hyperspherical angles, signed offset and radius (Chen & Ge).
+
+    Starts with θ the angles of w, λ = b/‖w‖ and r = ‖w‖, so that for an activation that is
+    positively homogeneous the function is that of the standard unit. For n = 1 there is no angle:
+    the direction is the fixed sign of w. Parameters and methods as for `Standard`; raises
+    ValueError for a row of zeros.
+    """
+
+    def __init__(self, weight, bias):
+        length = _lengths(weight)
+        theta, _ = hypersphere.to_hyperspherical(weight)
+        self.theta = Parameter(theta)
+        self.lambda_ = None if bias is None else Parameter(bias / length)
+        self.radius = Parameter(length)
+        if weight.shape[1] == 1:
+            self.sign = np.sign(weight)
+            self.buffers = ("sign",)
+
+    def affine(self):
+        """Direction u(θ) (O, n) and offset λ (O,)."""
+        if self.theta.shape[1]:
+            return ops.hyperspherical(self.theta), self.lambda_
+        return Tensor(self.sign), self.lambda_
+
+    def gain(self, y):
+        """Scale by r, outside the activation, where its sign cannot move the boundary."""
+        return y * self.radius
+
+    def turn_bound(self, change):
+        """‖ε_θ‖ for any finite change, and never more than π."""
+        return np.minimum(np.linalg.norm(change["theta"], axis=1), np.pi)
+
+
+PARAMETERIZATIONS = {"standard": Standard, "weight_norm": WeightNorm, "geometric": Geometric}

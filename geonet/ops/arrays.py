@@ -1,0 +1,143 @@
+"""Operations on the axes of an array: reductions, shapes, indexing, joining.
+
+g = ∂L/∂y is the gradient of the result; the arrow shows what the pullback makes of it.
+"""
+
+import numpy as np
+
+from geonet.tensor import Tensor, primitive
+
+# Reductions ---------------------------------------------------------------------------------------
+
+
+def _reductions(rng, shape=(2, 3, 4)):
+    axes = [{}, {"axis": 1}, {"axis": (0, 2), "keepdims": True}, {"axis": -1, "keepdims": True}]
+    return [((rng.normal(size=shape),), options) for options in axes]
+
+
+def _restore(array, axis, ndim, keepdims):
+    """Put the axes that a reduction removed back, with length 1."""
+    if keepdims or axis is None:
+        return np.reshape(array, (1,) * ndim) if axis is None else array
+    return np.expand_dims(array, tuple(a % ndim for a in np.atleast_1d(axis)))
+
+
+@primitive(samples=_reductions)
+def sum(x, axis=None, keepdims=False):
+    """Sum over an axis, several or all. g → g repeated."""
+
+    def spread(g):
+        return np.broadcast_to(_restore(g, axis, x.ndim, keepdims), x.shape)
+
+    return x.sum(axis=axis, keepdims=keepdims), (spread,)
+
+
+def _count(x, axis):
+    """How many entries one result of a reduction stands for."""
+    return x.size if axis is None else int(np.prod([x.shape[a] for a in np.atleast_1d(axis)]))
+
+
+@primitive(samples=_reductions)
+def mean(x, axis=None, keepdims=False):
+    """Mean over an axis, several or all. g → g / count, repeated."""
+    count = _count(x, axis)
+
+    def spread(g):
+        return np.broadcast_to(_restore(g / count, axis, x.ndim, keepdims), x.shape)
+
+    return x.mean(axis=axis, keepdims=keepdims), (spread,)
+
+
+@primitive(samples=_reductions)
+def var(x, axis=None, keepdims=False, ddof=0):
+    """Variance, Σ (x − mean)² / (count − ddof). g → 2 g (x − mean) / (count − ddof)."""
+    deviation = x - x.mean(axis=axis, keepdims=True)
+    scale = _count(x, axis) - ddof
+
+    def pullback(g):
+        return _restore(g, axis, x.ndim, keepdims) * (2 / scale) * deviation
+
+    return (deviation * deviation).sum(axis=axis, keepdims=keepdims) / scale, (pullback,)
+
+
+def _extreme(x, axis, keepdims, find):
+    """Largest or smallest entry, chosen by the real part; ties share the gradient."""
+    real = np.real(x)
+
+    def share():  # 1 at the entry that was found, 1/m at each of m that tie
+        chosen = real == find(real, axis=axis, keepdims=True)
+        return chosen / chosen.sum(axis=axis, keepdims=True, dtype=real.dtype)
+
+    if x.dtype.kind == "c":
+        value = (x * share()).sum(axis=axis, keepdims=keepdims)
+    else:
+        value = find(x, axis=axis, keepdims=keepdims)
+    return value, (lambda g: _restore(g, axis, x.ndim, keepdims) * share(),)
+
+
+@primitive(samples=_reductions)
+def max(x, axis=None, keepdims=False):
+    """Largest entry along an axis, several or all. g → g at the largest, shared by ties."""
+    return _extreme(x, axis, keepdims, np.max)
+
+
+@primitive(samples=_reductions)
+def min(x, axis=None, keepdims=False):
+    """Smallest entry along an axis, several or all. g → g at the smallest, shared by ties."""
+    return _extreme(x, axis, keepdims, np.min)
+
+
+# Shape --------------------------------------------------------------------------------------------
+
+
+@primitive(samples=lambda rng: [((rng.normal(size=(2, 6)), (3, -1)), {})])
+def reshape(x, shape):
+    """The same entries in another shape. g → g in the old shape."""
+    return x.reshape(shape), (lambda g: g.reshape(x.shape),)
+
+
+@primitive(
+    samples=lambda rng: [((rng.normal(size=(2, 3, 4)),), o) for o in ({}, {"axes": (1, 2, 0)})]
+)
+def transpose(x, axes=None):
+    """Axes in another order, by default reversed. g → g in the old order."""
+    back = None if axes is None else np.argsort(np.mod(axes, x.ndim))
+    return x.transpose(axes), (lambda g: g.transpose(back),)
+
+
+def _indices(rng):
+    x = rng.normal(size=(4, 3, 2))
+    indices = (1, slice(None, None, -2), ([0, 2, 0], 1), np.arange(12).reshape(4, 3) % 3 == 0, None)
+    return [((x, index), {}) for index in indices]
+
+
+@primitive(samples=_indices)
+def getitem(x, index):
+    """x[index] by integers, slices, masks or integer arrays. g → zeros with g added at the index
+    (an entry that is taken twice gets both)."""
+
+    def scatter(g):
+        gradient = np.zeros(x.shape, g.dtype)
+        np.add.at(gradient, index, g)
+        return gradient
+
+    return x[index], (scatter,)
+
+
+@primitive(samples=lambda rng: [(tuple(rng.normal(size=(2, 2, 3))), {"axis": a}) for a in (0, -1)])
+def join(*arrays, axis=0):
+    """`concatenate` with the arrays one by one. g → its pieces."""
+    cuts = np.cumsum([array.shape[axis] for array in arrays])[:-1]
+    return np.concatenate(arrays, axis), lambda g, needs: np.split(g, cuts, axis)
+
+
+def concatenate(arrays, axis=0):
+    """Arrays one after the other along an axis that they have."""
+    return join(*arrays, axis=axis)
+
+
+def stack(arrays, axis=0):
+    """Arrays of one shape along a new axis."""
+    arrays = [array if isinstance(array, Tensor) else Tensor(array) for array in arrays]
+    place = (slice(None),) * (axis % (arrays[0].ndim + 1))
+    return join(*(array[(*place, None)] for array in arrays), axis=axis)

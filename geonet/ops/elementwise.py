@@ -1,0 +1,218 @@
+"""Elementwise operations: arithmetic, elementary and piecewise functions, activations.
+
+g = ∂L/∂y is the gradient of the result; the arrow shows what the pullback makes of it.
+"""
+
+import numpy as np
+
+from geonet.tensor import primitive
+
+# Arithmetic ---------------------------------------------------------------------------------------
+
+
+@primitive
+def add(x, y):
+    """Sum, x + y. g → g, g."""
+    return x + y, (lambda g: g, lambda g: g)
+
+
+@primitive
+def subtract(x, y):
+    """Difference, x − y. g → g, −g."""
+    return x - y, (lambda g: g, lambda g: -g)
+
+
+@primitive
+def multiply(x, y):
+    """Elementwise product, x y. g → g y, g x."""
+    return x * y, (lambda g: g * y, lambda g: g * x)
+
+
+@primitive(domain=(0.5, 2))
+def divide(x, y):
+    """Quotient, x / y. g → g / y, −g x / y²."""
+    return x / y, (lambda g: g / y, lambda g: -g * x / (y * y))
+
+
+@primitive
+def negative(x):
+    """Negation, −x. g → −g."""
+    return -x, (lambda g: -g,)
+
+
+@primitive(domain=(0.5, 2))
+def power(x, y):
+    """Power, xʸ. g → g y xʸ⁻¹, g xʸ ln x. The second wants x > 0 (0⁰ and 0ʸ: 0)."""
+    value = x**y
+
+    def to_exponent(g):
+        return g * value * np.log(np.where(np.real(x) == 0, 1, x))
+
+    # at y = 0 the derivative is 0 for every x, where 0 · 0⁻¹ would be NaN
+    return value, (lambda g: g * y * x ** np.where(np.real(y) == 0, 1, y - 1), to_exponent)
+
+
+@primitive
+def square(x):
+    """Square, x². g → 2 g x."""
+    return x * x, (lambda g: 2 * g * x,)
+
+
+@primitive(domain=(0.5, 2))
+def sqrt(x):
+    """Square root, √x. g → g / (2 √x)."""
+    value = np.sqrt(x)
+    return value, (lambda g: g / (2 * value),)
+
+
+# Elementary functions -----------------------------------------------------------------------------
+
+
+@primitive
+def exp(x):
+    """Exponential, eˣ. g → g eˣ."""
+    value = np.exp(x)
+    return value, (lambda g: g * value,)
+
+
+@primitive(domain=(0.5, 2))
+def log(x):
+    """Natural logarithm, ln x. g → g / x."""
+    return np.log(x), (lambda g: g / x,)
+
+
+@primitive
+def sin(x):
+    """Sine. g → g cos x."""
+    return np.sin(x), (lambda g: g * np.cos(x),)
+
+
+@primitive
+def cos(x):
+    """Cosine. g → −g sin x."""
+    return np.cos(x), (lambda g: -g * np.sin(x),)
+
+
+@primitive(domain=(-1, 1))
+def tan(x):
+    """Tangent. g → g (1 + tan² x)."""
+    value = np.tan(x)
+    return value, (lambda g: g * (1 + value * value),)
+
+
+@primitive(domain=(-0.9, 0.9))
+def arcsin(x):
+    """Inverse sine. g → g / √(1 − x²)."""
+    return np.arcsin(x), (lambda g: g / np.sqrt(1 - x * x),)
+
+
+@primitive(domain=(-0.9, 0.9))
+def arccos(x):
+    """Inverse cosine. g → −g / √(1 − x²)."""
+    return np.arccos(x), (lambda g: -g / np.sqrt(1 - x * x),)
+
+
+@primitive
+def arctan(x):
+    """Inverse tangent. g → g / (1 + x²)."""
+    return np.arctan(x), (lambda g: g / (1 + x * x),)
+
+
+@primitive
+def tanh(x):
+    """Hyperbolic tangent. g → g (1 − tanh² x)."""
+    value = np.tanh(x)
+    return value, (lambda g: g * (1 - value * value),)
+
+
+# Piecewise functions ------------------------------------------------------------------------------
+
+
+@primitive
+def absolute(x):
+    """Absolute value, |x|. g → g sign x, 0 at 0."""
+    sign = np.sign(np.real(x))
+    return x * sign, (lambda g: g * sign,)
+
+
+def _larger(x, y):
+    """1 where x > y, 0 where x < y, a half where they tie."""
+    difference = np.real(x) - np.real(y)
+    return np.heaviside(difference, np.asarray(0.5, difference.dtype))
+
+
+@primitive
+def maximum(x, y):
+    """The larger of x and y. g → g where it is x (half at a tie), g where it is y."""
+    share = _larger(x, y)
+    return np.maximum(x, y), (lambda g: g * share, lambda g: g * (1 - share))
+
+
+@primitive
+def minimum(x, y):
+    """The smaller of x and y. g → g where it is x (half at a tie), g where it is y."""
+    share = _larger(y, x)
+    return np.minimum(x, y), (lambda g: g * share, lambda g: g * (1 - share))
+
+
+@primitive(samples=lambda rng: [((rng.random((3, 4)) < 0.5, *rng.normal(size=(2, 3, 4))), {})])
+def where(condition, x, y):
+    """x where the condition holds, else y. g → none, g where it holds, g elsewhere."""
+    value = np.where(condition, x, y)
+    return value, (None, lambda g: np.where(condition, g, 0), lambda g: np.where(condition, 0, g))
+
+
+@primitive(samples=lambda rng: [((rng.normal(size=(3, 4)), -0.5, 0.8), {})])
+def clip(x, low, high):
+    """x limited to [low, high], two numbers or arrays. g → g inside (ends included), 0 outside."""
+    inside = (np.real(x) >= low) & (np.real(x) <= high)
+    return np.where(inside, x, np.clip(np.real(x), low, high)), (lambda g: g * inside,)
+
+
+# Activations --------------------------------------------------------------------------------------
+
+
+@primitive
+def relu(x):
+    """Rectifier, max(x, 0). g → g where x > 0, else 0."""
+    value = np.maximum(x, 0)
+    return value, (lambda g: g * (value.real > 0),)
+
+
+@primitive(samples=lambda rng: [((rng.normal(size=(3, 4)),), {"slope": 0.2})])
+def leaky_relu(x, slope=0.01):
+    """x where x > 0, else slope · x. g → g times 1 or the slope."""
+    factor = np.where(np.real(x) > 0, 1, slope).astype(np.real(x).dtype)
+    return x * factor, (lambda g: g * factor,)
+
+
+@primitive
+def sigmoid(x):
+    """Logistic function, 1 / (1 + e⁻ˣ), as (1 + tanh(x/2)) / 2, which never overflows.
+    g → g y (1 − y)."""
+    value = 0.5 + 0.5 * np.tanh(0.5 * x)
+    return value, (lambda g: g * value * (1 - value),)
+
+
+def _softplus(x):
+    """ln(1 + eˣ) = max(x, 0) + ln(1 + e^−|x|)."""
+    return np.maximum(x, 0) + np.log1p(np.exp(-x * np.where(np.real(x) < 0, -1, 1)))
+
+
+@primitive
+def softplus(x):
+    """ln(1 + eˣ), as max(x, 0) + ln(1 + e^−|x|). g → g sigmoid(x)."""
+    return _softplus(x), (lambda g: g * (0.5 + 0.5 * np.tanh(0.5 * x)),)
+
+
+def _log_softmax(x, axis):
+    shifted = x - np.real(x).max(axis=axis, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+
+
+@primitive
+def log_softmax(x, axis=-1):
+    """Logarithm of the softmax, x − ln Σ eˣ along an axis, shifted by the maximum.
+    g → g − softmax(x) Σ g."""
+    value = _log_softmax(x, axis)
+    return value, (lambda g: g - np.exp(value) * g.sum(axis=axis, keepdims=True),)

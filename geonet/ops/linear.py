@@ -1,0 +1,86 @@
+"""Matrix products, and the rows of weights under each parameterization.
+
+g = ∂L/∂y is the gradient of the result; the arrow shows what the pullback makes of it.
+"""
+
+import numpy as np
+
+from geonet.kernels import hypersphere as kernel
+from geonet.tensor import primitive
+
+
+def _matrices(rng):
+    shapes = [((3, 4), (4, 2)), ((4,), (4,)), ((4,), (4, 2)), ((3, 4), (4,))]
+    batched = [((5, 3, 4), (4, 2)), ((5, 1, 3, 4), (2, 4, 2)), ((4,), (5, 4, 2)), ((5, 3, 4), (4,))]
+    return [((rng.normal(size=a), rng.normal(size=b)), {}) for a, b in shapes + batched]
+
+
+@primitive(samples=_matrices)
+def matmul(x, y):
+    """Matrix product x y with batch dimensions in front, as NumPy's. g → g yᵀ, xᵀ g."""
+    if x.shape[-1:] != y.shape[-2:][:1] or not x.ndim:
+        raise ValueError(
+            f"matmul: x has shape {x.shape}, y has shape {y.shape}: inner sizes differ"
+        )
+    vector_x, vector_y = x.ndim == 1, y.ndim == 1
+    rows = x[None, :] if vector_x else x  # (..., N, k)
+    columns = y[:, None] if vector_y else y  # (..., k, M)
+
+    def as_matrix(g):  # the gradient with the axes of length 1 that the vectors stood for
+        g = g[..., None] if vector_y else g
+        return g[..., None, :] if vector_x else g
+
+    def to_x(g):
+        gradient = as_matrix(g) @ columns.swapaxes(-1, -2)
+        return gradient[..., 0, :] if vector_x else gradient
+
+    def to_y(g):
+        gradient = rows.swapaxes(-1, -2) @ as_matrix(g)
+        return gradient[..., 0] if vector_y else gradient
+
+    return x @ y, (to_x, to_y)
+
+
+def _affine_maps(rng):
+    x, weight, bias = rng.normal(size=(5, 3)), rng.normal(size=(2, 3)), rng.normal(size=2)
+    return [((x, weight, bias), {}), ((x, weight), {}), ((x.reshape(5, 1, 3), weight, bias), {})]
+
+
+@primitive(samples=_affine_maps)
+def linear(x, weight, bias=None):
+    """Affine map of rows, x Wᵀ + b: x (..., n), weight (O, n), bias (O,) -> (..., O).
+    g → g W, gᵀ x, g."""
+    if x.ndim == 0 or x.shape[-1] != weight.shape[-1]:
+        raise ValueError(f"linear: x has shape {x.shape}, but weight {weight.shape} takes "
+                         f"{weight.shape[-1]} features")  # fmt: skip
+    value = x @ weight.T
+    if bias is not None:  # in place, unless only the bias is complex
+        value = np.add(value, bias, out=value if value.dtype == bias.dtype else None)
+
+    def to_weight(g):
+        return g.reshape(-1, weight.shape[0]).T @ x.reshape(-1, weight.shape[1])
+
+    return value, (lambda g: g @ weight, to_weight, lambda g: g)
+
+
+@primitive(samples=lambda rng: [((rng.normal(size=(3, 4)), rng.normal(size=3)), {})])
+def weight_norm(v, length):
+    """Rows ℓ v/‖v‖ (Salimans & Kingma 2016, eq. 2): v (O, n), length (O,) -> (O, n).
+    With u = v/‖v‖: g → (ℓ/‖v‖) (g − (g·u) u), which is orthogonal to v, and g·u."""
+    norm = np.sqrt((v * v).sum(axis=1, keepdims=True))
+    direction = v / norm
+
+    def to_v(g):
+        radial = (g * direction).sum(axis=1, keepdims=True)
+        return length[:, None] / norm * (g - radial * direction)
+
+    return length[:, None] * direction, (to_v, lambda g: (g * direction).sum(axis=1))
+
+
+@primitive(samples=lambda rng: [((rng.normal(size=(2, n - 1)),), {}) for n in (1, 2, 3, 16)])
+def hyperspherical(theta):
+    """Unit rows u(θ) of hyperspherical angles: θ (O, n−1) -> u (O, n), with sₖ = Πⱼ₍ⱼ₎₌₁ᵏ⁻¹ sin θⱼ:
+    uₖ = sₖ cos θₖ, uₙ = sₙ. With Aₙ = gₙ and Aₖ = gₖ cos θₖ + Aₖ₊₁ sin θₖ:
+    g → sₖ (Aₖ₊₁ cos θₖ − gₖ sin θₖ), exact at the poles since nothing is divided."""
+    value, saved = kernel.direction(theta)
+    return value, (lambda g: kernel.direction_pullback(g, saved),)

@@ -1,0 +1,78 @@
+"""Losses: means over all entries, stable for logits of any size.
+
+g = ∂L/∂y is the gradient of the result; the arrow shows what the pullback makes of it.
+"""
+
+import numpy as np
+
+from geonet.ops.elementwise import _log_softmax, _softplus
+from geonet.tensor import primitive
+
+
+def _pair(rng):
+    return [(tuple(rng.normal(size=(2, 5, 3))), {})]
+
+
+def _same_shape(loss, prediction, target):
+    if np.shape(prediction) != np.shape(target):  # (N, 1) and (N,) would broadcast to (N, N)
+        raise ValueError(f"{loss}: prediction has shape {np.shape(prediction)}, "
+                         f"target has shape {np.shape(target)}")  # fmt: skip
+
+
+@primitive(samples=_pair)
+def mse(prediction, target):
+    """Mean squared error, mean (p − t)². g → 2 g (p − t) / count, and its negative."""
+    _same_shape("mse", prediction, target)
+    error = prediction - target
+    scaled = error * (2 / error.size)
+    return (error * error).mean(), (lambda g: g * scaled, lambda g: -g * scaled)
+
+
+@primitive(samples=_pair)
+def mae(prediction, target):
+    """Mean absolute error, mean |p − t|. g → g sign(p − t) / count (0 at 0), and its negative."""
+    _same_shape("mae", prediction, target)
+    error = prediction - target
+    sign = np.sign(error.real)
+    return (error * sign).mean(), (
+        lambda g: (g / sign.size) * sign,
+        lambda g: (-g / sign.size) * sign,
+    )
+
+
+@primitive(samples=lambda rng: [((rng.normal(size=(5, 3)), rng.integers(0, 3, 5)), {})])
+def cross_entropy(logits, labels):
+    """Mean of −log softmax(logits) at the right class: logits (N, C), integer labels (N,).
+    g → g (softmax − one-hot) / N."""
+    if logits.ndim != 2 or labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"cross_entropy: logits of shape {logits.shape} need integer labels of "
+            f"shape {logits.shape[:1]}, not {labels.dtype} {labels.shape}"
+        )
+    if labels.size and not 0 <= labels.min() <= labels.max() < logits.shape[1]:
+        raise ValueError(f"cross_entropy: labels must lie in 0…{logits.shape[1] - 1}, "
+                         f"but go from {labels.min()} to {labels.max()}")  # fmt: skip
+    log_probability = _log_softmax(logits, axis=1)
+    rows = np.arange(len(labels))
+
+    def pullback(g):
+        gradient = np.exp(log_probability)
+        gradient[rows, labels] -= 1
+        return gradient * (g / len(labels))
+
+    return -log_probability[rows, labels].mean(), (pullback,)
+
+
+@primitive(samples=lambda rng: [((rng.normal(size=(5, 1)), rng.random((5, 1))), {})])
+def binary_cross_entropy(logits, targets):
+    """Mean of ln(1 + eᶻ) − t z for logits z and targets t in [0, 1], of one shape.
+    g → g (sigmoid(z) − t) / count, −g z / count."""
+    _same_shape("binary_cross_entropy", logits, targets)
+
+    def to_logits(g):
+        return (g / logits.size) * (0.5 + 0.5 * np.tanh(0.5 * logits) - targets)
+
+    return (_softplus(logits) - targets * logits).mean(), (
+        to_logits,
+        lambda g: -g / logits.size * logits,
+    )

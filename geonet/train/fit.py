@@ -1,0 +1,204 @@
+"""The training loop."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from geonet.tensor import no_grad
+from geonet.train.progress import Progress
+
+
+class History(NamedTuple):
+    """What `fit` saw: lists with one entry an epoch."""
+
+    loss: list  # mean training loss, each step's before its update
+    monitored: list  # the quantity that steered
+    lr: list  # the learning rate at the end of the epoch
+    steps: int  # updates made
+    stopped: bool  # whether early stopping ended it
+
+
+class Diverged(ArithmeticError):
+    """Training met NaN or infinity.
+
+    Attributes
+    ----------
+    step : int
+        Updates made before.
+    layer : str
+        Dotted name of the module where the first such number stands, or "loss".
+    quantity : str
+        What is not finite, such as "output" or "gradient of theta".
+    """
+
+    def __init__(self, step, layer, quantity):
+        super().__init__(
+            f"training diverged after {step} steps: {quantity} of {layer} is not finite"
+        )
+        self.step, self.layer, self.quantity = step, layer, quantity
+
+
+def predict(model, x):
+    """Output of a model in evaluation mode, without recording; its mode is left as it was.
+
+    Parameters
+    ----------
+    model : Module
+    x : numpy.ndarray
+        (N, ...).
+
+    Returns
+    -------
+    numpy.ndarray
+    """
+    training = model.training
+    model.eval()
+    with no_grad():
+        result = model(x).data
+    model.train(training)
+    return result
+
+
+def _batches(x, y, batch_size, rng):
+    """Yield the whole set, or its rows in a new order cut into batches (the last may be smaller)."""
+    if batch_size is None or batch_size >= len(x):
+        yield x, y
+        return
+    order = rng.permutation(len(x))
+    for start in range(0, len(x), batch_size):
+        rows = order[start : start + batch_size]
+        yield x[rows], y[rows]
+
+
+def _blame(model, x, step):
+    """Find the first module with a parameter or an output that is not finite."""
+    for name, parameter in model.named_parameters():
+        if not np.isfinite(parameter.data).all():
+            layer, _, quantity = name.rpartition(".")
+            return Diverged(step, layer, quantity)
+    with no_grad(), np.errstate(all="ignore"):
+        for name, child in model.children():
+            x = child(x)
+            if not np.isfinite(x.data).all():
+                return Diverged(step, name, "output")
+    return Diverged(step, "the model", "loss")
+
+
+def _check_gradients(parameters, step):
+    for name, parameter in parameters:
+        if parameter.grad is not None and not np.isfinite(parameter.grad).all():
+            layer, _, quantity = name.rpartition(".")
+            raise Diverged(step, layer, f"gradient of {quantity}")
+
+
+def _check_data(x, y, epochs, batch_size, rng):
+    if len(x) != len(y) or not len(x):
+        raise ValueError(f"data must be x and y of the same length above 0, not {len(x)}, {len(y)}")
+    for name, array in (("x", x), ("y", y)):
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            row = np.argwhere(~np.isfinite(array))[0][0]
+            raise ValueError(f"data: row {row} of {name} is not finite")
+    if epochs < 1 or (batch_size is not None and batch_size < 1):
+        raise ValueError(f"epochs and batch_size must be at least 1, not {epochs}, {batch_size}")
+    if batch_size is not None and batch_size < len(x) and rng is None:
+        raise ValueError("rng is needed to draw batches smaller than the data")
+
+
+def fit(
+    model,
+    loss,
+    data,
+    optimizer,
+    *,
+    epochs,
+    batch_size=None,
+    rng=None,
+    monitor=None,
+    schedule=None,
+    stopping=None,
+    on_step=None,
+    label="training",
+):
+    """Train a model.
+
+    Parameters
+    ----------
+    model : Module
+    loss : function
+        (prediction Tensor, target array) -> Tensor of one number.
+    data : tuple of numpy.ndarray
+        x (N, ...) and y (N, ...).
+    optimizer : Optimizer
+        On the model's parameters.
+    epochs : int
+        Passes over the data, at most.
+    batch_size : int, optional
+        Without it, every step takes all of the data.
+    rng : numpy.random.Generator, optional
+        Draws the order of each epoch; needed for batches smaller than the data.
+    monitor : function, optional
+        model -> float at the end of each epoch, the quantity that steers. Without it, the epoch's
+        mean training loss does, and the weights that belong to it are those before the last update
+        (with one batch an epoch: exactly those that gave this loss).
+    schedule, stopping : objects with step(quantity), optional
+        As in `geonet.train.schedules`. When training ends, the stopping rule's best weights are
+        put back.
+    on_step : function, optional
+        Called without arguments after every update, to look on.
+    label : str
+        Of the progress line.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    Diverged
+        At the first loss or gradient that is NaN or infinite, naming step, layer and quantity.
+    ValueError
+        If the data are of different lengths, empty or not finite, or a number is out of range.
+    """
+    x, y = data
+    _check_data(x, y, epochs, batch_size, rng)
+    history = History([], [], [], 0, False)
+    parameters = list(model.named_parameters())
+    steps, stop = 0, False
+    progress = Progress(epochs, label)
+
+    def steer(quantity):
+        history.monitored.append(quantity)
+        if schedule is not None:
+            schedule.step(quantity)
+        return stopping is not None and stopping.step(quantity)
+
+    model.train()
+    batches = 1 if batch_size is None else -(-len(x) // batch_size)
+    for _ in range(epochs):
+        losses = []
+        for batch_x, batch_y in _batches(x, y, batch_size, rng):
+            optimizer.zero_grad()
+            value = loss(model(batch_x), batch_y)
+            losses.append(value.item())
+            if not math.isfinite(losses[-1]):
+                raise _blame(model, batch_x, steps)
+            value.backward()
+            _check_gradients(parameters, steps)
+            if monitor is None and len(losses) == batches:
+                stop = steer(sum(losses) / batches)
+            optimizer.step()
+            steps += 1
+            if on_step is not None:
+                on_step()
+        if monitor is not None:
+            stop = steer(monitor(model))
+        history.loss.append(sum(losses) / len(losses))
+        history.lr.append(optimizer.lr)
+        progress.update(f"loss {history.loss[-1]:.4g}")
+        if stop:
+            break
+    progress.close()
+    if stopping is not None:
+        stopping.restore()
+    return history._replace(steps=steps, stopped=bool(stop))

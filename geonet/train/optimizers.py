@@ -1,0 +1,146 @@
+"""Gradient descent: SGD, Adam and AdamW, as PyTorch defines them."""
+
+import numpy as np
+
+from geonet.kernels.adam import adam
+from geonet.tensor import Tensor
+
+
+def check_range(name, value, low, high=np.inf):
+    """Refuse a number that is not in [low, high), NaN included."""
+    if not low <= value < high:
+        raise ValueError(f"{name} must be in [{low}, {high}), but is {value}")
+
+
+class Optimizer:
+    """What optimizers share: the parameters, the learning rate, and forgetting gradients.
+
+    A parameter whose gradient is None is left alone.
+    """
+
+    def __init__(self, parameters, lr):
+        self.parameters = list(parameters)
+        if not self.parameters or not all(isinstance(p, Tensor) for p in self.parameters):
+            raise ValueError("parameters must be a list of at least one Tensor")
+        check_range("lr", lr, 0)
+        self.lr = lr
+
+    def zero_grad(self):
+        """Forget the gradients."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent.
+
+    With g = ∂L/∂p + weight_decay · p and the velocity u ← momentum · u + g (u = g at the first
+    step): p ← p − lr · u, or p − lr · (g + momentum · u) under Nesterov.
+
+    Parameters
+    ----------
+    parameters : list of Tensor
+    lr : float
+        Learning rate.
+    momentum : float
+        In [0, 1).
+    nesterov : bool
+        Needs a momentum above 0.
+    weight_decay : float
+        Added to the gradient, times the parameter.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+    """
+
+    def __init__(self, parameters, lr, momentum=0.0, nesterov=False, weight_decay=0.0):
+        super().__init__(parameters, lr)
+        check_range("momentum", momentum, 0, 1)
+        check_range("weight_decay", weight_decay, 0)
+        if nesterov and not momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
+        self._velocities = [None] * len(self.parameters)
+
+    def step(self):
+        """Move every parameter, in place."""
+        for i, parameter in enumerate(self.parameters):
+            if parameter.grad is None:
+                continue
+            update = parameter.grad
+            if self.weight_decay:
+                update = update + self.weight_decay * parameter.data
+            if self.momentum:
+                if self._velocities[i] is None:
+                    self._velocities[i] = update.copy()
+                else:
+                    self._velocities[i] *= self.momentum
+                    self._velocities[i] += update
+                velocity = self._velocities[i]
+                update = update + self.momentum * velocity if self.nesterov else velocity
+            parameter.data -= self.lr * update
+
+
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015, algorithm 1), with weight decay added to the gradient.
+
+    m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g², p ← p − lr m̂ / (√v̂ + eps), where m̂ and v̂ are
+    m / (1 − β₁ᵗ) and v / (1 − β₂ᵗ) at step t.
+
+    Parameters
+    ----------
+    parameters : list of Tensor
+    lr : float
+    betas : tuple of float
+        (β₁, β₂), each in [0, 1).
+    eps : float
+    weight_decay : float
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+    """
+
+    decoupled = False
+
+    def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+        super().__init__(parameters, lr)
+        for name, value, high in (("betas[0]", betas[0], 1), ("betas[1]", betas[1], 1),
+                                  ("eps", eps, np.inf), ("weight_decay", weight_decay, np.inf)):  # fmt: skip
+            check_range(name, value, 0, high)
+        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+        # one step count each: a parameter without a gradient does not age
+        self._moments = [
+            (np.zeros(p.size, p.dtype), np.zeros(p.size, p.dtype)) for p in self.parameters
+        ]
+        self._steps = [0] * len(self.parameters)
+
+    def step(self):
+        """Move every parameter, in place."""
+        beta1, beta2 = self.betas
+        for i, parameter in enumerate(self.parameters):
+            gradient = parameter.grad
+            if gradient is None:
+                continue
+            if self.weight_decay and self.decoupled:
+                parameter.data *= 1 - self.lr * self.weight_decay
+            elif self.weight_decay:
+                gradient = gradient + self.weight_decay * parameter.data
+            self._steps[i] += 1
+            step_size = self.lr / (1 - beta1 ** self._steps[i])
+            scale = 1 / (1 - beta2 ** self._steps[i]) ** 0.5
+            m, v = self._moments[i]
+            flat = parameter.data.reshape(-1)  # a view, as parameters are contiguous
+            adam(flat, gradient.reshape(-1), m, v, step_size, beta1, beta2, scale, self.eps)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay, p ← (1 − lr · weight_decay) p before the step.
+
+    Loshchilov & Hutter 2019, algorithm 2. Parameters as for `Adam`.
+    """
+
+    decoupled = True

@@ -1,0 +1,50 @@
+"""A line on the terminal that says how far a long piece of work has come, and how long it takes."""
+
+import sys
+import time
+
+
+def duration(seconds):
+    """A duration for people: 8 s, 3 min 20 s, 2 h 5 min."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, seconds = divmod(seconds, 60)
+    return f"{minutes} min {seconds} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+class Progress:
+    """Shows `label`, a share done and the time left; nothing at all where there is no terminal.
+
+    Parameters
+    ----------
+    total : int
+        Number of pieces of work.
+    label : str
+    stream : text file, optional
+        Standard error by default.
+    """
+
+    def __init__(self, total, label, stream=None):
+        self.total, self.label = total, label
+        self.stream = sys.stderr if stream is None else stream
+        self.shown = self.stream.isatty()
+        self.done, self._start, self._next = 0, time.monotonic(), 0.0
+
+    def update(self, note=""):
+        """Count one piece as done; redraw at most ten times a second."""
+        self.done += 1
+        now = time.monotonic()
+        if not self.shown or (now < self._next and self.done < self.total):
+            return
+        self._next = now + 0.1
+        left = (now - self._start) / self.done * (self.total - self.done)
+        text = f"{self.label} {self.done}/{self.total}, {duration(left)} left {note}"
+        self.stream.write(f"\r\x1b[K{text:.100}")
+        self.stream.flush()
+
+    def close(self):
+        """Take the line away."""
+        if self.shown:
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()

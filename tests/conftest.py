@@ -1,0 +1,12 @@
+"""One hypothesis profile for every run: the same examples each time, so a failure can be repeated."""
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "geonet",
+    derandomize=True,
+    deadline=None,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("geonet")
