@@ -8,8 +8,8 @@ Two numeric derivatives are compared with what `backward` gives:
   accepts complex numbers; whether it is, the central differences tell.
 
 The tolerance of ∂L/∂xⱼ is scaled to the size of its own column, Σᵢ |vᵢ ∂fᵢ/∂xⱼ|, for L = Σ vᵢ fᵢ
-with random v. With one absolute tolerance for all, a gradient of zero would pass for the late angles
-of u(θ), whose columns are of size sₖ.
+with random v. With one absolute tolerance for all, a gradient of zero would pass for the late
+angles of u(θ), whose columns are of size sₖ.
 """
 
 import inspect
@@ -205,9 +205,9 @@ def _likely_cause(analytic, numeric, shape):
     for factor in (2.0, 0.5):
         if looks_like(factor * slope):
             return f"a factor of {factor:g}"
-    if len(shape) == 2 and shape[0] == shape[1] and analytic.size == np.prod(shape):
-        if looks_like(slope.reshape(shape).T.ravel()):
-            return "transposed"
+    square = len(shape) == 2 and shape[0] == shape[1] and analytic.size == np.prod(shape)
+    if square and looks_like(slope.reshape(shape).T.ravel()):
+        return "transposed"
     for axis, length in enumerate(numeric.terms.shape[1:]):
         others = tuple(a for a in range(1, numeric.terms.ndim) if a != axis + 1)
         slices = numeric.terms.sum(axis=others)  # (K, length)
@@ -240,14 +240,16 @@ def examples(operation, rng):
     parameters = inspect.signature(operation).parameters.values()
     arity = sum(p.default is p.empty for p in parameters)
     low, high = operation.examples.get("domain", (-2.0, 2.0))
-    shapes = {1: [((3, 4),), ((),)],
-              2: [((3, 4), (3, 4)), ((3, 4), (4,)), ((3, 1), (1, 4)), ((), (2, 3))]}[arity]  # fmt: skip
+    alone = [((3, 4),), ((),)]
+    paired = [((3, 4), (3, 4)), ((3, 4), (4,)), ((3, 1), (1, 4)), ((), (2, 3))]
 
     def draw(shape):
         x = rng.uniform(low, high, shape)
         return np.where(np.abs(x) < 0.05, 0.05, x)
 
-    return [(tuple(draw(shape) for shape in group), {}) for group in shapes]
+    return [
+        (tuple(draw(shape) for shape in group), {}) for group in (alone if arity == 1 else paired)
+    ]
 
 
 def check_operation(operation, rng, tolerance=1e-12):

@@ -1,5 +1,6 @@
 """The methods that the paper compares, and networks built by method."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -97,7 +98,7 @@ def mlp(sizes, method="SP", *, rng, init="glorot_uniform", activation="relu", dt
         raise ValueError(f"sizes must be [inputs, hidden, ..., outputs], but is {list(sizes)}")
     options = {"rng": rng, "init": init, "dtype": dtype}
     units = []
-    for fan_in, fan_out in zip(sizes[:-2], sizes[1:-1]):
+    for fan_in, fan_out in pairwise(sizes[:-1]):
         layer = Linear(
             fan_in, fan_out, chosen.parameterization, activation, bias=chosen.bias, **options
         )

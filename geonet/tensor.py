@@ -9,8 +9,7 @@ The whole idea in four steps:
    hands every Tensor the sum of what its users pull back to it (the chain rule).
 4. Whatever NumPy broadcast on the way forward is summed on the way back, here and nowhere else.
 
-The notation is that of pullbacks (vector-Jacobian products): for y = f(x) and g = ∂L/∂y, the
-pullback of f at x takes g to ∂L/∂x = gᵀ ∂f/∂x.
+For y = f(x) and g = ∂L/∂y, the pullback of f at x takes g to ∂L/∂x = gᵀ ∂f/∂x.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ _recording = ContextVar("recording", default=True)
 
 
 class Record(NamedTuple):
-    """How a Tensor came about: what backward() needs to know of one operation."""
+    """How a Tensor came about."""
 
-    operation: Any  # the primitive itself, for its name and documentation
+    operation: Any
     inputs: tuple  # as the operation was called: Tensors, arrays, numbers
     needs: tuple  # for each input, whether a gradient is wanted
     pullback: Any  # one function an input, or one function (gradient, needs) for all
@@ -44,21 +43,12 @@ class Tensor:
     Parameters
     ----------
     data : array_like
-        The values, of any shape. Floating arrays keep their precision and are not copied.
+        Numbers of any shape. An array keeps its precision and is not copied.
     requires_grad : bool
-        Whether `backward` should leave ∂L/∂self in `grad`. Needs floating (or complex) data.
+        Whether `backward` leaves ∂L/∂self in `grad`, an array of the shape of `data`, adding to
+        what is there until it is set to None. TypeError unless the data are floating.
     name : str, optional
-        What messages and pictures call it.
-
-    Attributes
-    ----------
-    grad : numpy.ndarray or None
-        The gradient, of the shape of `data`. Every `backward` adds to it until it is set to None.
-
-    Raises
-    ------
-    TypeError
-        If `data` is not numeric, or `requires_grad` is asked of integers.
+        For messages and pictures.
     """
 
     __slots__ = ("__weakref__", "_record", "_retains_grad", "data", "grad", "name", "requires_grad")
@@ -84,7 +74,8 @@ class Tensor:
     size = property(lambda self: self.data.size)
 
     def __repr__(self):
-        made_by = f", made by {self._record.operation.__name__}" if self.is_recorded else ""
+        record = self._record
+        made_by = f", made by {record.operation.__name__}" if isinstance(record, Record) else ""
         name = f", name={self.name!r}" if self.name else ""
         return f"Tensor({self.data}, dtype={self.dtype}{name}{made_by})"
 
@@ -104,15 +95,9 @@ class Tensor:
 
     def __setitem__(self, index, value):
         raise TypeError(
-            "a Tensor cannot be assigned to in place, since operations already recorded rely on "
-            "its values: build a new one with geonet.ops.where(mask, value, x), or change x.data "
-            "before x is used"
+            "a Tensor cannot be assigned to in place, as recorded operations rely on its values: "
+            "make a new one with geonet.ops.where(mask, value, x), or change x.data before using x"
         )
-
-    @property
-    def is_recorded(self):
-        """Whether this Tensor knows the operation that made it."""
-        return isinstance(self._record, Record)
 
     def item(self):
         """The only element, as a Python number."""
@@ -128,31 +113,21 @@ class Tensor:
         return self
 
     def backward(self, gradient=None, retain_graph=False):
-        """Add ∂L/∂x to the `grad` of every Tensor x that requires one, L being this Tensor.
+        """Add ∂L/∂x to the `grad` of every Tensor x that this one was made from and that wants it.
 
         Parameters
         ----------
         gradient : array_like, optional
-            ∂L/∂self, of this Tensor's shape, where L is a function of this Tensor. May be left
-            out for a single number, which is then L itself.
+            ∂L/∂self, of this shape. A single number may be L itself: leave it out.
         retain_graph : bool
-            Keep the recorded graph so that it can be gone through again. Otherwise it is freed on
-            the way, and the memory of each activation with it.
-
-        Raises
-        ------
-        RuntimeError
-            If nothing here requires a gradient, or the graph was freed by an earlier call.
-        ValueError
-            If `gradient` is missing for several numbers, or is of another shape.
+            Keep the recorded graph for another time. Otherwise it is freed on the way, with the
+            memory of each activation, and a second backward() is a RuntimeError.
         """
         if not self.requires_grad:
             raise RuntimeError("backward: no input of this Tensor was made with requires_grad=True")
-        if gradient is None:
-            if self.size != 1:
-                raise ValueError(f"gradient must be given for a Tensor of shape {self.shape}")
-            gradient = np.ones_like(self.data)
-        gradient = np.asarray(gradient, dtype=np.result_type(self.dtype))
+        if gradient is None and self.size != 1:
+            raise ValueError(f"gradient must be given for a Tensor of shape {self.shape}")
+        gradient = np.asarray(np.ones_like(self.data) if gradient is None else gradient, self.dtype)
         if gradient.shape != self.shape:
             raise ValueError(f"gradient has shape {gradient.shape}, the Tensor {self.shape}")
 
@@ -188,10 +163,8 @@ def _topological_order(root):
             stack.append((tensor, True))
             record = tensor._record
             if record is FREED:
-                raise RuntimeError(
-                    "backward: the graph was freed by an earlier backward(); "
-                    "call that one with retain_graph=True to go through it twice"
-                )
+                raise RuntimeError("backward: an earlier backward() freed this graph; "
+                                   "give that one retain_graph=True")  # fmt: skip
             if record is not None:
                 stack.extend((x, False) for x, n in zip(record.inputs, record.needs) if n)
     return order
@@ -220,10 +193,8 @@ def _match(gradient, x, operation, i):
             stretched = tuple(k for k, n in enumerate(x.shape) if n == 1)
             gradient = gradient.sum(axis=stretched, keepdims=True)
         if gradient.shape != x.shape:
-            raise ValueError(
-                f"{operation}: the pullback to input {i} gives shape {gradient.shape}, "
-                f"the input has {x.shape}"
-            )
+            raise ValueError(f"{operation}: the pullback to input {i} gives shape "
+                             f"{gradient.shape}, the input has {x.shape}")  # fmt: skip
     if gradient.dtype != x.dtype and gradient.dtype.kind == x.dtype.kind:
         gradient = gradient.astype(x.dtype)
     return gradient
@@ -232,13 +203,10 @@ def _match(gradient, x, operation, i):
 def primitive(function=None, **examples):
     """Make a differentiable operation of a function from arrays to (value, pullback).
 
-    `pullback` is a tuple with one function of the gradient for each input, or one function
-    ``pullback(gradient, needs)`` that returns all of them where they share work. An input without
-    a derivative (an index, a mask) has None. Forward and pullback must accept complex arrays.
-    Tensors among keyword arguments count as inputs at their place in the signature.
-
-    `examples` say on what `gradcheck.examples` tries the operation: ``domain=(low, high)`` of
-    the numbers, or ``samples=function(rng)``, a list of (arguments, options).
+    `pullback` is a tuple with one function of the gradient for each input (None for an index or a
+    mask), or one function ``pullback(gradient, needs)`` that returns all of them where they share
+    work. Forward and pullback must accept complex arrays. `examples` say on what gradcheck tries
+    the operation: ``domain=(low, high)``, or ``samples=function(rng)``, a list of (args, options).
     """
     if function is None:
         return functools.partial(primitive, **examples)
@@ -246,7 +214,7 @@ def primitive(function=None, **examples):
     @functools.wraps(function)
     def operation(*inputs, **options):
         for value in options.values():
-            if isinstance(value, Tensor):
+            if isinstance(value, Tensor):  # give it its place among the inputs
                 bound = inspect.signature(function).bind(*inputs, **options)
                 bound.apply_defaults()
                 return operation(*bound.args, **bound.kwargs)
@@ -262,8 +230,7 @@ def primitive(function=None, **examples):
                 if type(x) is np.ndarray:
                     dtypes.add(x.dtype)
         if len(dtypes) > 1 and len({d for d in dtypes if d.kind == "f"}) > 1:
-            names = " and ".join(sorted(map(str, dtypes)))
-            raise TypeError(f"{function.__name__} would mix {names}: make them the same first")
+            raise TypeError(f"{function.__name__} mixes {' and '.join(sorted(map(str, dtypes)))}")
         value, pullback = function(*arrays, **options)
         result = Tensor(value)
         if True in needs and _recording.get():

@@ -61,7 +61,7 @@ def predict(model, x):
 
 
 def _batches(x, y, batch_size, rng):
-    """Yield the whole set, or its rows in a new order cut into batches (the last may be smaller)."""
+    """Yield the whole set, or its rows in a new order, cut up (the last part may be smaller)."""
     if batch_size is None or batch_size >= len(x):
         yield x, y
         return

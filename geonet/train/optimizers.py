@@ -108,9 +108,10 @@ class Adam(Optimizer):
 
     def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         super().__init__(parameters, lr)
-        for name, value, high in (("betas[0]", betas[0], 1), ("betas[1]", betas[1], 1),
-                                  ("eps", eps, np.inf), ("weight_decay", weight_decay, np.inf)):  # fmt: skip
-            check_range(name, value, 0, high)
+        check_range("betas[0]", betas[0], 0, 1)
+        check_range("betas[1]", betas[1], 0, 1)
+        check_range("eps", eps, 0)
+        check_range("weight_decay", weight_decay, 0)
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
         # one step count each: a parameter without a gradient does not age
         self._moments = [
