@@ -1,10 +1,12 @@
 """The training loop."""
 
 import math
+from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
 
+from geonet.nn import Sequential
 from geonet.tensor import no_grad
 from geonet.train.progress import Progress
 
@@ -27,7 +29,7 @@ class Diverged(ArithmeticError):
     step : int
         Updates made before.
     layer : str
-        Dotted name of the module where the first such number stands, or "loss".
+        Dotted name of the module where the first such number stands, or "the model".
     quantity : str
         What is not finite, such as "output" or "gradient of theta".
     """
@@ -52,12 +54,14 @@ def predict(model, x):
     -------
     numpy.ndarray
     """
-    training = model.training
+    modes = [(module, module.training) for _, module in model.named_modules()]
     model.eval()
-    with no_grad():
-        result = model(x).data
-    model.train(training)
-    return result
+    try:
+        with no_grad():
+            return model(x).data
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def _batches(x, y, batch_size, rng):
@@ -71,15 +75,23 @@ def _batches(x, y, batch_size, rng):
         yield x[rows], y[rows]
 
 
+def _owner(name):
+    """The module and the quantity in the dotted name of a parameter."""
+    layer, _, quantity = name.rpartition(".")
+    return layer or "the model", quantity
+
+
 def _blame(model, x, step):
     """Find the first module with a parameter or an output that is not finite."""
     for name, parameter in model.named_parameters():
         if not np.isfinite(parameter.data).all():
-            layer, _, quantity = name.rpartition(".")
-            return Diverged(step, layer, quantity)
+            return Diverged(step, *_owner(name))
+    stages = {"the model": model}
+    if isinstance(model, Sequential):
+        stages = {f"steps.{i}": stage for i, stage in enumerate(model.steps)}
     with no_grad(), np.errstate(all="ignore"):
-        for name, child in model.children():
-            x = child(x)
+        for name, stage in stages.items():
+            x = stage(x)
             if not np.isfinite(x.data).all():
                 return Diverged(step, name, "output")
     return Diverged(step, "the model", "loss")
@@ -88,7 +100,7 @@ def _blame(model, x, step):
 def _check_gradients(parameters, step):
     for name, parameter in parameters:
         if parameter.grad is not None and not np.isfinite(parameter.grad).all():
-            layer, _, quantity = name.rpartition(".")
+            layer, quantity = _owner(name)
             raise Diverged(step, layer, f"gradient of {quantity}")
 
 
@@ -146,8 +158,8 @@ def fit(
         put back.
     on_step : function, optional
         Called without arguments after every update, to look on.
-    label : str
-        Of the progress line.
+    label : str or None
+        Of the progress line; None for no line.
 
     Returns
     -------
@@ -165,40 +177,39 @@ def fit(
     history = History([], [], [], 0, False)
     parameters = list(model.named_parameters())
     steps, stop = 0, False
-    progress = Progress(epochs, label)
+    batches = 1 if batch_size is None else -(-len(x) // batch_size)
 
     def steer(quantity):
         history.monitored.append(quantity)
-        if schedule is not None:
-            schedule.step(quantity)
         return stopping is not None and stopping.step(quantity)
 
-    model.train()
-    batches = 1 if batch_size is None else -(-len(x) // batch_size)
-    for _ in range(epochs):
-        losses = []
-        for batch_x, batch_y in _batches(x, y, batch_size, rng):
-            optimizer.zero_grad()
-            value = loss(model(batch_x), batch_y)
-            losses.append(value.item())
-            if not math.isfinite(losses[-1]):
-                raise _blame(model, batch_x, steps)
-            value.backward()
-            _check_gradients(parameters, steps)
-            if monitor is None and len(losses) == batches:
-                stop = steer(sum(losses) / batches)
-            optimizer.step()
-            steps += 1
-            if on_step is not None:
-                on_step()
-        if monitor is not None:
-            stop = steer(monitor(model))
-        history.loss.append(sum(losses) / len(losses))
-        history.lr.append(optimizer.lr)
-        progress.update(f"loss {history.loss[-1]:.4g}")
-        if stop:
-            break
-    progress.close()
+    with closing(Progress(epochs, label)) as progress:
+        for _ in range(epochs):
+            model.train()
+            losses = []
+            for batch_x, batch_y in _batches(x, y, batch_size, rng):
+                optimizer.zero_grad()
+                value = loss(model(batch_x), batch_y)
+                losses.append(value.item())
+                if not math.isfinite(losses[-1]):
+                    raise _blame(model, batch_x, steps)
+                value.backward()
+                _check_gradients(parameters, steps)
+                if monitor is None and len(losses) == batches:
+                    stop = steer(sum(losses) / batches)
+                optimizer.step()
+                steps += 1
+                if on_step is not None:
+                    on_step()
+            if monitor is not None:
+                stop = steer(monitor(model))
+            if schedule is not None:
+                schedule.step(history.monitored[-1])
+            history.loss.append(sum(losses) / len(losses))
+            history.lr.append(optimizer.lr)
+            progress.update(f"loss {history.loss[-1]:.4g}")
+            if stop:
+                break
     if stopping is not None:
         stopping.restore()
     return history._replace(steps=steps, stopped=bool(stop))

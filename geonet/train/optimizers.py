@@ -101,13 +101,15 @@ class Adam(Optimizer):
     Raises
     ------
     ValueError
-        If a number is out of range.
+        If a number is out of range, or the data of a parameter are not contiguous.
     """
 
     decoupled = False
 
     def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         super().__init__(parameters, lr)
+        if not all(p.data.flags.c_contiguous for p in self.parameters):
+            raise ValueError("parameters must be contiguous: np.ascontiguousarray makes them so")
         check_range("betas[0]", betas[0], 0, 1)
         check_range("betas[1]", betas[1], 0, 1)
         check_range("eps", eps, 0)

@@ -3,14 +3,7 @@
 import sys
 import time
 
-
-def duration(seconds):
-    """A duration for people: 8 s, 3 min 20 s, 2 h 5 min."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes, seconds = divmod(seconds, 60)
-    return f"{minutes} min {seconds} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+from geonet.text import duration
 
 
 class Progress:
@@ -20,7 +13,8 @@ class Progress:
     ----------
     total : int
         Number of pieces of work.
-    label : str
+    label : str or None
+        None shows nothing either.
     stream : text file, optional
         Standard error by default.
     """
@@ -28,7 +22,7 @@ class Progress:
     def __init__(self, total, label, stream=None):
         self.total, self.label = total, label
         self.stream = sys.stderr if stream is None else stream
-        self.shown = self.stream.isatty()
+        self.shown = label is not None and self.stream.isatty()
         self.done, self._start, self._next = 0, time.monotonic(), 0.0
 
     def update(self, note=""):

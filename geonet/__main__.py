@@ -1,0 +1,113 @@
+"""The command line: one subcommand an experiment, `gradcheck` and `bench`; alone, a short tour."""
+
+import argparse
+import os
+import sys
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+                    "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS")  # fmt: skip
+TOUR = ("perturbation", "levy", "banana")
+
+
+def _restart_with_threads(count):
+    """Run this command anew with the thread variables set, unless they are: NumPy reads them as it
+    loads, and by now it has."""
+    wanted = dict.fromkeys(THREAD_VARIABLES, str(count))
+    if any(os.environ.get(name) != value for name, value in wanted.items()):
+        sys.stdout.flush()
+        command = [sys.executable, "-m", "geonet", *sys.argv[1:]]
+        os.execve(sys.executable, command, os.environ | wanted)
+
+
+def _threads(text):
+    count = int(text)
+    if count < 1:
+        raise ValueError
+    return count
+
+
+def gradcheck_command(arguments):
+    """Check every registered operation and print a table; the exit status is 1 if one fails."""
+    import numpy as np
+
+    from geonet.gradcheck import GradientError, check_operation
+    from geonet.ops import OPERATIONS
+    from geonet.text import aligned
+
+    rng = np.random.default_rng(0)
+    rows = [("operation", "entries", "worst, central", "worst, complex step", "")]
+    failures = []
+    for name, operation in sorted(OPERATIONS.items()):
+        try:
+            report = check_operation(operation, rng)
+            numbers = f"{report.entries}", f"{report.central:.1e}", f"{report.complex:.1e}"
+            rows.append((name, *numbers, "ok"))
+        except GradientError as error:
+            failures.append(str(error))
+            rows.append((name, "", "", "", "FAILED"))
+    print(aligned(rows))
+    right = len(rows) - 1 - len(failures)
+    print(f"\n{right} of {len(rows) - 1} operations agree with central differences and the complex")
+    print("step; errors are relative to the size of each column of the Jacobian")
+    print(*failures, sep="\n", end="\n" if failures else "")
+    return 1 if failures else 0
+
+
+def tour(experiments):
+    """All experiments in quick form, and where the pictures are."""
+    from geonet import __version__
+
+    print(f"geonet {__version__}: a tour of {', '.join(TOUR)}, in quick form, about a minute\n")
+    for i, name in enumerate(TOUR, start=1):
+        experiment = experiments[name]
+        print(f"{i} of {len(TOUR)}: {experiment.summary}")
+        parser = argparse.ArgumentParser()
+        experiment.add_arguments(parser)
+        folder = os.path.join("results", "tour", name)
+        experiment.main(parser.parse_args(["--quick", "--overwrite", "--out", folder]))
+    print("Pictures: results/tour/*/figures. Next: python -m geonet levy --help")
+
+
+def build_parser(experiments):
+    """The parser of the whole command line."""
+    from geonet import bench
+
+    parser = argparse.ArgumentParser(
+        prog="python -m geonet",
+        description="Neural characteristic activation analysis and geometric parameterization. "
+        "Without a command: a tour of about a minute.",
+    )
+    parser.add_argument(
+        "--threads", type=_threads, default=1, help="BLAS and kernel threads (default: 1)"
+    )
+    commands = parser.add_subparsers(metavar="COMMAND")
+    parser.set_defaults(run=lambda arguments: tour(experiments))
+    for name, experiment in experiments.items():
+        command = commands.add_parser(name, help=experiment.summary, description=experiment.summary)
+        experiment.add_arguments(command)
+        command.set_defaults(run=experiment.main)
+    check = commands.add_parser("gradcheck", help="check the gradients of every operation")
+    check.set_defaults(run=gradcheck_command)
+    timing = commands.add_parser("bench", help=bench.SUMMARY, description=bench.SUMMARY)
+    bench.add_arguments(timing)
+    timing.set_defaults(run=bench.main)
+    return parser
+
+
+def main():
+    """Run a command; bad input is one line and exit status 2, an interruption 130."""
+    from geonet.experiments import find
+
+    arguments = build_parser(find()).parse_args()
+    _restart_with_threads(arguments.threads)
+    try:
+        return arguments.run(arguments) or 0
+    except (ValueError, OSError) as error:
+        print(f"geonet: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+"""Timings, side by side with PyTorch where it is installed.
+
+Each row times one piece of work in turns, ours and theirs, in one run and on one thread (unless
+`--threads` says otherwise), and gives the median; a ratio is the median of the ratios of turns.
+"""
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from geonet import ops
+from geonet.data.levy import load_levy
+from geonet.kernels import hypersphere as kernel
+from geonet.models import mlp
+from geonet.text import aligned
+from geonet.train import Adam
+
+SUMMARY = "time a training step, u(θ) and the import, beside PyTorch where it is installed"
+UNITS = 100
+MAP_SHAPE = (512, 4608)  # rows and fan-in n of the last convolution of a VGG-6
+
+
+def add_arguments(parser):
+    """Declare the options of `bench`."""
+    parser.add_argument("--turns", type=int, default=15, help="turns to time (default: 15)")
+
+
+def _torch():
+    """PyTorch, or None where it is not installed."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    return torch
+
+
+def in_turns(functions, turns, repeats):
+    """Time functions against each other, A B A B …
+
+    Parameters
+    ----------
+    functions : dict of str to function
+    turns : int
+    repeats : int
+        Calls a turn.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        Seconds a call, (turns,), after one turn to warm up.
+    """
+    seconds = {name: [] for name in functions}
+    for turn in range(turns + 1):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            for _ in range(repeats):
+                function()
+            if turn:
+                seconds[name].append((time.perf_counter() - start) / repeats)
+    return {name: np.array(values) for name, values in seconds.items()}
+
+
+def levy_step(method):
+    """One training step of the Levy network: forward, backward, Adam."""
+    x, y = load_levy(np.random.default_rng(0), "paper").train
+    model = mlp([1, UNITS, 1], method, rng=np.random.default_rng(0))
+    optimizer = Adam(model.parameters(), 1e-3, eps=1e-7)
+
+    def step():
+        optimizer.zero_grad()
+        ops.mae(model(x), y).backward()
+        optimizer.step()
+
+    return step
+
+
+def torch_levy_step(torch, variant):
+    """The same step of GmP in eager PyTorch, with one of its forms of Adam."""
+    x, y = map(torch.tensor, load_levy(np.random.default_rng(0), "paper").train)
+    weight = torch.empty(UNITS, 1, dtype=torch.float64).uniform_(-0.2, 0.2)
+    sign = weight.sign()
+    lambda_ = torch.zeros(UNITS, dtype=torch.float64, requires_grad=True)
+    radius = weight.abs()[:, 0].clone().requires_grad_()
+    output = torch.nn.Linear(UNITS, 1, dtype=torch.float64)
+    parameters = [lambda_, radius, *output.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=1e-3, eps=1e-7, **variant)
+
+    def step():
+        optimizer.zero_grad()
+        hidden = radius * torch.relu(torch.nn.functional.linear(x, sign, lambda_))
+        torch.nn.functional.l1_loss(output(hidden), y).backward()
+        optimizer.step()
+
+    return step
+
+
+def torch_map(torch, theta, gradient):
+    """u(θ) and its gradient in PyTorch, by roll and cumprod as the authors' code has it."""
+    theta = torch.tensor(theta, requires_grad=True)
+    gradient = torch.tensor(gradient)
+    ones = torch.ones(len(theta), 1)
+
+    def forward_and_back():
+        theta.grad = None
+        cosines = torch.roll(torch.cat([ones, torch.cos(theta)], dim=1), -1, dims=1)
+        sines = torch.cumprod(torch.cat([ones, torch.sin(theta)], dim=1), dim=1)
+        (sines * cosines).backward(gradient)
+
+    return forward_and_back
+
+
+def _milliseconds(seconds):
+    return f"{np.median(seconds) * 1e3:.3f} ms"
+
+
+def _ratio(ours, theirs):
+    return f"{np.median(theirs / ours):.2f}"
+
+
+def levy_rows(torch, turns):
+    """Rows for one training step under each method; PyTorch's fastest Adam beside GmP."""
+    rows = []
+    for method in ("SP", "WN", "BN", "GmP"):
+        functions = {"ours": levy_step(method)}
+        if torch is not None and method == "GmP":
+            for variant in ("foreach", "fused", None):
+                chosen = {variant: True} if variant else {"foreach": False}
+                functions[str(variant)] = torch_levy_step(torch, chosen)
+        seconds = in_turns(functions, turns, repeats=200)
+        ours = seconds.pop("ours")
+        fastest = min(seconds.values(), key=np.median, default=None)
+        theirs = ("", "") if fastest is None else (_milliseconds(fastest), _ratio(ours, fastest))
+        rows.append((f"Levy step, {method}, float64", _milliseconds(ours), *theirs))
+    return rows
+
+
+def map_rows(torch, turns):
+    """Rows for u(θ) and its pullback; np.sin and np.cos of as many angles as the yardstick."""
+    rng = np.random.default_rng(0)
+    theta = rng.uniform(0, np.pi, (MAP_SHAPE[0], MAP_SHAPE[1] - 1)).astype(np.float32)
+    gradient = rng.normal(size=MAP_SHAPE).astype(np.float32)
+    sine, cosine = np.empty_like(theta), np.empty_like(theta)
+
+    def forward_and_back():
+        _, saved = kernel.direction(theta)
+        kernel.direction_pullback(gradient, saved)
+
+    def sine_and_cosine():
+        np.sin(theta, out=sine)
+        np.cos(theta, out=cosine)
+
+    functions = {"ours": forward_and_back, "trigonometry": sine_and_cosine}
+    if torch is not None:
+        functions["torch"] = torch_map(torch, theta, gradient)
+    seconds = in_turns(functions, turns, repeats=3)
+    ours, trigonometry = seconds["ours"], seconds["trigonometry"]
+    theirs = seconds.get("torch")
+    beside = ("", "") if theirs is None else (_milliseconds(theirs), _ratio(ours, theirs))
+    times = f"{np.median(ours / trigonometry):.2f}"
+    share = f"{times} times np.sin and np.cos ({_milliseconds(trigonometry)})"
+    name = f"u(θ) and pullback, {MAP_SHAPE}, float32"
+    return [(name, _milliseconds(ours), *beside, share)]
+
+
+def import_row(turns):
+    """Row for `import geonet`, less what starting Python takes."""
+    seconds = in_turns(
+        {
+            name: lambda code=code: subprocess.run([sys.executable, "-c", code], check=True)
+            for name, code in (("empty", ""), ("geonet", "import geonet"))
+        },
+        min(turns, 5),
+        repeats=1,
+    )
+    return ("import geonet", _milliseconds(seconds["geonet"] - seconds["empty"]))
+
+
+def main(arguments):
+    """Print the table of timings: what `python -m geonet bench` does."""
+    if arguments.turns < 1:
+        raise ValueError(f"--turns must be at least 1, but is {arguments.turns}")
+    torch = _torch()
+    if torch is not None:
+        torch.set_num_threads(arguments.threads)
+    beside = "PyTorch is not installed" if torch is None else f"PyTorch {torch.__version__}"
+    print(f"medians of {arguments.turns} turns, {arguments.threads} thread(s); {beside}\n")
+    rows = [*levy_rows(torch, arguments.turns), *map_rows(torch, arguments.turns)]
+    rows.append(import_row(arguments.turns))
+    header = ("", "geonet", "PyTorch", "PyTorch / geonet", "")
+    print(aligned([header, *((*row, *[""] * (5 - len(row))) for row in rows)]))

@@ -1,0 +1,194 @@
+"""The Banana set: 10 units, batches of 128, Adam on the binary cross-entropy (figure 3).
+
+Protocols: under `clean` a validation part steers the rate and the stopping, and the test part is
+looked at once; under `paper` the test part also steers, as in the authors' code.
+"""
+
+import functools
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+from geonet import ops, plots
+from geonet.characteristic import Tracker, boundary, location
+from geonet.data.banana import generate_banana, read_banana, split_banana
+from geonet.experiments.experiment import (
+    Experiment,
+    generators,
+    median,
+    recipe,
+    tracked,
+)
+from geonet.models import mlp
+from geonet.train import Adam, EarlyStopping, ReduceLROnPlateau, fit, predict
+
+UNITS, BATCH_SIZE, PATIENCE = 10, 128, 100
+GENERATED = 5300  # points, as many as the real set has
+GRID = np.linspace(-3, 3, 121)
+
+
+@functools.cache
+def points(path):
+    """All points of a file, or of the embedded generator for None: x (N, 2), y (N,)."""
+    if path is None:
+        return generate_banana(GENERATED, np.random.default_rng(0))
+    return read_banana(path)
+
+
+def data_path(argument):
+    """The file to read: --data (a file, or a folder with banana.csv), or GEONET_DATA, or None."""
+    folder = os.environ.get("GEONET_DATA")
+    if argument is None and (folder is None or not Path(folder, "banana.csv").exists()):
+        return None
+    path = Path(folder if argument is None else argument)
+    return str(path / "banana.csv" if path.is_dir() else path)
+
+
+def accuracy(logits, targets):
+    """Share of points on the right side, a Python number."""
+    return float(np.mean((logits > 0) == (targets > 0.5)))
+
+
+class Banana(Experiment):
+    name = "banana"
+    summary = "classification in the plane, and the paths of the boundaries (figure 3)"
+    metric = "accuracy"
+    metric_title = "test accuracy"
+    larger_is_better = True
+
+    def add_arguments(self, parser):
+        super().add_arguments(parser)
+        words = "validation part steers, or the test part as in the authors' code (default: clean)"
+        parser.add_argument("--protocol", choices=("clean", "paper"), default="clean", help=words)
+        words = "banana.csv or its folder (default: GEONET_DATA, or points of our own generator)"
+        parser.add_argument("--data", help=words)
+
+    def configure(self, arguments):
+        config = super().configure(arguments)
+        if arguments.protocol == "paper" and arguments.lr == "sweep":
+            raise ValueError("--lr sweep needs validation data, which --protocol paper has none of")
+        path = data_path(arguments.data)
+        points(path)
+        digest = None if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+        data = {"data": path, "sha256": digest, "protocol": arguments.protocol}
+        return config | data | {"epochs": 200 if arguments.quick else 5000}
+
+    @staticmethod
+    def _split(config, seed):
+        data_rng, *others = generators(seed, 3)
+        return split_banana(*points(config["data"]), data_rng, config["protocol"]), *others
+
+    def run_one(self, config, method, seed, lr, purpose):
+        data, model_rng, batch_rng = self._split(config, seed)
+        model = mlp([2, UNITS, 1], recipe(config, method), rng=model_rng, init=config["init"])
+        optimizer = Adam(model.parameters(), lr, eps=1e-7)
+        tracker = Tracker(model[0])
+        x, y = data.validation
+        history = fit(
+            model,
+            ops.binary_cross_entropy,
+            data.train,
+            optimizer,
+            epochs=config["epochs"],
+            batch_size=BATCH_SIZE,
+            rng=batch_rng,
+            monitor=lambda model: accuracy(predict(model, x), y),
+            schedule=ReduceLROnPlateau(optimizer, patience=PATIENCE // 2, mode="max"),
+            stopping=EarlyStopping(model, patience=PATIENCE, mode="max"),
+            on_step=tracker.record,
+            label=None,
+        )
+        x, y = getattr(data, purpose)
+        logits = predict(model, x)
+        metrics = {
+            f"{purpose}_accuracy": accuracy(logits, y),
+            f"{purpose}_cross_entropy": ops.binary_cross_entropy(logits, y).item(),
+            "train_loss": min(history.loss),
+            "steps": history.steps,
+            "median_turn": median(tracker.turns()),
+        }
+        arrays = tracked(tracker) | {"grid_logits": self._on_grid(model)}
+        try:
+            arrays["final_weight"], arrays["final_bias"] = boundary(model[0])
+        except ValueError:  # under a layer norm with β ≠ 0 there is none to draw
+            arrays["final_weight"], arrays["final_bias"] = np.zeros((0, 2)), np.zeros(0)
+        return metrics, arrays
+
+    @staticmethod
+    def _on_grid(model):
+        x1, x2 = np.meshgrid(GRID, GRID)
+        return predict(model, np.stack([x1, x2], axis=-1).reshape(-1, 2)).reshape(x1.shape)
+
+    def describe(self, config):
+        source = "embedded generator" if config["data"] is None else Path(config["data"]).name
+        return (
+            f"Banana ({source}), protocol {config['protocol']}: {UNITS} units, up to "
+            f"{config['epochs']} epochs, {config['init']}, {len(config['seeds'])} seeds"
+        )
+
+    def draw(self, results):
+        config = results.config
+        seed = config["seeds"][0]
+        diverged = {m: results.metrics(m, "diverged")[0] for m in config["methods"]}
+        runs = {m: results.arrays(m, seed) for m in config["methods"] if not diverged[m]}
+        if not runs:
+            return []
+        rates = ", ".join(f"{m} {results.rate(m):g}" for m in runs)
+        caption = (
+            f"Banana, protocol {config['protocol']}, {UNITS} units, standardized inputs; seed "
+            f"{seed} (1 of {len(config['seeds'])} seeds); rates: {rates}."
+        )
+        return [
+            *self._draw_trajectories(results, runs, caption),
+            *self._draw_turns(results, runs, caption),
+            *self._draw_regions(results, runs, caption),
+        ]
+
+    def _draw_trajectories(self, results, runs, caption):
+        paths = {m: location(run["weight"], run["bias"]) for m, run in runs.items()}
+        figure = plots.trajectories(paths, f"Paths of the locations φ during training. {caption}")
+        words = (
+            "One panel a method: the path in the plane of the point of each unit's boundary that "
+            "is nearest the origin, from the start of training to its end."
+        )
+        title = "Paths of the boundaries' locations"
+        return self.save(results, figure, "trajectories", title, words)
+
+    def _draw_turns(self, results, runs, caption):
+        figure = plots.step_changes(
+            {m: run["steps"][1:] for m, run in runs.items()},
+            {m: run["turn_quantiles"] for m, run in runs.items()},
+            "turn per step (rad)",
+            f"How far one step turns the boundaries: median and 10–90 % of the units. {caption}",
+        )
+        typical = {m: results.metrics(m, "median_turn") for m in runs}
+        words = (
+            "On log axes, the angle by which one step turns the boundaries, over training. Median "
+            "over steps and units: "
+            + ", ".join(f"{m} {v[0]:.2g}" for m, v in typical.items())
+            + "."
+        )
+        return self.save(results, figure, "turns", "Turn of the boundaries at each step", words)
+
+    def _draw_regions(self, results, runs, caption):
+        (x, y), *_ = self._split(results.config, results.config["seeds"][0])[0]
+        figure = plots.decision_regions(
+            GRID,
+            GRID,
+            {m: 0.5 + 0.5 * np.tanh(run["grid_logits"] / 2) for m, run in runs.items()},
+            x,
+            y,
+            f"Decision regions, training points and the units' boundaries. {caption}",
+            {m: (run["final_weight"], run["final_bias"]) for m, run in runs.items()},
+        )
+        means = {m: results.metrics(m, "test_accuracy").mean() for m in runs}
+        words = (
+            "One panel a method: the shaded region is where class 1 is more likely. Mean test "
+            "accuracy: " + ", ".join(f"{m} {mean:.3f}" for m, mean in means.items()) + "."
+        )
+        return self.save(results, figure, "regions", "Decision regions on the Banana set", words)
+
+
+EXPERIMENT = Banana()

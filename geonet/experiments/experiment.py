@@ -1,0 +1,248 @@
+"""What all experiments share: options, the loop over methods and seeds, the table, the files."""
+
+import sys
+import time
+
+import numpy as np
+
+from geonet import plots
+from geonet.experiments import options
+from geonet.experiments.results import Results
+from geonet.experiments.statistics import mean_interval, paired_interval
+from geonet.models import METHODS, PAPER_METHODS
+from geonet.text import aligned, duration
+from geonet.train import Diverged, Progress
+
+
+class Experiment:
+    """One experiment of the paper; a file of this package makes one and calls it EXPERIMENT.
+
+    Subclasses set the attributes, and say how one run goes and what its figures are.
+    """
+
+    name = ""
+    summary = ""
+    metric = ""  # of the table
+    metric_title = ""
+    larger_is_better = False
+    seeds, quick_seeds = "5", "2"
+    methods = ",".join(METHODS)
+    init = "glorot_uniform"
+    trains = True  # whether there is a learning rate
+
+    def add_arguments(self, parser):
+        """Declare the options that all experiments have; subclasses add their own."""
+        known = ", ".join(METHODS)
+        parser.add_argument(
+            "--methods", default=self.methods, help=f"comma list of {known} (default: %(default)s)"
+        )
+        parser.add_argument("--seeds", help=f"count or comma list (default: {self.seeds})")
+        if self.trains:
+            parser.add_argument(
+                "--lr",
+                help="rate for all methods, GmP=0.1,SP=0.01 for some, or sweep: each method's best "
+                "of a grid on validation data (default: 0.1 for GmP and GmP+IMN, 0.01 for others)",
+            )
+        parser.add_argument("--init", default=self.init, help="initializer (default: %(default)s)")
+        parser.add_argument("--out", default=f"results/{self.name}", help="folder to write to")
+        parser.add_argument("--overwrite", action="store_true", help="replace what is in --out")
+        parser.add_argument("--quick", action="store_true", help="few seeds and steps, for a look")
+
+    @staticmethod
+    def default_rate(method):
+        """The authors' rates: 0.1 for the geometric methods, 0.01 for the others."""
+        return 0.1 if METHODS[method].parameterization == "geometric" else 0.01
+
+    def configure(self, arguments):
+        """The configuration, as JSON values, of parsed arguments.
+
+        Raises
+        ------
+        ValueError, OSError
+            If an argument makes no sense, or a file that it names is of no use.
+        """
+        seeds = arguments.seeds or (self.quick_seeds if arguments.quick else self.seeds)
+        methods = options.method_list(arguments.methods)
+        config = {"methods": methods, "seeds": options.seed_list(seeds)}
+        if self.trains:
+            config["lr"] = options.rates(arguments.lr, methods, self.default_rate)
+        return config | {"init": options.initializer(arguments.init), "quick": arguments.quick}
+
+    def run_one(self, config, method, seed, lr, purpose):
+        """One run.
+
+        Parameters
+        ----------
+        config : dict
+        method : str
+        seed : int
+        lr : float or None
+        purpose : {"test", "validation"}
+            Which part of the data the metric is taken from: the other one is not looked at.
+
+        Returns
+        -------
+        metrics : dict
+            JSON numbers, among them ``{purpose}_{metric}``.
+        arrays : dict of numpy.ndarray
+            What was tracked.
+        """
+        raise NotImplementedError
+
+    def draw(self, results):
+        """Write the figures of all finished runs, and return their paths."""
+        raise NotImplementedError
+
+    @staticmethod
+    def save(results, figure, name, title, description):
+        """Write one figure to the folder of figures, and return the paths."""
+        return plots.save(figure, results.folder / "figures", name, title, description)
+
+    def describe(self, config):
+        """One line above the table."""
+        raise NotImplementedError
+
+    def main(self, arguments):
+        """Run it all: what `python -m geonet NAME` does.
+
+        Raises
+        ------
+        ValueError, OSError
+            If an argument or file is of no use; nothing has been run then.
+        """
+        config = self.configure(arguments)
+        results = Results(arguments.out, self.name, config, arguments.overwrite)
+        try:
+            self._run_all(config, results)
+        except KeyboardInterrupt:
+            print(
+                f"\n{self.name}: interrupted; {len(results.runs)} finished runs are kept in "
+                f"{results.folder}, and the same command goes on from there",
+                file=sys.stderr,
+            )
+            raise
+        print(self.table(results))
+        paths = self.draw(results)
+        print("figures: " + ", ".join(str(path) for path in paths if path.suffix == ".png"))
+        print(f"numbers: {results.folder / 'results.json'}\n")
+
+    def _run_all(self, config, results):
+        """Choose rates on validation data where there is a choice, then take the test metric."""
+        choices = config.get("lr", {method: [None] for method in config["methods"]})
+        rounds = sum(len(c) + 1 if len(c) > 1 else 1 for c in choices.values())
+        progress = Progress(rounds * len(config["seeds"]), self.name)
+        try:
+            for method, candidates in choices.items():
+                best = candidates[0]
+                if len(candidates) > 1:
+                    for lr in candidates:
+                        self._run_seeds(config, results, method, lr, "validation", progress)
+                    best = self._best_rate(results, method, candidates)
+                self._run_seeds(config, results, method, best, "test", progress)
+        finally:
+            progress.close()
+
+    def _run_seeds(self, config, results, method, lr, purpose, progress):
+        for seed in config["seeds"]:
+            if (method, seed, lr, purpose) not in results.runs:
+                start = time.perf_counter()
+                try:
+                    metrics, arrays = self.run_one(config, method, seed, lr, purpose)
+                    metrics["diverged"] = False
+                except Diverged as reason:
+                    metrics, arrays = {"diverged": True, "reason": str(reason)}, {}
+                metrics["seconds"] = round(time.perf_counter() - start, 3)
+                run = {"method": method, "seed": seed, "lr": lr, "purpose": purpose}
+                results.add(run | {"metrics": metrics}, arrays)
+            progress.update(f"({method}, seed {seed})")
+
+    def _best_rate(self, results, method, candidates):
+        """The rate with the best mean on validation data; one that diverged on a seed is out."""
+        sign = -1 if self.larger_is_better else 1
+        scores = [
+            sign * results.metrics(method, f"validation_{self.metric}", "validation", lr).mean()
+            for lr in candidates
+        ]
+        if np.isnan(scores).all():
+            return candidates[0]
+        return candidates[int(np.nanargmin(scores))]
+
+    def table(self, results):
+        """Mean ± standard deviation and 95 % interval over seeds, and the paired difference."""
+        first = results.config["methods"][0]
+        rows = [("method", "rate", f"{self.metric_title}, mean ± sd", "95 % interval",
+                 f"minus {first}'s, paired 95 %", "steps", "diverged")]  # fmt: skip
+        rows += [self._row(results, method, first) for method in results.config["methods"]]
+        seconds = sum(run["metrics"]["seconds"] for run in results.runs.values())
+        end = f"{len(results.runs)} runs, {duration(seconds)} of computing"
+        return f"\n{self.describe(results.config)}\n\n{aligned(rows)}\n\n{end}"
+
+    def _row(self, results, method, first):
+        name = f"test_{self.metric}"
+        values = results.metrics(method, name)
+        whole = mean_interval(values)
+        paired = paired_interval(values, results.metrics(first, name))
+        difference = f"{paired.mean:+.3g} [{paired.low:+.3g}, {paired.high:+.3g}]"
+        return (
+            method,
+            f"{results.rate(method):g}",
+            f"{whole.mean:.4g} ± {whole.std:.2g}",
+            f"[{whole.low:.4g}, {whole.high:.4g}]",
+            "" if method == first else difference,
+            f"{results.metrics(method, 'steps').mean():.0f}",
+            f"{int(results.metrics(method, 'diverged').sum())} of {len(values)}",
+        )
+
+
+def recipe(config, method):
+    """The method's recipe under the configuration's protocol."""
+    return (PAPER_METHODS if config["protocol"] == "paper" else METHODS)[method]
+
+
+def generators(seed, count):
+    """Independent generators of one seed, so that what one draws does not shift another."""
+    return [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(count)]
+
+
+def root_mean_square(error):
+    """√ mean e², a Python number."""
+    return float(np.sqrt(np.mean(np.square(error))))
+
+
+KEPT_STEPS = 200  # of which the boundaries are stored
+
+
+def tracked(tracker):
+    """What is stored of a tracker: boundaries at `KEPT_STEPS` steps, and how far each moved.
+
+    The steps are evenly spaced on a log scale, with the start and the end. The quantiles (10 %,
+    50 %, 90 %) of the units' turns and displacements are those of the one step before each.
+
+    Parameters
+    ----------
+    tracker : geonet.characteristic.Tracker
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        steps (S,), weight (S, O, n), bias (S, O), turn_quantiles and displacement_quantiles
+        (3, S − 1).
+    """
+    weights, biases = tracker.weights, tracker.biases
+    last = len(biases) - 1
+    steps = np.unique(np.r_[0, np.geomspace(1, last, KEPT_STEPS).round().astype(int)])
+    moves = (tracker.turns()[steps[1:] - 1], tracker.displacements()[steps[1:] - 1])
+    turns, displacements = (np.quantile(m, (0.1, 0.5, 0.9), axis=1) for m in moves)
+    return {
+        "steps": steps,
+        "weight": weights[steps].astype(np.float32),
+        "bias": biases[steps].astype(np.float32),
+        "turn_quantiles": turns,
+        "displacement_quantiles": displacements,
+    }
+
+
+def median(values):
+    """Median of what is not NaN, a Python number; None if nothing is left."""
+    values = values[~np.isnan(values)]
+    return float(np.median(values)) if values.size else None

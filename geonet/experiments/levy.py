@@ -1,0 +1,145 @@
+"""The 1-D Levy function: 100 units, full batches, Adam on the mean absolute error (figure 2).
+
+Protocols: `clean` redraws the data for each seed; `paper` has the authors' one data set, and their
+choices where the methods differ. Their plateau rule counts an absolute improvement of 1e-4, their
+stopping rule any improvement; Adam's eps is 1e-7, as in Keras.
+"""
+
+import numpy as np
+
+from geonet import ops, plots
+from geonet.characteristic import Tracker, location
+from geonet.data.levy import load_levy
+from geonet.experiments.experiment import (
+    Experiment,
+    generators,
+    median,
+    recipe,
+    root_mean_square,
+    tracked,
+)
+from geonet.models import mlp
+from geonet.train import Adam, EarlyStopping, ReduceLROnPlateau, fit, predict
+
+UNITS = 100
+STAGES = (0, 10, 100, 1000)  # steps at which the boundaries are drawn, and the last
+
+
+class Levy(Experiment):
+    name = "levy"
+    summary = "regression of the 1-D Levy function, and where the boundaries go (figure 2)"
+    metric = "rmse"
+    metric_title = "test RMSE"
+
+    def add_arguments(self, parser):
+        super().add_arguments(parser)
+        words = "data redrawn for each seed, or the authors' (default: clean)"
+        parser.add_argument("--protocol", choices=("clean", "paper"), default="clean", help=words)
+
+    def configure(self, arguments):
+        steps = 1500 if arguments.quick else 10_000
+        return super().configure(arguments) | {"protocol": arguments.protocol, "steps": steps}
+
+    def run_one(self, config, method, seed, lr, purpose):
+        data_rng, model_rng = generators(seed, 2)
+        data = load_levy(data_rng, config["protocol"])
+        model = mlp([1, UNITS, 1], recipe(config, method), rng=model_rng, init=config["init"])
+        optimizer = Adam(model.parameters(), lr, eps=1e-7)
+        tracker = Tracker(model[0])
+        history = fit(
+            model,
+            ops.mae,
+            data.train,
+            optimizer,
+            epochs=config["steps"],
+            schedule=ReduceLROnPlateau(optimizer, patience=500, min_delta=1e-4),
+            stopping=EarlyStopping(model, patience=1000),
+            on_step=tracker.record,
+            label=None,
+        )
+        x, y = getattr(data, purpose)
+        prediction = predict(model, x)
+        metrics = {
+            f"{purpose}_rmse": root_mean_square(prediction - y),
+            "train_mae": min(history.loss),
+            "steps": history.steps,
+            "median_displacement": median(tracker.displacements()),
+        }
+        return metrics, tracked(tracker) | {"prediction": prediction[:, 0]}
+
+    def describe(self, config):
+        return (
+            f"Levy function, protocol {config['protocol']}: {UNITS} units, up to {config['steps']} "
+            f"steps, {config['init']}, {len(config['seeds'])} seeds"
+        )
+
+    def draw(self, results):
+        config = results.config
+        seed = config["seeds"][0]
+        diverged = {m: results.metrics(m, "diverged")[0] for m in config["methods"]}
+        runs = {m: results.arrays(m, seed) for m in config["methods"] if not diverged[m]}
+        if not runs:
+            return []
+        data = load_levy(generators(seed, 2)[0], config["protocol"])
+        rates = ", ".join(f"{m} {results.rate(m):g}" for m in runs)
+        caption = (
+            f"Levy function, protocol {config['protocol']}; seed {seed} (1 of "
+            f"{len(config['seeds'])} seeds); rates: {rates}."
+        )
+        return [
+            *self._draw_fits(results, runs, data, caption),
+            *self._draw_evolution(results, runs, caption),
+            *self._draw_changes(results, runs, caption),
+        ]
+
+    def _draw_fits(self, results, runs, data, caption):
+        (train_x, train_y), _, (test_x, test_y) = data
+        predictions = {m: run["prediction"] for m, run in runs.items()}
+        figure = plots.function_fits(
+            test_x[:, 0], test_y[:, 0], train_x[:, 0], train_y[:, 0], predictions, caption
+        )
+        means = {m: results.metrics(m, "test_rmse").mean() for m in runs}
+        words = (
+            "One panel a method: the function, 50 noisy training points, and the network's fit. "
+            "Mean test RMSE: " + ", ".join(f"{m} {v:.3g}" for m, v in means.items()) + "."
+        )
+        return self.save(results, figure, "fits", "Fits of the Levy function", words)
+
+    def _draw_evolution(self, results, runs, caption):
+        stages = [step for step in STAGES if step < results.config["steps"]]
+        stages.append(results.config["steps"])
+        places = {m: _at_stages(run, stages) for m, run in runs.items()}
+        figure = plots.boundary_evolution(stages, places, f"Boundaries of {UNITS} units. {caption}")
+        words = (
+            f"Stacked bars, one panel a method: how many of {UNITS} boundaries lie in each part of "
+            "[-10, 10], the early stages of training below, the late ones on top."
+        )
+        return self.save(results, figure, "evolution", "Where the boundaries go", words)
+
+    def _draw_changes(self, results, runs, caption):
+        moves = {m: run["displacement_quantiles"] for m, run in runs.items()}
+        steps = {m: run["steps"][1:] for m, run in runs.items()}
+        figure = plots.step_changes(
+            steps,
+            moves,
+            "movement of φ per step (units of x)",
+            f"How far one step moves the boundaries: median, 10–90 % of {UNITS} units. {caption}",
+        )
+        typical = {m: results.metrics(m, "median_displacement") for m in runs}
+        words = (
+            "On log axes, the distance that the boundaries move at one step, over training. Median "
+            "over steps and units: "
+            + ", ".join(f"{m} {v[0]:.2g}" for m, v in typical.items())
+            + "."
+        )
+        title = "Movement of the boundaries at each step"
+        return self.save(results, figure, "changes", title, words)
+
+
+def _at_stages(run, stages):
+    """Locations of all units at the stored step next below each stage, (S, O)."""
+    index = np.searchsorted(run["steps"], stages, side="right") - 1
+    return location(run["weight"], run["bias"])[index, :, 0]
+
+
+EXPERIMENT = Levy()

@@ -1,0 +1,103 @@
+"""What experiments have in common on the command line: words into values, or one clear sentence."""
+
+import math
+
+from geonet.models import METHODS
+from geonet.nn.initializers import parse
+
+SWEEP = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # the rates that --lr sweep tries
+
+
+def seed_list(text):
+    """``5`` is 0 to 4, a comma makes a list: ``3,`` or ``1,4,7``.
+
+    Raises
+    ------
+    ValueError
+        If it is neither, or a seed is negative or comes twice.
+    """
+    try:
+        seeds = [int(word) for word in text.split(",") if word.strip()]
+    except ValueError:
+        seeds = []
+    if "," not in text and seeds:
+        seeds = list(range(seeds[0]))
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise ValueError(f"--seeds must be a count such as 5 or a list such as 0,3,7, not {text!r}")
+    return seeds
+
+
+def method_list(text):
+    """Names of methods with commas between, each once.
+
+    Raises
+    ------
+    ValueError
+        If a name is not known; the message lists those that are.
+    """
+    names = [word.strip() for word in text.split(",")]
+    for name in names:
+        if name not in METHODS:
+            raise ValueError(f"--methods: {name!r} is not one of {', '.join(METHODS)}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"--methods names one of {text!r} twice")
+    return names
+
+
+def _rate(text):
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise ValueError(f"--lr must be a positive number, but is {text!r}")
+    return rate
+
+
+def rates(text, methods, default):
+    """Learning rates to consider for each method.
+
+    Parameters
+    ----------
+    text : str or None
+        None for the defaults, ``0.01`` for all methods, ``GmP=0.1,SP=0.01`` for some (the others
+        keep their defaults), or ``sweep`` for the grid `SWEEP`.
+    methods : list of str
+    default : function
+        method -> rate.
+
+    Returns
+    -------
+    dict of str to list of float
+        With one rate, there is nothing to choose.
+
+    Raises
+    ------
+    ValueError
+        If a rate is no positive number, or a method is not among `methods`.
+    """
+    if text == "sweep":
+        return {method: list(SWEEP) for method in methods}
+    chosen = {method: [default(method)] for method in methods}
+    if text is None:
+        return chosen
+    if "=" not in text:
+        return {method: [_rate(text)] for method in methods}
+    for word in text.split(","):
+        method, _, rate = word.strip().partition("=")
+        if method not in chosen:
+            raise ValueError(f"--lr: {method!r} is not among the methods {', '.join(methods)}")
+        chosen[method] = [_rate(rate)]
+    return chosen
+
+
+def initializer(text):
+    """The name of an initializer, checked.
+
+    Raises
+    ------
+    ValueError
+        As `geonet.nn.initializers.parse` does.
+    """
+    parse(text)
+    return text

@@ -1,0 +1,187 @@
+"""How far noise on the parameters throws a boundary (figure 1b-e, and the bounds of section 2).
+
+First one unit in the plane: w and b are drawn with scale 1e-3, the same ε is added to every
+component of every parameter, and batch normalization sees a named batch: 256 standard normal
+points. All methods start from one boundary; BN from γ = σ and β = b + μ, which give it that of SP.
+
+Then whole layers: random changes of a given norm of the parameters that set the direction (w, v or
+θ), against the largest turn that such a change can cause.
+"""
+
+import numpy as np
+
+from geonet import plots
+from geonet.characteristic import perturb
+from geonet.experiments.experiment import Experiment, generators
+from geonet.experiments.statistics import mean_interval
+from geonet.models import METHODS, NORMALIZATIONS
+from geonet.nn import Linear, Unit
+from geonet.nn.initializers import initial_weight
+from geonet.text import aligned
+
+EPSILONS = (1e-4, 1e-3, 1e-2, 1e-1)
+FAN_INS = (2, 10, 100, 1000)
+NORMS = tuple(float(x) for x in np.geomspace(1e-6, 10, 15))
+BATCH_SIZE = 256
+DIRECTION_PARAMETER = {"standard": "weight", "weight_norm": "v", "geometric": "theta"}
+
+
+def make_unit(method, weight, bias, batch):
+    """A layer of a method whose boundaries on a batch are those of (weight, bias).
+
+    Parameters
+    ----------
+    method : str
+    weight, bias : numpy.ndarray
+        (O, n) and (O,).
+    batch : numpy.ndarray
+        (N, n).
+
+    Returns
+    -------
+    geonet.nn.Unit
+    """
+    recipe = METHODS[method]
+    units, fan_in = weight.shape
+    layer = Linear(
+        fan_in,
+        units,
+        recipe.parameterization,
+        "relu",
+        rng=np.random.default_rng(0),
+        bias=recipe.bias,
+    )
+    layer.parameterization = type(layer.parameterization)(weight, bias if recipe.bias else None)
+    normalization = NORMALIZATIONS[recipe.normalization](units, np.float64)
+    z = batch @ weight.T
+    if recipe.normalization == "batch":
+        normalization.gamma.data[:] = np.sqrt(z.var(axis=0) + normalization.eps)
+        normalization.beta.data[:] = bias + z.mean(axis=0)
+    elif recipe.normalization == "mean":
+        normalization.shift.data[:] = bias + z.mean(axis=0)
+    return Unit(layer, normalization)
+
+
+class Perturbation(Experiment):
+    name = "perturbation"
+    summary = "noise on the parameters of one unit, and what it does to the boundary (figure 1)"
+    init = "normal:0.001"
+    seeds, quick_seeds = "20", "5"
+    methods = "SP,WN,BN,GmP"
+    trains = False
+
+    def configure(self, arguments):
+        units = 20 if arguments.quick else 100
+        return super().configure(arguments) | {"epsilons": EPSILONS, "norms": NORMS, "units": units}
+
+    def run_one(self, config, method, seed, lr, purpose):
+        plane_rng, layer_rng = generators(seed, 2)
+        batch = plane_rng.normal(size=(BATCH_SIZE, 2))
+        weight = initial_weight(config["init"], 1, 2, 1, plane_rng)
+        bias = plane_rng.normal(0, 1e-3, size=1)
+        unit = make_unit(method, weight, bias, batch)
+        results = [perturb(unit, epsilon, batch) for epsilon in EPSILONS]
+        metrics = {}
+        for epsilon, result in zip(EPSILONS, results):
+            metrics[f"turn_{epsilon:g}"] = _number(result.turn[0])
+            metrics[f"shift_{epsilon:g}"] = _number(result.shift[0])
+        arrays = {
+            "weight": np.concatenate([results[0].before[0], *(r.after[0] for r in results)]),
+            "bias": np.concatenate([results[0].before[1], *(r.after[1] for r in results)]),
+        }
+        excess = []
+        for fan_in in FAN_INS:
+            turns, bounds = self._turns(config, method, fan_in, layer_rng)
+            arrays |= {f"turns_{fan_in}": turns, f"bounds_{fan_in}": bounds}
+            excess.append((turns / bounds).max())
+        return metrics | {"largest_turn_over_bound": _number(np.max(excess))}, arrays
+
+    @staticmethod
+    def _turns(config, method, fan_in, rng):
+        """Measured turns and bounds, (norms, units) each, of random changes of each norm."""
+        units = config["units"]
+        weight = initial_weight(config["init"], units, fan_in, units, rng)
+        batch = rng.normal(size=(BATCH_SIZE, fan_in))
+        unit = make_unit(method, weight, np.zeros(units), batch)
+        name = DIRECTION_PARAMETER[METHODS[method].parameterization]
+        raw = f"layer.parameterization.{name}"
+        noise = rng.normal(size=dict(unit.named_parameters())[raw].shape)
+        noise /= np.linalg.norm(noise, axis=1, keepdims=True)
+        results = [perturb(unit, {raw: norm * noise}) for norm in NORMS]
+        return np.array([r.turn for r in results]), np.array([r.bound for r in results])
+
+    def describe(self, config):
+        return (
+            f"One unit in the plane, ({config['init']}), ε added to every parameter, "
+            f"{len(config['seeds'])} seeds"
+        )
+
+    def table(self, results):
+        rows = [("method", "ε", "turn (rad), mean ± sd", "95 % interval", "largest",
+                 "change of offset λ, median", "largest turn / bound")]  # fmt: skip
+        for method in results.config["methods"]:
+            ratio = results.metrics(method, "largest_turn_over_bound").max()
+            for epsilon in EPSILONS:
+                turns = results.metrics(method, f"turn_{epsilon:g}")
+                whole = mean_interval(turns)
+                shift = np.median(results.metrics(method, f"shift_{epsilon:g}"))
+                rows.append((
+                    method, f"{epsilon:g}", f"{whole.mean:.3g} ± {whole.std:.2g}",
+                    f"[{whole.low:.3g}, {whole.high:.3g}]", f"{turns.max():.3g}", f"{shift:.3g}",
+                    f"{ratio:.4f}",
+                ))  # fmt: skip
+        return f"\n{self.describe(results.config)}\n\n{aligned(rows)}"
+
+    def draw(self, results):
+        return [*self._draw_boundaries(results), *self._draw_angles(results)]
+
+    def _draw_boundaries(self, results):
+        methods, seeds = results.config["methods"], results.config["seeds"]
+        runs = {m: results.arrays(m, seeds[0]) for m in methods}
+        figure = plots.perturbation_boundaries(
+            EPSILONS,
+            {m: (run["weight"], run["bias"]) for m, run in runs.items()},
+            f"One unit, w and b drawn with {results.config['init']}, seed {seeds[0]} (1 of "
+            f"{len(seeds)} seeds). The same ε is added to every parameter; BN on {BATCH_SIZE} "
+            "standard normal points.",
+        )
+        turns = {m: results.metrics(m, f"turn_{EPSILONS[1]:g}").mean() for m in methods}
+        words = (
+            "One panel a size of noise: the boundary before in black, and after for each method. "
+            f"Mean turn at ε = {EPSILONS[1]:g}: "
+            + ", ".join(f"{m} {turn:.2g} rad" for m, turn in turns.items()) + "."
+        )  # fmt: skip
+        title = "One boundary in the plane before and after noise"
+        return self.save(results, figure, "boundaries", title, words)
+
+    def _draw_angles(self, results):
+        config = results.config
+        runs = [{m: results.arrays(m, s) for m in config["methods"]} for s in config["seeds"]]
+
+        def joined(key):  # over the seeds, method -> (norms, units · seeds)
+            return {m: np.concatenate([run[m][key] for run in runs], 1) for m in config["methods"]}
+
+        turns = {n: joined(f"turns_{n}") for n in FAN_INS}
+        bounds = {n: joined(f"bounds_{n}") for n in FAN_INS}
+        figure = plots.turning_angles(
+            NORMS,
+            turns,
+            {n: {m: b.max(axis=1) for m, b in methods.items()} for n, methods in bounds.items()},
+            f"Random changes of w, v or θ in rows drawn with {config['init']}: median and maximum "
+            f"of {config['units']} units × {len(config['seeds'])} seeds; the bound is that of the "
+            "unit with the largest.",
+        )
+        words = (
+            "One panel a fan-in, log-log axes: the median and the largest measured angle of each "
+            "method, and the bound, which no measured angle passes."
+        )
+        title = "Turning angle against the size of the noise"
+        return self.save(results, figure, "angles", title, words)
+
+
+def _number(value):
+    """A Python number for JSON, None for what is not finite."""
+    return float(value) if np.isfinite(value) else None
+
+
+EXPERIMENT = Perturbation()

@@ -1,0 +1,160 @@
+"""Results on disk: each finished run is kept at once, whole or not at all.
+
+A folder holds results.json (configuration, versions, one entry a run), boundaries/ (an .npz a run
+with what was tracked) and figures/.
+"""
+
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+import geonet
+
+PACKAGES = ("numpy", "numba", "matplotlib")
+
+
+def versions():
+    """Of this package, Python and what it stands on."""
+    found = {"geonet": geonet.__version__, "python": platform.python_version()}
+    return found | {name: version(name) for name in PACKAGES}
+
+
+def write_whole(path, write):
+    """Call write(temporary path), then rename; nothing is left of a write that fails.
+
+    Parameters
+    ----------
+    path : Path
+    write : function
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class Results:
+    """The runs of one experiment under one configuration.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made if missing. If it holds results of the same configuration, these are taken over.
+    experiment : str
+    config : dict
+        JSON values only.
+    overwrite : bool
+        Drop results of another configuration, or of an older run of this one.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds another configuration's results, or a results.json that is not ours.
+    """
+
+    def __init__(self, folder, experiment, config, overwrite=False):
+        self.folder = Path(folder)
+        self.experiment = experiment
+        self.config = json.loads(json.dumps(config))
+        self.runs = {}  # (method, seed, lr, purpose) -> run
+        if self._path.exists() and not overwrite:
+            self._take_over()
+        (self.folder / "boundaries").mkdir(parents=True, exist_ok=True)
+
+    @property
+    def _path(self):
+        return self.folder / "results.json"
+
+    def _take_over(self):
+        try:
+            found = json.loads(self._path.read_text(encoding="utf-8"))
+            known = (found["experiment"], found["config"], found["runs"])
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(
+                f"{self._path} is no results file of geonet: use --overwrite"
+            ) from None
+        if known[:2] != (self.experiment, self.config):
+            differing = _first_difference(found, self.experiment, self.config)
+            raise ValueError(
+                f"{self.folder} holds results of another configuration ({differing}): "
+                "choose another --out, or --overwrite"
+            )
+        self.runs = {_key(run): run for run in known[2] if self._track_of(run).exists()}
+
+    def _track_of(self, run):
+        name = f"{run['method']}_seed{run['seed']}_lr{run['lr']}_{run['purpose']}.npz"
+        return self.folder / "boundaries" / name
+
+    def add(self, run, arrays):
+        """Keep a finished run.
+
+        Parameters
+        ----------
+        run : dict
+            method, seed, lr, purpose ("test" or "validation") and metrics.
+        arrays : dict of str to numpy.ndarray
+        """
+
+        def save_arrays(path):
+            with open(path, "wb") as file:
+                np.savez_compressed(file, **arrays)
+
+        write_whole(self._track_of(run), save_arrays)
+        self.runs[_key(run)] = run
+        content = {"experiment": self.experiment, "config": self.config, "versions": versions()}
+        content["runs"] = sorted(self.runs.values(), key=lambda r: _order(r, self.config))
+        text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        write_whole(self._path, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def metrics(self, method, name, purpose="test", lr=None):
+        """A metric of a method's runs, in the order of the seeds; NaN where a run has none.
+
+        Returns
+        -------
+        numpy.ndarray
+            (seeds,).
+        """
+        found = {
+            run["seed"]: run["metrics"].get(name)
+            for run in self.runs.values()
+            if run["method"] == method and run["purpose"] == purpose and lr in (None, run["lr"])
+        }
+        values = [found.get(seed) for seed in self.config["seeds"]]
+        return np.array([np.nan if value is None else value for value in values], dtype=float)
+
+    def rate(self, method):
+        """The learning rate that a method was tested at."""
+        tested = (r for r in self.runs.values() if r["method"] == method and r["purpose"] == "test")
+        return next(tested)["lr"]
+
+    def arrays(self, method, seed):
+        """What was tracked in a method's tested run of one seed, a dict of arrays."""
+        for run in self.runs.values():
+            if (run["method"], run["seed"], run["purpose"]) == (method, seed, "test"):
+                with np.load(self._track_of(run)) as stored:
+                    return dict(stored)
+        raise KeyError((method, seed))
+
+
+def _key(run):
+    return run["method"], run["seed"], run["lr"], run["purpose"]
+
+
+def _order(run, config):
+    return run["purpose"], config["methods"].index(run["method"]), run["lr"] or 0, run["seed"]
+
+
+def _first_difference(found, experiment, config):
+    if found["experiment"] != experiment:
+        return f"experiment {found['experiment']}, not {experiment}"
+    for name in sorted(config.keys() | found["config"].keys()):
+        old, new = found["config"].get(name), config.get(name)
+        if old != new:
+            return f"{name} {json.dumps(old)}, not {json.dumps(new)}"
+    return "its format differs"

@@ -1,0 +1,117 @@
+"""The command line as a user meets it: every command in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+QUICK = ("--quick", "--methods", "SP,GmP", "--seeds", "1")
+
+
+def geonet(*words, cwd, **environment):
+    settings = {k: v for k, v in os.environ.items() if k != "GEONET_DATA"}
+    settings |= {"PYTHONPATH": str(ROOT), **environment}
+    command = [sys.executable, "-m", "geonet", *map(str, words)]
+    return subprocess.run(
+        command, cwd=cwd, env=settings, capture_output=True, text=True, timeout=300
+    )
+
+
+def refusal(*words, cwd, **environment):
+    """The one line that a refused command says."""
+    result = geonet(*words, cwd=cwd, **environment)
+    assert result.returncode == 2, result
+    assert result.stdout == ""
+    line = result.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in result.stderr
+    return line
+
+
+def test_help_lists_the_commands(tmp_path):
+    text = geonet("--help", cwd=tmp_path).stdout
+    for command in ("perturbation", "levy", "banana", "gradcheck", "bench"):
+        assert command in text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("levy", "--methods", "SP,Gmp"),
+            "'Gmp' is not one of SP, WN, BN, LN, WN+MBN, GmP, GmP+IMN",
+        ),
+        (("levy", "--lr", "-0.1"), "--lr must be a positive number, but is '-0.1'"),
+        (("levy", "--seeds", "none"), "--seeds must be a count"),
+        (("levy", "--init", "magic"), "init must be one of glorot_uniform"),
+        (("levy", "--init", "normal:-1"), "needs a positive scale"),
+        (("banana", "--data", "nowhere.csv"), "nowhere.csv"),
+        (("levy", "--protocol", "own"), "invalid choice: 'own'"),
+        (("bench", "--turns", "0"), "--turns must be at least 1"),
+        (("--threads", "0", "bench"), "--threads"),
+        (("nonsense",), "invalid choice: 'nonsense'"),
+    ],
+)
+def test_bad_input_gets_one_line_and_status_2(words, said, tmp_path):
+    assert said in refusal(*words, cwd=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_malformed_data_is_named_with_file_line_and_column(tmp_path):
+    (tmp_path / "banana.csv").write_text("At1,At2,Class\n1.0,2.0,1\n1.0,abc,-1\n")
+    line = refusal("banana", "--data", "banana.csv", cwd=tmp_path)
+    for part in ("banana.csv", "line 3", "At2", "abc"):
+        assert part in line
+    assert "banana.csv" in refusal("banana", cwd=tmp_path, GEONET_DATA=str(tmp_path))
+
+
+def test_an_output_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "taken").write_text("")
+    assert "taken" in refusal("perturbation", *QUICK, "--out", "taken", cwd=tmp_path)
+
+
+def test_another_configurations_results_are_kept_unless_overwritten(tmp_path):
+    words = ("perturbation", "--quick", "--out", "here")
+    assert geonet(*words, "--seeds", "1", cwd=tmp_path).returncode == 0
+    before = (tmp_path / "here" / "results.json").read_bytes()
+    line = refusal(*words, "--seeds", "2", cwd=tmp_path)
+    assert "holds results of another configuration" in line
+    assert (tmp_path / "here" / "results.json").read_bytes() == before
+    assert geonet(*words, "--seeds", "2", "--overwrite", cwd=tmp_path).returncode == 0
+    assert len(json.loads((tmp_path / "here" / "results.json").read_text())["config"]["seeds"]) == 2
+
+
+def test_output_that_is_no_terminal_has_no_progress_line(tmp_path):
+    result = geonet("perturbation", *QUICK, cwd=tmp_path)
+    assert result.returncode == 0
+    assert result.stderr == ""
+    assert (tmp_path / "results" / "perturbation" / "results.json").exists()
+
+
+def test_gradcheck_passes_for_every_operation(tmp_path):
+    result = geonet("gradcheck", cwd=tmp_path)
+    assert result.returncode == 0
+    assert "hyperspherical" in result.stdout
+    assert "FAILED" not in result.stdout
+    assert "nan" not in result.stdout
+
+
+@pytest.mark.slow
+def test_the_tour_ends_with_pictures(tmp_path):
+    result = geonet(cwd=tmp_path)
+    assert result.returncode == 0
+    assert len(list(tmp_path.glob("results/tour/*/figures/*.png"))) >= 8
+    assert "results/tour" in result.stdout
+
+
+@pytest.mark.slow
+def test_the_real_banana_set_runs(tmp_path):
+    if "GEONET_DATA" not in os.environ:
+        pytest.skip("GEONET_DATA is not set")
+    data = Path(os.environ["GEONET_DATA"]).resolve()
+    result = geonet("banana", *QUICK, "--data", data / "banana.csv", cwd=tmp_path)
+    assert result.returncode == 0
+    assert "banana.csv" in result.stdout

@@ -1,0 +1,286 @@
+"""Experiments from the inside: options, results on disk, and what a run of each leaves."""
+
+import argparse
+import json
+
+import numpy as np
+import pytest
+
+from geonet.characteristic import Tracker
+from geonet.experiments import find, options
+from geonet.experiments.experiment import tracked
+from geonet.experiments.perturbation import make_unit
+from geonet.experiments.results import Results, write_whole
+from geonet.models import METHODS, mlp
+from geonet.train import Diverged
+
+EXPERIMENTS = find()
+CONFIG = {"methods": ["SP", "GmP"], "seeds": [0, 1], "lr": {"SP": [0.01], "GmP": [0.1]}}
+SMALL = {
+    "perturbation": {"units": 3},
+    "levy": {"steps": 12},
+    "banana": {"epochs": 2},
+}
+
+
+def arguments_of(name, *words):
+    parser = argparse.ArgumentParser()
+    EXPERIMENTS[name].add_arguments(parser)
+    return parser.parse_args([*map(str, words)])
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Experiments with a handful of steps."""
+    monkeypatch.delenv("GEONET_DATA", raising=False)
+    for name, experiment in EXPERIMENTS.items():
+        configure = experiment.configure
+        monkeypatch.setattr(
+            experiment, "configure", lambda a, c=configure, n=name: c(a) | SMALL[n], raising=True
+        )
+
+
+def results_of(folder):
+    content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    for run in content["runs"]:
+        run["metrics"].pop("seconds")
+    return content
+
+
+def test_every_experiment_of_the_paper_so_far_is_found():
+    assert {"perturbation", "levy", "banana"} <= set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("3", [0, 1, 2]), ("7,", [7]), ("1,4,7", [1, 4, 7]), ("1", [0])]
+)
+def test_seeds_are_a_count_or_a_list(text, seeds):
+    assert options.seed_list(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "0", "x", "1.5", "-1", "-1,2", "1,1", ","])
+def test_other_seeds_are_refused(text):
+    with pytest.raises(ValueError, match="--seeds must be"):
+        options.seed_list(text)
+
+
+def test_an_unknown_method_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="'XY' is not one of SP, WN, BN"):
+        options.method_list("SP,XY")
+    with pytest.raises(ValueError, match="twice"):
+        options.method_list("SP,SP")
+    assert options.method_list("WN+MBN, GmP") == ["WN+MBN", "GmP"]
+
+
+def test_rates_are_defaults_one_for_all_some_by_name_or_a_grid():
+    methods = ["SP", "GmP"]
+    default = EXPERIMENTS["levy"].default_rate
+    assert options.rates(None, methods, default) == {"SP": [0.01], "GmP": [0.1]}
+    assert options.rates("0.5", methods, default) == {"SP": [0.5], "GmP": [0.5]}
+    assert options.rates("SP=1e-3", methods, default) == {"SP": [0.001], "GmP": [0.1]}
+    assert options.rates("sweep", methods, default)["SP"] == list(options.SWEEP)
+
+
+@pytest.mark.parametrize("text", ["-0.1", "0", "nan", "inf", "fast", "SP=-1", "BN=0.1", "SP"])
+def test_other_rates_are_refused(text):
+    with pytest.raises(ValueError, match="--lr"):
+        options.rates(text, ["SP", "GmP"], EXPERIMENTS["levy"].default_rate)
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text("old")
+
+    def fail(temporary):
+        temporary.write_text("half of")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_whole(path, fail)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def a_run(method="SP", seed=0, lr=0.01, purpose="test", **metrics):
+    return {"method": method, "seed": seed, "lr": lr, "purpose": purpose, "metrics": metrics}
+
+
+def test_runs_are_taken_over_by_the_same_configuration_only(tmp_path):
+    first = Results(tmp_path, "levy", CONFIG)
+    first.add(a_run(test_rmse=1.5), {"weight": np.ones(3)})
+    again = Results(tmp_path, "levy", CONFIG)
+    assert again.runs.keys() == first.runs.keys()
+    np.testing.assert_array_equal(again.arrays("SP", 0)["weight"], np.ones(3))
+    with pytest.raises(ValueError, match=r"another configuration \(seeds \[0, 1\], not \[0\]\)"):
+        Results(tmp_path, "levy", CONFIG | {"seeds": [0]})
+    with pytest.raises(ValueError, match="experiment levy, not banana"):
+        Results(tmp_path, "banana", CONFIG)
+    assert not Results(tmp_path, "levy", CONFIG, overwrite=True).runs
+
+
+def test_a_run_whose_arrays_are_missing_counts_as_not_done(tmp_path):
+    Results(tmp_path, "levy", CONFIG).add(a_run(), {})
+    next((tmp_path / "boundaries").iterdir()).unlink()
+    assert not Results(tmp_path, "levy", CONFIG).runs
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"experiment": "levy"}', "null"])
+def test_a_foreign_results_file_is_refused(tmp_path, text):
+    (tmp_path / "results.json").write_text(text)
+    with pytest.raises(ValueError, match="no results file of geonet"):
+        Results(tmp_path, "levy", CONFIG)
+
+
+def test_metrics_stand_in_the_order_of_the_seeds_and_missing_ones_are_nan(tmp_path):
+    results = Results(tmp_path, "levy", CONFIG)
+    results.add(a_run(seed=1, test_rmse=2.0), {})
+    results.add(a_run(seed=0, diverged=True), {})
+    results.add(a_run(seed=0, lr=0.1, purpose="validation", validation_rmse=3.0), {})
+    np.testing.assert_array_equal(results.metrics("SP", "test_rmse"), [np.nan, 2.0])
+    assert results.rate("SP") == 0.01
+
+
+def test_runs_are_stored_in_one_order_whatever_the_order_they_finished_in(tmp_path):
+    runs = [a_run(m, s, CONFIG["lr"][m][0]) for m in CONFIG["methods"] for s in CONFIG["seeds"]]
+    for folder, order in (("a", runs), ("b", runs[::-1])):
+        results = Results(tmp_path / folder, "levy", CONFIG)
+        for run in order:
+            results.add(run, {})
+    texts = [(tmp_path / f / "results.json").read_bytes() for f in "ab"]
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("name", ["perturbation", "levy", "banana"])
+def test_a_run_leaves_numbers_boundaries_and_figures_and_is_repeatable(
+    name, small, tmp_path, capsys
+):
+    for folder in ("a", "b"):
+        EXPERIMENTS[name].main(arguments_of(name, "--quick", "--out", tmp_path / folder))
+    table = capsys.readouterr().out
+    found = results_of(tmp_path / "a")
+    assert found == results_of(tmp_path / "b")
+    methods = found["config"]["methods"]
+    assert all(method in table for method in methods)
+    assert len(found["runs"]) == len(methods) * len(found["config"]["seeds"])
+    assert len(list((tmp_path / "a" / "boundaries").glob("*.npz"))) == len(found["runs"])
+    pictures = sorted(path.suffix for path in (tmp_path / "a" / "figures").iterdir())
+    assert pictures.count(".png") == pictures.count(".svg") >= 2
+    with np.load(next((tmp_path / "a" / "boundaries").glob("GmP_seed0*"))) as stored:
+        assert np.isfinite(stored["weight"]).all()
+
+
+def test_a_finished_run_is_not_run_again(small, tmp_path, monkeypatch, capsys):
+    words = ("--quick", "--methods", "SP,GmP", "--out", tmp_path)
+    EXPERIMENTS["levy"].main(arguments_of("levy", *words))
+
+    def refuse(*_):
+        raise AssertionError("ran again")
+
+    monkeypatch.setattr(EXPERIMENTS["levy"], "run_one", refuse)
+    EXPERIMENTS["levy"].main(arguments_of("levy", *words))
+
+
+def test_an_interruption_keeps_what_was_finished_and_the_command_goes_on(
+    small, tmp_path, monkeypatch, capsys
+):
+    levy = EXPERIMENTS["levy"]
+    words = ("--quick", "--methods", "SP,GmP", "--out", tmp_path / "cut")
+    run_one, calls = levy.run_one, []
+
+    def interrupted(*details):
+        calls.append(details)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return run_one(*details)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(levy, "run_one", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            levy.main(arguments_of("levy", *words))
+    assert "2 finished runs are kept" in capsys.readouterr().err
+    assert len(results_of(tmp_path / "cut")["runs"]) == 2
+    levy.main(arguments_of("levy", *words))
+    levy.main(arguments_of("levy", *words[:-1], tmp_path / "whole"))
+    assert results_of(tmp_path / "cut") == results_of(tmp_path / "whole")
+
+
+def test_a_diverged_run_is_recorded_with_its_reason_and_the_rest_goes_on(
+    small, tmp_path, monkeypatch, capsys
+):
+    levy = EXPERIMENTS["levy"]
+    run_one = levy.run_one
+
+    def diverging(config, method, seed, lr, purpose):
+        if method == "WN":
+            raise Diverged(7, "steps.0.layer", "gradient of v")
+        return run_one(config, method, seed, lr, purpose)
+
+    monkeypatch.setattr(levy, "run_one", diverging)
+    levy.main(arguments_of("levy", "--quick", "--methods", "SP,WN", "--out", tmp_path))
+    runs = {r["method"]: r["metrics"] for r in results_of(tmp_path)["runs"]}
+    assert runs["WN"]["diverged"]
+    assert "after 7 steps: gradient of v of steps.0.layer" in runs["WN"]["reason"]
+    assert "2 of 2" in capsys.readouterr().out
+
+
+def test_a_sweep_chooses_on_validation_data_and_tests_the_chosen_rate_only(
+    small, tmp_path, monkeypatch, capsys
+):
+    levy = EXPERIMENTS["levy"]
+
+    def measured(config, method, seed, lr, purpose):
+        return {f"{purpose}_rmse": abs(lr - 0.03) + seed, "steps": 1}, {}
+
+    monkeypatch.setattr(levy, "run_one", measured)
+    monkeypatch.setattr(levy, "draw", lambda results: [])
+    levy.main(
+        arguments_of("levy", "--quick", "--methods", "SP", "--lr", "sweep", "--out", tmp_path)
+    )
+    runs = results_of(tmp_path)["runs"]
+    assert {r["lr"] for r in runs if r["purpose"] == "validation"} == set(options.SWEEP)
+    assert {r["lr"] for r in runs if r["purpose"] == "test"} == {0.03}
+    assert all(("test_rmse" in r["metrics"]) == (r["purpose"] == "test") for r in runs)
+
+
+def test_a_rate_that_diverged_on_a_seed_is_not_chosen(tmp_path):
+    levy = EXPERIMENTS["levy"]
+    results = Results(tmp_path, "levy", CONFIG)
+    for seed in (0, 1):
+        results.add(a_run(seed=seed, lr=0.1, purpose="validation", validation_rmse=5.0), {})
+        diverged = {"diverged": True} if seed else {"validation_rmse": 0.1}
+        results.add(a_run(seed=seed, lr=1.0, purpose="validation", **diverged), {})
+    assert levy._best_rate(results, "SP", [0.1, 1.0]) == 0.1
+
+
+def test_a_sweep_without_validation_data_is_refused(monkeypatch):
+    monkeypatch.delenv("GEONET_DATA", raising=False)
+    with pytest.raises(ValueError, match="needs validation data"):
+        EXPERIMENTS["banana"].configure(
+            arguments_of("banana", "--lr", "sweep", "--protocol", "paper")
+        )
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m != "LN"])
+def test_perturbed_units_start_from_the_same_boundary_under_every_method(method):
+    rng = np.random.default_rng(0)
+    weight, bias = rng.normal(size=(4, 3)), rng.normal(size=4)
+    batch = rng.normal(size=(50, 3))
+    unit = make_unit(method, weight, bias, batch)
+    z = batch @ weight.T + bias
+    np.testing.assert_allclose(unit(batch).data, np.maximum(z, 0), atol=1e-12)
+
+
+def test_stored_steps_hold_the_start_the_end_and_the_change_of_each():
+    model = mlp([2, 3, 1], "SP", rng=np.random.default_rng(0))
+    tracker = Tracker(model[0])
+    for step in range(1, 1001):
+        model[0].layer.parameterization.bias.data[:] = step
+        tracker.record()
+    kept = tracked(tracker)
+    assert kept["steps"][0] == 0
+    assert kept["steps"][-1] == 1000
+    assert len(kept["steps"]) <= 201
+    np.testing.assert_array_equal(kept["bias"], kept["steps"][:, None] * np.ones(3))
+    lengths = np.linalg.norm(tracker.weights[0], axis=1)
+    np.testing.assert_allclose(kept["displacement_quantiles"][1], np.median(1 / lengths), rtol=1e-9)
+    np.testing.assert_array_equal(kept["turn_quantiles"], 0)
