@@ -15,7 +15,7 @@ def _restart_with_threads(count):
     wanted = dict.fromkeys(THREAD_VARIABLES, str(count))
     if any(os.environ.get(name) != value for name, value in wanted.items()):
         sys.stdout.flush()
-        command = [sys.executable, "-m", "geonet", *sys.argv[1:]]
+        command = [sys.executable, *sys.orig_argv[1:]]
         os.execve(sys.executable, command, os.environ | wanted)
 
 

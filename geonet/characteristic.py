@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from geonet.hypersphere import angle_between
+from geonet.nn.normalization import NoHyperplane
 from geonet.tensor import no_grad
 
 
@@ -36,6 +37,8 @@ def boundary(unit, statistics="running"):
     ValueError
         If the unit's layer norm has β ≠ 0, or no batch has passed for statistics="batch".
     """
+    if statistics not in ("running", "batch"):
+        raise ValueError(f"statistics must be 'running' or 'batch', but is {statistics!r}")
     layer = getattr(unit, "layer", unit)
     with no_grad():
         weight, bias = layer.parameterization.affine()
@@ -125,9 +128,8 @@ class Tracker:
         """Append the boundaries as they are now; NaN under a layer norm with β ≠ 0."""
         try:
             weight, bias = boundary(self.unit, self.statistics)
-        except ValueError:
-            weight = np.full_like(self._weights[0], np.nan)
-            bias = np.full_like(self._biases[0], np.nan)
+        except NoHyperplane:
+            weight, bias = (np.full_like(array, np.nan) for array in boundary(self.unit.layer))
         self._weights.append(weight)
         self._biases.append(bias)
 

@@ -1,11 +1,10 @@
 """Reverse-mode automatic differentiation: a Tensor remembers the operation that made it.
 
 The whole idea in four steps:
-
 1. An operation (a function under ``@primitive``) gets plain arrays and returns two things: its
    value, and how a gradient of that value is pulled back to each of its inputs.
 2. The Tensor that holds the value keeps a `Record`: the operation, its input Tensors, the pullback.
-3. `Tensor.backward` orders the recorded Tensors so that each comes after all that use it, and
+3. `Tensor.backward` goes from the newest Tensor to the oldest, as only newer ones can use one, and
    hands every Tensor the sum of what its users pull back to it (the chain rule).
 4. Whatever NumPy broadcast on the way forward is summed on the way back, here and nowhere else.
 
@@ -15,19 +14,23 @@ For y = f(x) and g = ∂L/∂y, the pullback of f at x takes g to ∂L/∂x = g�
 from __future__ import annotations
 
 import functools
+import heapq
 import inspect
+import itertools
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
 
+_numbers = itertools.count()
 _recording = ContextVar("recording", default=True)
 
 
 class Record(NamedTuple):
     """How a Tensor came about."""
 
+    number: int  # in order of creation
     operation: Any
     inputs: tuple  # as the operation was called: Tensors, arrays, numbers
     needs: tuple  # for each input, whether a gradient is wanted
@@ -61,11 +64,8 @@ class Tensor:
             raise TypeError(f"data must be numeric, but is {data.dtype} ({data!r:.40})")
         if requires_grad and data.dtype.kind not in "fc":
             raise TypeError(f"requires_grad needs floating data, but data is {data.dtype}")
-        self.data = data
-        self.grad = None
-        self.requires_grad = requires_grad
-        self.name = name
-        self._record = None
+        self.data, self.requires_grad, self.name = data, requires_grad, name
+        self.grad = self._record = None
         self._retains_grad = False
 
     shape = property(lambda self: self.data.shape)
@@ -127,61 +127,59 @@ class Tensor:
             raise RuntimeError("backward: no input of this Tensor was made with requires_grad=True")
         if gradient is None and self.size != 1:
             raise ValueError(f"gradient must be given for a Tensor of shape {self.shape}")
-        gradient = np.asarray(np.ones_like(self.data) if gradient is None else gradient, self.dtype)
+        gradient = np.asarray(np.ones(self.shape) if gradient is None else gradient, self.dtype)
         if gradient.shape != self.shape:
             raise ValueError(f"gradient has shape {gradient.shape}, the Tensor {self.shape}")
 
-        order = _topological_order(self)
+        if self._record is None:
+            self._accumulate(gradient)
+            return
+        newest_first = [(_age(self), self)]
         gradients = {id(self): gradient}
-        while order:
-            tensor = order.pop()  # all that use it have been seen, so its gradient is complete
+        while newest_first:
+            _, tensor = heapq.heappop(newest_first)  # only newer ones use it: all have been seen
             gradient = gradients.pop(id(tensor))
-            if tensor._record is None or tensor._retains_grad:
-                # a copy, since the array may be shared or a read-only view
-                known = tensor.grad
-                tensor.grad = np.array(gradient if known is None else known + gradient)
-            if tensor._record is not None:
-                for x, contribution in _pull_back(tensor._record, gradient):
-                    known = gradients.get(id(x))
-                    gradients[id(x)] = contribution if known is None else known + contribution
-                if not retain_graph:
-                    tensor._record = FREED
+            if tensor._retains_grad:
+                tensor._accumulate(gradient)
+            for x, contribution in _pull_back(tensor._record, gradient):
+                if x._record is None:
+                    x._accumulate(contribution)
+                elif id(x) in gradients:
+                    gradients[id(x)] = gradients[id(x)] + contribution
+                else:
+                    gradients[id(x)] = contribution
+                    heapq.heappush(newest_first, (_age(x), x))
+            if not retain_graph:
+                tensor._record = FREED
+
+    def _accumulate(self, gradient):
+        # a copy, since the array may be shared or a read-only view
+        self.grad = np.array(gradient if self.grad is None else self.grad + gradient)
 
 
-def _topological_order(root):
-    """Every Tensor that `root` depends on and that needs a gradient, inputs before results.
-
-    A depth-first walk with a stack of its own: a recorded chain may be longer than Python's.
-    """
-    order, seen, stack = [], set(), [(root, False)]
-    while stack:
-        tensor, inputs_done = stack.pop()
-        if inputs_done:
-            order.append(tensor)
-        elif id(tensor) not in seen:
-            seen.add(id(tensor))
-            stack.append((tensor, True))
-            record = tensor._record
-            if record is FREED:
-                raise RuntimeError("backward: an earlier backward() freed this graph; "
-                                   "give that one retain_graph=True")  # fmt: skip
-            if record is not None:
-                stack.extend((x, False) for x, n in zip(record.inputs, record.needs) if n)
-    return order
+def _age(tensor):
+    if tensor._record is FREED:
+        raise RuntimeError("backward() freed this graph before: call it with retain_graph=True")
+    return -tensor._record.number
 
 
 def _pull_back(record, gradient):
-    """Yield (input, its gradient) for every input of one operation that needs one."""
-    operation, inputs, needs, pullback = record
+    """Pairs (input, its gradient) for every input of one operation that needs one."""
+    operation, inputs, needs, pullback = record[1:]
     together = pullback(gradient, needs) if callable(pullback) else None
-    for i, (x, needed) in enumerate(zip(inputs, needs)):
+    pairs = []
+    for i, needed in enumerate(needs):
         if needed:
             rules = pullback if together is None else together
             rule = rules[i] if i < len(rules) else None
             if rule is None:
                 raise TypeError(f"{operation.__name__} has no pullback for its input {i}")
             contribution = rule(gradient) if together is None else rule
-            yield x, _match(contribution, x.data, operation.__name__, i)
+            x = inputs[i].data
+            if contribution.shape != x.shape or contribution.dtype != x.dtype:
+                contribution = _match(contribution, x, operation.__name__, i)
+            pairs.append((inputs[i], contribution))
+    return pairs
 
 
 def _match(gradient, x, operation, i):
@@ -213,29 +211,28 @@ def primitive(function=None, **examples):
 
     @functools.wraps(function)
     def operation(*inputs, **options):
-        for value in options.values():
-            if isinstance(value, Tensor):  # give it its place among the inputs
-                bound = inspect.signature(function).bind(*inputs, **options)
-                bound.apply_defaults()
-                return operation(*bound.args, **bound.kwargs)
-        arrays, needs, dtypes = [], [], set()
+        if options and any(
+            isinstance(value, (Tensor, np.ndarray, np.generic)) for value in options.values()
+        ):
+            bound = inspect.signature(function).bind(*inputs, **options)
+            bound.apply_defaults()  # every array gets its place among the inputs
+            inputs, options = bound.args, bound.kwargs
+        arrays, needs = [], []
         for x in inputs:
             if isinstance(x, Tensor):
                 arrays.append(x.data)
                 needs.append(x.requires_grad)
-                dtypes.add(x.data.dtype)
             else:  # NumPy scalars as Python numbers, which never widen a float32 array
                 arrays.append(x.item() if isinstance(x, np.generic) else x)
                 needs.append(False)
-                if type(x) is np.ndarray:
-                    dtypes.add(x.dtype)
-        if len(dtypes) > 1 and len({d for d in dtypes if d.kind == "f"}) > 1:
+        dtypes = {x.dtype for x in arrays if isinstance(x, np.ndarray) and x.dtype.kind == "f"}
+        if len(dtypes) > 1:
             raise TypeError(f"{function.__name__} mixes {' and '.join(sorted(map(str, dtypes)))}")
         value, pullback = function(*arrays, **options)
         result = Tensor(value)
         if True in needs and _recording.get():
             result.requires_grad = True
-            result._record = Record(operation, inputs, tuple(needs), pullback)
+            result._record = Record(next(_numbers), operation, inputs, tuple(needs), pullback)
         return result
 
     operation.is_primitive = True

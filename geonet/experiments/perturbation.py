@@ -169,7 +169,7 @@ class Perturbation(Experiment):
             {n: {m: b.max(axis=1) for m, b in methods.items()} for n, methods in bounds.items()},
             f"Random changes of w, v or θ in rows drawn with {config['init']}: median and maximum "
             f"of {config['units']} units × {len(config['seeds'])} seeds; the bound is that of the "
-            "unit with the largest.",
+            "unit with the largest. For rows of length 1 all bounds would agree for small ‖ε‖.",
         )
         words = (
             "One panel a fan-in, log-log axes: the median and the largest measured angle of each "

@@ -74,9 +74,13 @@ class Linear(Module):
 
     def activate(self, z):
         """What follows the affine map: activation, then gain."""
-        return self.parameterization.gain(self.activation(z))
+        y, gain = self.activation(z), self.parameterization.gain
+        return y if gain is None else y * gain
 
     def __call__(self, x):
+        (weight, bias), gain = self.parameterization.affine(), self.parameterization.gain
+        if self.activation is ops.relu and None not in (bias, gain):
+            return ops.scaled_relu(ops.linear(x, weight), bias, gain)  # the same in one pass
         return self.activate(self.affine(x))
 
 
@@ -99,8 +103,8 @@ class Unit(Module):
         self.centring = centring
 
     def __call__(self, x):
-        z = self.layer.affine(x)
-        if self.normalization is not None:
-            z = self.normalization(z)
-        y = self.layer.activate(z)
+        if self.normalization is None:
+            y = self.layer(x)
+        else:
+            y = self.layer.activate(self.normalization(self.layer.affine(x)))
         return y if self.centring is None else self.centring(y)

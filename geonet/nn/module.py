@@ -11,7 +11,7 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data, name=None):
-        super().__init__(np.array(data), requires_grad=True, name=name)
+        super().__init__(np.array(data, order="C"), requires_grad=True, name=name)
 
 
 class Module:

@@ -15,9 +15,8 @@ def _check_features(x, features):
         raise ValueError(f"x has shape {x.shape}, but the layer normalizes {features} features")
 
 
-def _check_statistics(statistics):
-    if statistics not in ("running", "batch"):
-        raise ValueError(f"statistics must be 'running' or 'batch', but is {statistics!r}")
+class NoHyperplane(ValueError):
+    """A unit whose zero set is no hyperplane."""
 
 
 class BatchNorm(Module):
@@ -58,14 +57,13 @@ class BatchNorm(Module):
             self.batch_mean, self.batch_var = mean.data, var.data
             for running, batch in ((self.running_mean, mean), (self.running_var, var)):
                 running *= self.momentum
-                running += (1 - self.momentum) * batch.data
+                running += (1 - self.momentum) * batch.data.real  # complex in a complex step
         else:
             centred, var = x - self.running_mean, self.running_var
         return centred * (self.gamma / ops.sqrt(var + self.eps)) + self.beta
 
     def fold(self, weight, bias, statistics):
         """sign(γ) · (w, b − μ + σβ/γ); NaN where γ = 0, which has no boundary."""
-        _check_statistics(statistics)
         if statistics == "running":
             mean, var = self.running_mean, self.running_var
         elif self.batch_mean is None:
@@ -109,13 +107,12 @@ class MeanNorm(Module):
             mean = ops.mean(x, tuple(range(x.ndim - 1)))
             self.batch_mean = mean.data
             self.running_mean *= self.momentum
-            self.running_mean += (1 - self.momentum) * mean.data
+            self.running_mean += (1 - self.momentum) * mean.data.real
         centred = x - mean
         return centred if self.shift is None else centred + self.shift
 
     def fold(self, weight, bias, statistics):
         """(w, b − μ + shift)."""
-        _check_statistics(statistics)
         mean = self.running_mean if statistics == "running" else self.batch_mean
         if mean is None:
             raise ValueError("statistics='batch' needs a batch to have passed in training mode")
@@ -153,13 +150,12 @@ class LayerNorm(Module):
 
         Raises
         ------
-        ValueError
+        NoHyperplane
             If some β ≠ 0: then σ(x) enters, and the zero set is no hyperplane.
         """
-        _check_statistics(statistics)
         if np.any(self.beta.data != 0):
             unit = np.flatnonzero(self.beta.data)[0]
-            raise ValueError(
+            raise NoHyperplane(
                 f"unit {unit} has no boundary that is a hyperplane: under layer norm with β ≠ 0 "
                 f"(here {self.beta.data[unit]:.3g}) the offset depends on the input"
             )

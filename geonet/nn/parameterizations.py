@@ -47,9 +47,10 @@ class Standard(Module):
         """Weight (O, n) and bias (O,) of the map before the activation, as Tensors."""
         return self.weight, self.bias
 
-    def gain(self, y):
-        """What happens after the activation: nothing."""
-        return y
+    @property
+    def gain(self):
+        """What multiplies the activation, (O,): nothing, None."""
+        return None
 
     def turn_bound(self, change):
         """Largest turn (O,), in radians, of the rows for changes {parameter name: array}."""
@@ -71,8 +72,9 @@ class WeightNorm(Module):
     def affine(self):
         return ops.weight_norm(self.v, self.length), self.bias
 
-    def gain(self, y):
-        return y
+    @property
+    def gain(self):
+        return None
 
     def turn_bound(self, change):
         """As standard, in v; a change of sign of ℓ flips the direction."""
@@ -105,9 +107,10 @@ class Geometric(Module):
             return ops.hyperspherical(self.theta), self.lambda_
         return Tensor(self.sign), self.lambda_
 
-    def gain(self, y):
-        """Scale by r, outside the activation, where its sign cannot move the boundary."""
-        return y * self.radius
+    @property
+    def gain(self):
+        """r, outside the activation, where its sign cannot move the boundary."""
+        return self.radius
 
     def turn_bound(self, change):
         """‖ε_θ‖ for any finite change, and never more than π."""

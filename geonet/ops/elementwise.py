@@ -31,7 +31,8 @@ def multiply(x, y):
 @primitive(domain=(0.5, 2))
 def divide(x, y):
     """Quotient, x / y. g → g / y, −g x / y²."""
-    return x / y, (lambda g: g / y, lambda g: -g * x / (y * y))
+    value = x / y
+    return value, (lambda g: g / y, lambda g: -g * value / y)  # y² could overflow
 
 
 @primitive
@@ -137,22 +138,29 @@ def absolute(x):
 
 def _larger(x, y):
     """1 where x > y, 0 where x < y, a half where they tie."""
-    difference = np.real(x) - np.real(y)
-    return np.heaviside(difference, np.asarray(0.5, difference.dtype))
+    return np.heaviside(np.real(x) - np.real(y), 0.5)
+
+
+def _mix(x, y, share, choose):
+    """choose(x, y); for complex numbers, which it would order by the imaginary part too, the mix
+    that the gradients belong to."""
+    if np.iscomplexobj(x) or np.iscomplexobj(y):
+        return x * share + y * (1 - share)
+    return choose(x, y)
 
 
 @primitive
 def maximum(x, y):
     """The larger of x and y. g → g where it is x (half at a tie), g where it is y."""
     share = _larger(x, y)
-    return np.maximum(x, y), (lambda g: g * share, lambda g: g * (1 - share))
+    return _mix(x, y, share, np.maximum), (lambda g: g * share, lambda g: g * (1 - share))
 
 
 @primitive
 def minimum(x, y):
     """The smaller of x and y. g → g where it is x (half at a tie), g where it is y."""
     share = _larger(y, x)
-    return np.minimum(x, y), (lambda g: g * share, lambda g: g * (1 - share))
+    return _mix(x, y, share, np.minimum), (lambda g: g * share, lambda g: g * (1 - share))
 
 
 @primitive(samples=lambda rng: [((rng.random((3, 4)) < 0.5, *rng.normal(size=(2, 3, 4))), {})])
@@ -175,15 +183,15 @@ def clip(x, low, high):
 @primitive
 def relu(x):
     """Rectifier, max(x, 0). g → g where x > 0, else 0."""
-    value = np.maximum(x, 0)
+    value = np.where(x.real > 0, x, 0) if np.iscomplexobj(x) else np.maximum(x, 0)
     return value, (lambda g: g * (value.real > 0),)
 
 
 @primitive(samples=lambda rng: [((rng.normal(size=(3, 4)),), {"slope": 0.2})])
 def leaky_relu(x, slope=0.01):
     """x where x > 0, else slope · x. g → g times 1 or the slope."""
-    factor = np.where(np.real(x) > 0, 1, slope).astype(np.real(x).dtype)
-    return x * factor, (lambda g: g * factor,)
+    positive = np.real(x) > 0
+    return np.where(positive, x, slope * x), (lambda g: np.where(positive, g, slope * g),)
 
 
 @primitive
@@ -196,7 +204,8 @@ def sigmoid(x):
 
 def _softplus(x):
     """ln(1 + eˣ) = max(x, 0) + ln(1 + e^−|x|)."""
-    return np.maximum(x, 0) + np.log1p(np.exp(-x * np.where(np.real(x) < 0, -1, 1)))
+    positive = np.real(x) > 0
+    return np.where(positive, x, 0) + np.log1p(np.exp(np.where(positive, -x, x)))
 
 
 @primitive

@@ -5,6 +5,7 @@ g = ∂L/∂y is the gradient of the result; the arrow shows what the pullback m
 
 import numpy as np
 
+from geonet.kernels import activation
 from geonet.kernels import hypersphere as kernel
 from geonet.tensor import primitive
 
@@ -46,6 +47,11 @@ def _affine_maps(rng):
     return [((x, weight, bias), {}), ((x, weight), {}), ((x.reshape(5, 1, 3), weight, bias), {})]
 
 
+def _product(x, y):
+    """x y, where an inner size of 1 is left to broadcasting, which BLAS does slowly."""
+    return x * y if x.shape[-1] == 1 else x @ y
+
+
 @primitive(samples=_affine_maps)
 def linear(x, weight, bias=None):
     """Affine map of rows, x Wᵀ + b: x (..., n), weight (O, n), bias (O,) -> (..., O).
@@ -53,14 +59,17 @@ def linear(x, weight, bias=None):
     if x.ndim == 0 or x.shape[-1] != weight.shape[-1]:
         raise ValueError(f"linear: x has shape {x.shape}, but weight {weight.shape} takes "
                          f"{weight.shape[-1]} features")  # fmt: skip
-    value = x @ weight.T
+    if bias is not None and bias.shape != weight.shape[:1]:  # (O, 1) would broadcast if N = O
+        raise ValueError(f"linear: bias has shape {bias.shape}, but weight {weight.shape} wants "
+                         f"{weight.shape[:1]}")  # fmt: skip
+    value = _product(x, weight.T)
     if bias is not None:  # in place, unless only the bias is complex
         value = np.add(value, bias, out=value if value.dtype == bias.dtype else None)
 
     def to_weight(g):
         return g.reshape(-1, weight.shape[0]).T @ x.reshape(-1, weight.shape[1])
 
-    return value, (lambda g: g @ weight, to_weight, lambda g: g)
+    return value, (lambda g: _product(g, weight), to_weight, lambda g: g)
 
 
 @primitive(samples=lambda rng: [((rng.normal(size=(3, 4)), rng.normal(size=3)), {})])
@@ -79,8 +88,31 @@ def weight_norm(v, length):
 
 @primitive(samples=lambda rng: [((rng.normal(size=(2, n - 1)),), {}) for n in (1, 2, 3, 16)])
 def hyperspherical(theta):
-    """Unit rows u(θ) of hyperspherical angles: θ (O, n−1) -> u (O, n), with sₖ = Πⱼ₍ⱼ₎₌₁ᵏ⁻¹ sin θⱼ:
+    """Unit rows u(θ) of hyperspherical angles: θ (O, n−1) -> u (O, n), with sₖ = Πⱼ₌₁ᵏ⁻¹ sin θⱼ:
     uₖ = sₖ cos θₖ, uₙ = sₙ. With Aₙ = gₙ and Aₖ = gₖ cos θₖ + Aₖ₊₁ sin θₖ:
     g → sₖ (Aₖ₊₁ cos θₖ − gₖ sin θₖ), exact at the poles since nothing is divided."""
     value, saved = kernel.direction(theta)
     return value, (lambda g: kernel.direction_pullback(g, saved),)
+
+
+def _scaled_relus(rng):
+    bias, scale = rng.normal(size=(2, 3))
+    return [((rng.normal(size=shape), bias, scale), {}) for shape in ((5, 3), (2, 2, 3))]
+
+
+@primitive(samples=_scaled_relus)
+def scaled_relu(z, bias, scale):
+    """Bias, rectifier and scale in one pass, r max(z + b, 0): z (..., O), bias and scale (O,).
+    With a = 1 where z + b > 0, else 0: g → g r a, Σ g r a, Σ g a (z + b)."""
+    arrays = z.reshape(-1, z.shape[-1]), bias, scale
+    compiled = all(array.dtype.kind == "f" for array in arrays)
+    forward = activation.scaled_relu if compiled else activation.scaled_relu_numpy
+
+    def pullback(g, needs):
+        back = activation.scaled_relu_pullback
+        if not compiled or g.dtype.kind == "c":
+            back = activation.scaled_relu_pullback_numpy
+        to_z, to_bias, to_scale = back(np.ascontiguousarray(g).reshape(arrays[0].shape), *arrays)
+        return to_z.reshape(z.shape), to_bias, to_scale
+
+    return forward(*arrays).reshape(z.shape), pullback

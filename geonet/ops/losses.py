@@ -44,6 +44,7 @@ def mae(prediction, target):
 def cross_entropy(logits, labels):
     """Mean of −log softmax(logits) at the right class: logits (N, C), integer labels (N,).
     g → g (softmax − one-hot) / N."""
+    labels = np.asarray(labels)
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
         raise ValueError(
             f"cross_entropy: logits of shape {logits.shape} need integer labels of "

@@ -1,0 +1,77 @@
+"""The 1-D regression problem of the paper: the Levy function, seen through 50 noisy points."""
+
+import numpy as np
+
+from geonet.data.tables import Split
+
+NOISE_STD = 0.1
+LOW, HIGH = -10.0, 10.0
+
+
+def levy(x):
+    """The Levy function, y = sin²(πw) + (w − 1)²(1 + sin²(2πw)) with w = 1 + (x − 1)/4.
+
+    Its minimum is y = 0 at x = 1.
+
+    Parameters
+    ----------
+    x : array_like
+        Any shape.
+
+    Returns
+    -------
+    ndarray
+        y, elementwise, of the shape of x.
+    """
+    w = 1 + (np.asarray(x, dtype=np.float64) - 1) / 4
+    return np.sin(np.pi * w) ** 2 + (w - 1) ** 2 * (1 + np.sin(2 * np.pi * w) ** 2)
+
+
+def sample_levy(count, rng):
+    """Draw noisy points of the Levy function: x ~ U(−10, 10), y = levy(x) + N(0, 0.1²).
+
+    Parameters
+    ----------
+    count : int
+        Number of points N.
+    rng : numpy.random.Generator
+        Source of randomness; all of x is drawn first, then all of the noise.
+
+    Returns
+    -------
+    x, y : ndarray
+        Shape (N, 1) each, float64.
+    """
+    x = rng.uniform(LOW, HIGH, size=(count, 1))
+    noise = rng.normal(0, NOISE_STD, size=(count, 1))
+    return x, levy(x) + noise
+
+
+def load_levy(rng, protocol="clean"):
+    """The regression set: 50 noisy points to train, 50 to validate, 201 noise-free ones to test.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of whatever the protocol leaves open.
+    protocol : {"clean", "paper"}
+        "clean" draws the train part from `rng`. "paper" takes the authors' train part, which is
+        the same for every seed: drawn from NumPy's RandomState(0). Both then draw the validation
+        part from `rng`.
+
+    Returns
+    -------
+    Split
+        Pairs x, y of float64: train (50, 1), validation (50, 1), and test (201, 1) with
+        x = −10, −9.9, …, 10.
+
+    Raises
+    ------
+    ValueError
+        If the protocol is not one of the two.
+    """
+    if protocol not in ("clean", "paper"):
+        raise ValueError(f"protocol must be 'clean' or 'paper', not {protocol!r}")
+    train = sample_levy(50, np.random.RandomState(0) if protocol == "paper" else rng)
+    test_x = np.linspace(LOW, HIGH, 201)[:, None]
+    return Split(train, validation=sample_levy(50, rng), test=(test_x, levy(test_x)))

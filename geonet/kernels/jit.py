@@ -1,0 +1,33 @@
+"""Numba at the first call of a kernel, so that importing geonet does not load Numba."""
+
+import functools
+
+
+class LazyJit:
+    """A kernel that Numba compiles at its first call; `py_func` is the plain Python function."""
+
+    def __init__(self, py_func, options):
+        functools.update_wrapper(self, py_func)
+        self.py_func = py_func
+        self.options = {"cache": True, "nogil": True, "error_model": "numpy", **options}
+
+    @functools.cached_property
+    def compiled(self):
+        import numba
+
+        return numba.njit(**self.options)(self.py_func)
+
+    def __call__(self, *arguments):
+        return self.compiled(*arguments)
+
+    @property
+    def _numba_type_(self):
+        """What Numba asks of a global that a compiled kernel calls."""
+        return self.compiled._numba_type_
+
+
+def lazy_jit(py_func=None, **options):
+    """Decorate a kernel: `@lazy_jit`, or `@lazy_jit(fastmath={"contract"})`, options as njit's."""
+    if py_func is None:
+        return functools.partial(lazy_jit, **options)
+    return LazyJit(py_func, options)
