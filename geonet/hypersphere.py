@@ -95,7 +95,7 @@ def to_hyperspherical(x):
     if x.shape[-1] == 0:
         raise ValueError(f"x must have at least one component, but has shape {x.shape}")
     _, exponent = np.frexp(np.max(np.abs(x), axis=-1, keepdims=True))
-    # The largest component is now about 1. Adding 0.0 turns -0.0 into 0.0, for atan2 tells them apart.
+    # The largest component becomes about 1. Adding 0.0 makes 0.0 of -0.0: atan2 tells them apart.
     scaled = np.ldexp(x.astype(np.float64), -exponent) + 0.0
     # r_1 … r_{n−1} and x_n: the first term that accumulate meets is x_n itself, with its sign.
     tail = np.hypot.accumulate(scaled[..., ::-1], axis=-1)[..., ::-1]

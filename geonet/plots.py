@@ -231,11 +231,10 @@ def turning_angles(norms, measured, bounds, caption):
         "bound": {"linestyle": "--", "linewidth": 2, "marker": ""},
     }
     for (fan_in, method, quantity), values in curves.items():
-        look = {**looks[method]._asdict(), **quantities[quantity]}
+        look = looks[method]._asdict() | quantities[quantity]
         panel_of[fan_in].loglog(norms, values, **look)
     handles = [_handle(k, **v._replace(linestyle="")._asdict()) for k, v in looks.items()]
-    black = Style("black", "-", "o")._asdict()
-    handles += [_handle(k, **{**black, **v}) for k, v in quantities.items()]
+    handles += [_handle(k, **{"color": "black", "marker": "o", **v}) for k, v in quantities.items()]
     _legend(figure, handles)
     return figure
 
@@ -325,10 +324,9 @@ def step_changes(steps, changes, ylabel, caption):
     figure, panels = _panels(titles, caption, "training step", ylabel)
     middle = {label: values[len(values) // 2] for label, values in changes.items()}
     looks = styles(changes)
-    context = {"color": "0.8", "linewidth": 0.7, "zorder": 1, "rasterized": True}
     for panel, (label, values) in zip(panels, changes.items(), strict=True):
         for other, median in middle.items():  # as pixels: nobody looks closely at so many points
-            panel.plot(steps[other], median, **context)
+            panel.plot(steps[other], median, color="0.8", linewidth=0.7, rasterized=True)
         x, color = steps[label], looks[label].color
         if len(values) == 3:
             panel.fill_between(x, values[0], values[2], color=color, alpha=0.3)
@@ -354,9 +352,8 @@ def trajectories(locations, caption, window=3.0):
         titles.append(_titled(label, *notes))
     caption = f"{caption} View: |φ₁|, |φ₂| ≤ {window:g}. Hollow: start; filled: end."
     figure, panels = _panels(titles, caption, "$φ_1$", "$φ_2$", size=(3.0, 3.0))
-    looks = styles(locations)
     for panel, (label, paths) in zip(panels, locations.items(), strict=True):
-        color, _, marker = looks[label]
+        color, _, marker = styles(locations)[label]
         panel.plot(*np.moveaxis(paths, -1, 0), color=color, linewidth=0.9, rasterized=True)
         edge = {"linestyle": "", "marker": marker, "markeredgecolor": "black", "markersize": 5}
         panel.plot(*paths[0].T, markerfacecolor="white", **edge)

@@ -165,7 +165,7 @@ class Banana(Experiment):
         )
         typical = {m: results.metrics(m, "median_turn") for m in runs}
         words = (
-            "On log axes, the angle by which one step turns the boundaries, over training. Median "
+            "On a log axis, the angle by which one step turns the boundaries, over training. Median "
             "over steps and units: "
             + ", ".join(f"{m} {v[0]:.2g}" for m, v in typical.items())
             + "."

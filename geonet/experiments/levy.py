@@ -127,7 +127,7 @@ class Levy(Experiment):
         )
         typical = {m: results.metrics(m, "median_displacement") for m in runs}
         words = (
-            "On log axes, the distance that the boundaries move at one step, over training. Median "
+            "On a log axis, the distance that the boundaries move at one step, over training. Median "
             "over steps and units: "
             + ", ".join(f"{m} {v[0]:.2g}" for m, v in typical.items())
             + "."

@@ -1,0 +1,226 @@
+"""Figures: whole files, text for screen readers, same bytes for the same input, nothing hidden."""
+
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from geonet import plots
+
+METHODS = list(plots.METHOD_STYLES)
+SVG = "{http://www.w3.org/2000/svg}"
+CAPTION = "What is shown, over 3 seeds."
+
+
+def perturbation(methods):
+    rng = np.random.default_rng(0)
+    boundaries = {m: (rng.normal(size=(3, 2)), rng.normal(size=3) / 9) for m in methods}
+    return plots.perturbation_boundaries([0.01, 0.1], boundaries, CAPTION)
+
+
+def angles(methods):
+    norms = np.logspace(-3, 1, 5)
+    trials = np.random.default_rng(0).uniform(size=(5, 7)) * norms[:, None]
+    measured = {n: {m: trials for m in methods} for n in (2, 16)}
+    bounds = {n: {m: norms for m in methods[:1]} for n in (2, 16)}
+    return plots.turning_angles(norms, measured, bounds, CAPTION)
+
+
+def fits(methods):
+    x = np.linspace(-1, 1, 9)[:, None]
+    return plots.function_fits(x, x**2, x[:3], x[:3] ** 2, {m: x**3 for m in methods}, CAPTION)
+
+
+def evolution(methods):
+    x = np.random.default_rng(0).normal(0, 3, size=(4, 20))
+    return plots.boundary_evolution([0, 1, 10, 100], {m: x for m in methods}, CAPTION)
+
+
+def changes(methods):
+    y = np.random.default_rng(0).lognormal(size=(3, 30))
+    values = {m: np.sort(y, axis=0) if i % 2 else y[0] for i, m in enumerate(methods)}
+    return plots.step_changes(
+        {m: np.arange(30) for m in methods}, values, "displacement |Δφ|", CAPTION
+    )
+
+
+def paths(methods):
+    walk = np.cumsum(np.random.default_rng(0).normal(0, 0.1, size=(40, 5, 2)), axis=0)
+    return plots.trajectories({m: walk for m in methods}, CAPTION)
+
+
+def regions(methods):
+    rng, grid = np.random.default_rng(0), np.linspace(-2, 2, 12)
+    p = 1 / (1 + np.exp(grid[:, None] + grid[None] ** 2))
+    points, labels = rng.normal(size=(20, 2)), rng.integers(0, 2, size=(20, 1))
+    lines = {m: (rng.normal(size=(4, 2)), rng.normal(size=4)) for m in methods}
+    probabilities = {m: p for m in methods}
+    return plots.decision_regions(grid, grid, probabilities, points, labels, CAPTION, lines)
+
+
+EVERY_FIGURE = pytest.mark.parametrize(
+    "draw", [perturbation, angles, fits, evolution, changes, paths, regions]
+)
+
+
+def titles(figure):
+    return [panel.get_title() for panel in figure.axes if panel.axison]
+
+
+@EVERY_FIGURE
+@pytest.mark.parametrize("methods", [METHODS, ["another"]])
+def test_figure_is_saved_as_png_and_accessible_svg(draw, methods, tmp_path):
+    folder = tmp_path / "new" / "figures"
+    png, svg = plots.save(draw(methods), folder, "name", "A <title> & more", "What it says.")
+    assert sorted(path.name for path in folder.iterdir()) == ["name.png", "name.svg"]
+    with Image.open(png) as image:
+        assert image.info["dpi"] == pytest.approx((150, 150), abs=0.1)
+        assert np.asarray(image.convert("L")).std() > 5  # not blank
+    root = ElementTree.parse(svg).getroot()
+    assert (root[0].tag, root[1].tag) == (f"{SVG}title", f"{SVG}desc")
+    assert (root[0].text, root[1].text) == ("A <title> & more", "What it says.")
+    assert root.get("role") == "img"
+    assert root.get("aria-labelledby").split() == [root[0].get("id"), root[1].get("id")]
+
+
+@EVERY_FIGURE
+def test_same_input_gives_the_same_svg(draw, tmp_path):
+    first = plots.save(draw(METHODS[:2]), tmp_path / "a", "name", "t", "d")[1].read_bytes()
+    again = plots.save(draw(METHODS[:2]), tmp_path / "b", "name", "t", "d")[1].read_bytes()
+    assert first == again
+
+
+def test_saving_twice_gives_the_same_files(tmp_path):
+    figure = perturbation(METHODS[:2])
+    first, again = (
+        [path.read_bytes() for path in plots.save(figure, tmp_path, "name", "t", "d")]
+        for _ in range(2)
+    )
+    assert first == again
+
+
+@EVERY_FIGURE
+def test_labels_and_legend_are_there_and_cover_nothing(draw):
+    figure = draw(METHODS)
+    figure.draw_without_rendering()
+    assert figure._supxlabel.get_text().startswith(CAPTION)
+    assert figure.axes[0].get_ylabel()
+    assert any(panel.get_xlabel() for panel in figure.axes)
+    for legend in figure.legends:
+        for panel in figure.axes:
+            assert not legend.get_window_extent().overlaps(panel.get_window_extent())
+    texts = [figure._supxlabel, *figure.legends]
+    for panel in figure.axes:
+        texts += [panel.title, panel.xaxis.label, panel.yaxis.label] if panel.axison else []
+    boxes = [text.get_window_extent() for text in texts if getattr(text, "get_text", str)() != ""]
+    for i, box in enumerate(boxes):
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= figure.bbox.x1
+        assert box.y1 <= figure.bbox.y1
+        for other in boxes[:i]:
+            assert not box.overlaps(other)
+
+
+def test_failing_save_leaves_nothing_half_written(tmp_path, monkeypatch):
+    def half(path, **_):
+        path.write_bytes(b"half")
+        if path.suffix == ".svg":
+            raise OSError("disk full")
+
+    figure = fits(["SP"])
+    plots.save(figure, tmp_path, "name", "t", "d")
+    kept = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr(figure, "savefig", half)
+    for name in ("name", "other"):  # over an old figure, and a new one
+        with pytest.raises(OSError, match="disk full"):
+            plots.save(figure, tmp_path, name, "t", "d")
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == kept
+
+
+def test_no_two_methods_look_the_same():
+    for looks in zip(*plots.styles([*METHODS, "a", "b", "c"]).values(), strict=True):
+        assert len(set(looks)) == len(METHODS) + 3  # colours, line styles, markers
+
+
+def test_boundaries_out_of_view_are_named():
+    weight = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
+    boundaries = {
+        "SP": (weight, np.array([0.5, 30.0, 1.0])),
+        "WN": (weight, np.array([0.5, np.nan, 1.0])),
+        "GmP": (weight[[0, 0, 0]], np.array([0.5, 0.5, 0.5])),
+    }
+    found = titles(plots.perturbation_boundaries([0.1, 1], boundaries, CAPTION))
+    assert found == ["ε = 0.1\nout of view: SP, WN", "ε = 1\nout of view: SP, WN"]
+
+
+def test_boundary_is_drawn_where_it_is():
+    weight, bias = np.array([[3.0, 4.0]] * 2), np.array([-2.5, -2.5])
+    panel = plots.perturbation_boundaries([0.1], {"GmP": (weight, bias)}, CAPTION).axes[0]
+    lines = [line for line in panel.lines if hasattr(line, "get_slope")]
+    assert len(lines) == 2  # before and after
+    for line in lines:
+        np.testing.assert_allclose(line.get_xy1(), [0.3, 0.4])
+        assert line.get_slope() == pytest.approx(-0.75)
+    np.testing.assert_allclose(np.ravel(panel.lines[-1].get_data()), [0.3, 0.4])
+
+
+def test_predictions_out_of_view_or_not_finite_are_counted():
+    x = np.linspace(0, 1, 5)
+    predictions = {"SP": np.array([0, 0.5, 9, -9, np.nan]), "WN": x}
+    found = titles(plots.function_fits(x, x, x, x, predictions, CAPTION))
+    assert found == ["SP\nout of view: 2 of 5\nnot finite: 1 of 5", "WN"]
+
+
+def test_every_boundary_is_in_a_bar_or_counted():
+    x = np.array([[0.1, 0.2, -10, 10], [0.1, 11, -np.inf, np.nan], [np.nan, 0, 0, 0]])
+    figure = plots.boundary_evolution([0, 5, 9], {"SP": x}, CAPTION)
+    assert titles(figure) == ["SP\noutside: 0, 2, 0\nno boundary: 0, 1, 1"]
+    tops = [patch.get_data().values.sum() for patch in figure.axes[0].patches]
+    assert tops == [4, 5, 8]
+
+
+def test_zeros_on_a_log_axis_are_drawn_at_a_floor_that_is_stated():
+    values = {"SP": np.array([0.0, 1e-3, 1.0, np.nan]), "WN": np.ones(2)}
+    steps = {"SP": np.arange(4), "WN": np.arange(2)}
+    figure = plots.step_changes(steps, values, "y", CAPTION)
+    assert "Values of 0 are drawn at 1e-04." in figure._supxlabel.get_text()
+    np.testing.assert_allclose(figure.axes[0].lines[-1].get_ydata(), [1e-4, 1e-3, 1, np.nan])
+    assert titles(figure) == ["SP\nnot finite: 1 of 4", "WN"]
+    assert values["SP"][0] == 0  # the input is left alone
+
+
+def test_all_zero_changes_can_be_drawn(tmp_path):
+    figure = plots.step_changes({"SP": np.arange(4)}, {"SP": np.zeros((3, 4))}, "y", CAPTION)
+    plots.save(figure, tmp_path, "name", "t", "d")
+    assert "Values of 0" in figure._supxlabel.get_text()
+
+
+def test_paths_that_end_out_of_view_are_counted():
+    walk = np.zeros((3, 4, 2))
+    walk[-1, 0, 1], walk[-1, 1, 0] = 5.0, np.nan
+    figure = plots.trajectories({"SP": walk, "WN": walk[:1]}, CAPTION, window=2.0)
+    expected = "SP\nend out of view: 1 of 4\nend without boundary: 1 of 4"
+    assert titles(figure) == [expected, "WN"]
+    assert "View: |φ₁|, |φ₂| ≤ 2." in figure._supxlabel.get_text()
+
+
+def test_median_and_maximum_of_the_angles_are_drawn():
+    measured = {3: {"GmP": np.array([[0.1, 0.2, 0.6], [1, 2, 3]])}}
+    figure = plots.turning_angles([0.1, 1], measured, {3: {"GmP": [0.7, 3.1]}}, CAPTION)
+    drawn = [line.get_ydata() for line in figure.axes[0].lines]
+    np.testing.assert_allclose(drawn, [[0.2, 2], [0.6, 3], [0.7, 3.1]])
+
+
+def test_diverged_or_constant_classifiers_are_drawn_and_named(tmp_path):
+    grid = np.linspace(-1, 1, 4)
+    half = np.linspace(0, 1, 16).reshape(4, 4)
+    half[0, 0] = np.nan
+    probabilities = {"SP": np.full((4, 4), np.nan), "WN": half, "GmP": np.full((4, 4), 1.0)}
+    points, labels = np.zeros((2, 2)), np.array([0, 1])
+    figure = plots.decision_regions(grid, grid, probabilities, points, labels, CAPTION)
+    plots.save(figure, tmp_path, "name", "t", "d")
+    assert titles(figure) == ["SP\nnot finite: 16 of 16", "WN\nnot finite: 1 of 16", "GmP"]
+    # shaded or not, and with a line of decision only where there is one
+    assert [len(panel.collections) for panel in figure.axes] == [1, 2, 1]
