@@ -189,7 +189,8 @@ def perturb(unit, epsilon, batch=None):
     Raises
     ------
     ValueError
-        If `epsilon` names a parameter that the unit does not have.
+        If `epsilon` names a parameter that the unit does not have, or makes the β of a layer norm
+        differ from 0, where there is no boundary to measure.
     """
     after = copy.deepcopy(unit)
     parameters = dict(after.named_parameters())

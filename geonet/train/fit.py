@@ -81,11 +81,15 @@ def _owner(name):
     return layer or "the model", quantity
 
 
-def _blame(model, x, step):
-    """Find the first module with a parameter or an output that is not finite."""
-    for name, parameter in model.named_parameters():
+def _check_parameters(parameters, step):
+    for name, parameter in parameters:
         if not np.isfinite(parameter.data).all():
-            return Diverged(step, *_owner(name))
+            raise Diverged(step, *_owner(name))
+
+
+def _blame(model, x, step):
+    """Raise the name of the first module with a parameter or an output that is not finite."""
+    _check_parameters(model.named_parameters(), step)
     stages = {"the model": model}
     if isinstance(model, Sequential):
         stages = {f"steps.{i}": stage for i, stage in enumerate(model.steps)}
@@ -93,8 +97,8 @@ def _blame(model, x, step):
         for name, stage in stages.items():
             x = stage(x)
             if not np.isfinite(x.data).all():
-                return Diverged(step, name, "output")
-    return Diverged(step, "the model", "loss")
+                raise Diverged(step, name, "output")
+    raise Diverged(step, "the model", "loss")
 
 
 def _check_gradients(parameters, step):
@@ -168,7 +172,8 @@ def fit(
     Raises
     ------
     Diverged
-        At the first loss or gradient that is NaN or infinite, naming step, layer and quantity.
+        At the first loss or gradient, or final parameter, that is NaN or infinite, naming step,
+        layer and quantity.
     ValueError
         If the data are of different lengths, empty or not finite, or a number is out of range.
     """
@@ -183,7 +188,9 @@ def fit(
         history.monitored.append(quantity)
         return stopping is not None and stopping.step(quantity)
 
-    with closing(Progress(epochs, label)) as progress:
+    # NumPy's warnings would come before the error that says where the number stands
+    quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+    with closing(Progress(epochs, label)) as progress, quiet:
         for _ in range(epochs):
             model.train()
             losses = []
@@ -192,7 +199,7 @@ def fit(
                 value = loss(model(batch_x), batch_y)
                 losses.append(value.item())
                 if not math.isfinite(losses[-1]):
-                    raise _blame(model, batch_x, steps)
+                    _blame(model, batch_x, steps)
                 value.backward()
                 _check_gradients(parameters, steps)
                 if monitor is None and len(losses) == batches:
@@ -212,4 +219,5 @@ def fit(
                 break
     if stopping is not None:
         stopping.restore()
+    _check_parameters(parameters, steps)
     return history._replace(steps=steps, stopped=bool(stop))

@@ -2,8 +2,6 @@
 
 import math
 
-import numpy as np
-
 
 def _check_patience(patience):
     if patience < 1:
@@ -138,6 +136,6 @@ class CosineSchedule:
 
     def step(self, value=None):
         """Count one step."""
-        self._steps = np.minimum(self._steps + 1, self.steps)
+        self._steps = min(self._steps + 1, self.steps)
         share = (1 + math.cos(math.pi * self._steps / self.steps)) / 2
         self.optimizer.lr = self.final + (self._initial - self.final) * share

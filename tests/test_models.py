@@ -1,0 +1,222 @@
+"""METHODS as the design has them, and networks that differ in their parameterization alone."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geonet import METHODS, Tensor, nn, ops
+from geonet.characteristic import boundary
+from geonet.models import PAPER_METHODS, Method, mlp
+from geonet.train import Adam, fit, predict
+
+AFFINE = {
+    "standard": {"layer.parameterization.weight", "layer.parameterization.bias"},
+    "weight_norm": {f"layer.parameterization.{name}" for name in ("v", "length", "bias")},
+    "geometric": {f"layer.parameterization.{name}" for name in ("theta", "lambda_", "radius")},
+}
+SCALES = {"normalization.gamma", "normalization.beta"}
+HIDDEN = {  # the raw parameters of a hidden unit, after the table of methods
+    "SP": AFFINE["standard"],
+    "WN": AFFINE["weight_norm"],
+    "BN": {"layer.parameterization.weight"} | SCALES,
+    "LN": AFFINE["standard"] | SCALES,
+    "WN+MBN": AFFINE["weight_norm"] - {"layer.parameterization.bias"} | {"normalization.shift"},
+    "GmP": AFFINE["geometric"],
+    "GmP+IMN": AFFINE["geometric"],
+}
+NORMALIZATION = {"BN": nn.BatchNorm, "LN": nn.LayerNorm, "WN+MBN": nn.MeanNorm}
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def model_of(method, sizes=(3, 6, 5, 2), seed=0, **options):
+    return mlp(list(sizes), method, rng=rng(seed), **options)
+
+
+def weights(layer):
+    """The weights that a layer starts from, whatever its parameterization."""
+    parameterization = getattr(layer, "layer", layer).parameterization
+    weight = parameterization.affine()[0].data
+    gain = getattr(parameterization, "radius", None)
+    return weight if gain is None else weight * gain.data[:, None]
+
+
+# Recipes ------------------------------------------------------------------------------------------
+
+
+def test_there_are_seven_methods_in_the_order_of_the_design():
+    assert list(METHODS) == ["SP", "WN", "BN", "LN", "WN+MBN", "GmP", "GmP+IMN"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_hidden_unit_has_the_parameters_of_its_method(method):
+    model = model_of(method)
+    for unit in model[:-1]:
+        assert {name for name, _ in unit.named_parameters()} == HIDDEN[method]
+        assert type(unit.normalization) is NORMALIZATION.get(method, type(None))
+        assert type(unit.centring) is (nn.MeanNorm if method == "GmP+IMN" else type(None))
+        assert unit.layer.activation is ops.relu
+    output = "weight_norm" if method.startswith("WN") else "standard"
+    assert {f"layer.{name}" for name, _ in model[-1].named_parameters()} == AFFINE[output]
+    z = rng().normal(size=(2, 2))
+    assert model[-1].activation(z) is z
+
+
+def test_the_paper_differs_in_two_methods_only():
+    assert list(PAPER_METHODS) == list(METHODS)
+    assert {m for m in METHODS if METHODS[m] != PAPER_METHODS[m]} == {"BN", "WN+MBN"}
+    assert PAPER_METHODS["BN"] == METHODS["BN"]._replace(bias=True)
+    order = METHODS["WN+MBN"]._replace(bias=True, normalization="centre")
+    assert PAPER_METHODS["WN+MBN"] == order
+
+
+def test_the_papers_recipes_have_their_bias_before_the_normalization():
+    batch, mean_only = (model_of(PAPER_METHODS[method])[0] for method in ("BN", "WN+MBN"))
+    assert {name for name, _ in batch.named_parameters()} == AFFINE["standard"] | SCALES
+    assert {name for name, _ in mean_only.named_parameters()} == AFFINE["weight_norm"]
+    assert type(mean_only.normalization) is nn.MeanNorm
+
+
+@pytest.mark.parametrize("method", ["gmp", "WN+BN", "", None])
+def test_an_unknown_method_lists_the_known(method):
+    with pytest.raises(ValueError, match="method must be one of SP, WN, BN, LN") as error:
+        model_of(method)
+    assert all(name in str(error.value) for name in METHODS)
+
+
+@pytest.mark.parametrize("sizes", [[], [3]])
+def test_too_few_sizes_are_refused(sizes):
+    with pytest.raises(ValueError, match=r"sizes must be \[inputs, hidden, ..., outputs\]"):
+        model_of("SP", sizes)
+
+
+def test_two_sizes_make_the_output_layer_alone():
+    model = model_of("GmP", [3, 2])
+    assert len(model) == 1
+    assert type(model[0]) is nn.Linear
+
+
+# One start for all --------------------------------------------------------------------------------
+
+
+@given(
+    st.integers(0, 999),
+    st.lists(st.integers(1, 9), min_size=3, max_size=5),
+    st.sampled_from(["glorot_uniform", "he_normal", "orthogonal", "sphere", "normal:0.1"]),
+)
+def test_for_one_seed_all_methods_start_from_the_same_weights(seed, sizes, init):
+    standard = model_of("SP", sizes, seed, init=init)
+    for method in (*METHODS, PAPER_METHODS["BN"], PAPER_METHODS["WN+MBN"]):
+        for ours, theirs in zip(model_of(method, sizes, seed, init=init), standard):
+            expected = theirs.state_dict()
+            expected = next(v for name, v in expected.items() if name.endswith("weight"))
+            np.testing.assert_allclose(weights(ours), expected, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("method", ["BN", "LN"])
+def test_raw_weights_are_equal_to_the_last_bit(method):
+    for ours, theirs in zip(model_of(method), model_of("SP")):
+        assert np.array_equal(weights(ours), weights(theirs))
+    for ours, theirs in zip(model_of("WN+MBN"), model_of("WN")):
+        assert np.array_equal(weights(ours), weights(theirs))
+    for ours, theirs in zip(model_of("GmP+IMN"), model_of("GmP")):
+        assert np.array_equal(weights(ours), weights(theirs))
+
+
+@given(
+    st.integers(0, 999),
+    st.lists(st.integers(1, 20), min_size=2, max_size=5),
+    st.sampled_from([np.float64, np.float32]),
+    st.sampled_from(["relu", "leaky_relu"]),
+)
+def test_sp_wn_and_gmp_start_from_the_very_same_function(seed, sizes, dtype, activation):
+    x = rng(seed).normal(size=(7, sizes[0])).astype(dtype)
+    sp, wn, gmp = (
+        predict(model_of(method, sizes, seed, dtype=dtype, activation=activation), x)
+        for method in ("SP", "WN", "GmP")
+    )
+    tolerance = 1e-12 if dtype is np.float64 else 1e-5
+    np.testing.assert_allclose(wn, sp, rtol=0, atol=tolerance * (1 + np.abs(sp).max()))
+    np.testing.assert_allclose(gmp, sp, rtol=0, atol=tolerance * (1 + np.abs(sp).max()))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_seed_gives_the_same_model_and_another_seed_another(method):
+    first, again, other = (model_of(method, seed=seed).state_dict() for seed in (3, 3, 4))
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert any(not np.array_equal(first[name], other[name]) for name in first)
+
+
+# What the networks do -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("sizes", [(3, 6, 5, 2), (1, 1, 1, 1, 1), (1, 4, 1, 4, 1)])
+def test_outputs_and_gradients_keep_shape_and_precision(method, dtype, sizes):
+    """Fan-in 1 included, in any layer."""
+    model = model_of(method, sizes, dtype=dtype)
+    x = rng(1).normal(size=(8, sizes[0])).astype(dtype)
+    for training in (True, False):
+        y = model.train(training)(Tensor(x))
+        assert y.shape == (8, sizes[-1])
+        assert y.dtype == dtype
+        ops.mse(y, np.ones(y.shape, dtype)).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.dtype == dtype, name
+        if parameter.size:  # a GmP unit of one input has no angle
+            assert parameter.grad.dtype == dtype, name
+            assert parameter.grad.shape == parameter.shape, name
+            assert np.isfinite(parameter.grad).all(), name
+    assert all(value.dtype == dtype for value in model.state_dict().values())
+
+
+@pytest.mark.parametrize("method", [*METHODS, PAPER_METHODS["BN"], PAPER_METHODS["WN+MBN"]])
+@pytest.mark.parametrize("sizes", [(1, 20, 1), (3, 10, 10, 1)])
+def test_every_recipe_learns_by_all_its_parameters(method, sizes):
+    model = model_of(method, sizes, seed=2)
+    x = rng(1).uniform(-2, 2, (40, sizes[0]))
+    y = np.sin(x.sum(1, keepdims=True))
+    before = {name: p.data.copy() for name, p in model.named_parameters()}
+    history = fit(model, ops.mse, (x, y), Adam(model.parameters(), lr=0.01), epochs=40)
+    assert history.loss[-1] < 0.7 * history.loss[0]
+    for name, parameter in model.named_parameters():
+        without_effect = (
+            not parameter.size  # no angle for one input
+            or (name.endswith(".v") and parameter.shape[1] == 1)  # which has no other direction
+            or (method is PAPER_METHODS["BN"] and name.endswith("parameterization.bias"))
+            or (method is PAPER_METHODS["WN+MBN"] and name.endswith("layer.parameterization.bias"))
+        )
+        assert without_effect or np.any(parameter.data != before[name]), name
+
+
+def test_input_mean_normalization_centres_every_hidden_unit_when_training():
+    model = model_of("GmP+IMN")
+    x = Tensor(rng(1).normal(size=(30, 3)))
+    for unit in model[:-1]:
+        plain = unit.layer(x).data
+        x = unit(x)
+        np.testing.assert_allclose(x.data, plain - plain.mean(0), atol=1e-14)
+        assert np.abs(plain.mean(0)).max() > 0.1
+
+
+def test_a_recipe_of_ones_own_can_be_given():
+    model = model_of(Method("geometric", "batch", bias=False, output="weight_norm", centred=True))
+    assert {name for name, _ in model[0].named_parameters()} == SCALES | {
+        "layer.parameterization.theta",
+        "layer.parameterization.radius",
+    }
+    assert boundary(model[0])[0].shape == (6, 3)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_trained_state_moves_to_another_model(method):
+    sizes = (1, 4, 3, 1)
+    model, other = model_of(method, sizes), model_of(method, sizes, seed=9)
+    x = rng(1).normal(size=(20, 1))
+    fit(model, ops.mse, (x, x**2), Adam(model.parameters(), lr=0.01), epochs=3)
+    other.load_state_dict(model.state_dict())
+    assert np.array_equal(predict(model, x), predict(other, x))

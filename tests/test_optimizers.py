@@ -1,0 +1,294 @@
+"""Optimizers against their recursions and PyTorch; schedules and early stopping."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geonet import Tensor, nn, ops
+from geonet.models import mlp
+from geonet.train import (
+    SGD,
+    Adam,
+    AdamW,
+    CosineSchedule,
+    EarlyStopping,
+    ReduceLROnPlateau,
+    StepSchedule,
+)
+
+values = st.lists(st.integers(-5, 5).map(float), min_size=1, max_size=30)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+# Optimizers ---------------------------------------------------------------------------------------
+
+
+def sgd_recursion(p, gradients, lr, momentum=0.0, nesterov=False, weight_decay=0.0):
+    velocity = 0
+    for g in gradients:
+        g = g + weight_decay * p
+        velocity = momentum * velocity + g
+        p = p - lr * (g + momentum * velocity if nesterov else velocity)
+    return p
+
+
+def adam_recursion(
+    p, gradients, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decoupled=False
+):
+    m = v = 0
+    for t, g in enumerate(gradients, start=1):
+        if decoupled:
+            p = p - lr * weight_decay * p
+        else:
+            g = g + weight_decay * p
+        m = betas[0] * m + (1 - betas[0]) * g
+        v = betas[1] * v + (1 - betas[1]) * g**2
+        p = p - lr * (m / (1 - betas[0] ** t)) / (np.sqrt(v / (1 - betas[1] ** t)) + eps)
+    return p
+
+
+def adamw_recursion(p, gradients, **options):
+    return adam_recursion(p, gradients, decoupled=True, **options)
+
+
+OPTIMIZERS = [
+    (SGD, sgd_recursion, {"lr": 0.1}),
+    (SGD, sgd_recursion, {"lr": 0.1, "momentum": 0.9}),
+    (SGD, sgd_recursion, {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
+    (SGD, sgd_recursion, {"lr": 0.1, "weight_decay": 0.05}),
+    (SGD, sgd_recursion, {"lr": 0.1, "momentum": 0.8, "nesterov": True, "weight_decay": 0.05}),
+    (Adam, adam_recursion, {"lr": 1e-3}),
+    (Adam, adam_recursion, {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-3}),
+    (Adam, adam_recursion, {"lr": 0.05, "weight_decay": 0.1}),
+    (AdamW, adamw_recursion, {"lr": 1e-3}),
+    (AdamW, adamw_recursion, {"lr": 0.05, "weight_decay": 0.1, "betas": (0.8, 0.95)}),
+]
+EVERY_OPTIMIZER = pytest.mark.parametrize(("optimizer", "recursion", "options"), OPTIMIZERS)
+EVERY_KIND = pytest.mark.parametrize("optimizer", [SGD, Adam, AdamW])
+
+
+def steps_of(optimizer, start, gradients, **options):
+    """The parameter after each step, for gradients that are given."""
+    parameter = nn.Parameter(start)
+    rule, path = optimizer([parameter], **options), []
+    for gradient in gradients:
+        parameter.grad = gradient.copy()
+        rule.step()
+        assert np.array_equal(parameter.grad, gradient)  # a rule never changes the gradient
+        path.append(parameter.data.copy())
+    return np.array(path)
+
+
+@EVERY_OPTIMIZER
+def test_every_step_is_that_of_the_recursion(optimizer, recursion, options):
+    start, gradients = rng(1).normal(size=(3, 4)), rng(2).normal(size=(20, 3, 4))
+    path = steps_of(optimizer, start, gradients, **options)
+    expected = [recursion(start, gradients[: t + 1], **options) for t in range(20)]
+    np.testing.assert_allclose(path, expected, rtol=1e-12, atol=1e-13)
+
+
+@EVERY_OPTIMIZER
+def test_every_step_is_that_of_pytorch(optimizer, recursion, options):
+    torch = pytest.importorskip("torch")
+    start, gradients = rng(1).normal(size=(3, 4)), rng(2).normal(size=(20, 3, 4))
+    theirs = torch.nn.Parameter(torch.tensor(start))
+    options = {"weight_decay": 0.0} | options  # which is 0.01 in PyTorch's AdamW
+    rule, expected = getattr(torch.optim, optimizer.__name__)([theirs], **options), []
+    for gradient in gradients:
+        theirs.grad = torch.tensor(gradient)
+        rule.step()
+        expected.append(theirs.detach().numpy().copy())
+    path = steps_of(optimizer, start, gradients, **options)
+    np.testing.assert_allclose(path, expected, rtol=1e-12, atol=1e-12)
+
+
+@EVERY_OPTIMIZER
+def test_single_precision_stays_so(optimizer, recursion, options):
+    start, gradients = rng(1).normal(size=4), rng(2).normal(size=(20, 4))
+    path = steps_of(optimizer, *(a.astype(np.float32) for a in (start, gradients)), **options)
+    assert path.dtype == np.float32
+    np.testing.assert_allclose(path[-1], recursion(start, gradients, **options), atol=1e-5)
+
+
+@EVERY_OPTIMIZER
+def test_a_parameter_without_a_gradient_is_left_alone_and_does_not_age(
+    optimizer, recursion, options
+):
+    start, gradients = rng(1).normal(size=4), rng(2).normal(size=(6, 4))
+    always, sometimes = nn.Parameter(start), nn.Parameter(start)
+    rule = optimizer([always, sometimes], **options)
+    for t, gradient in enumerate(gradients):
+        always.grad, sometimes.grad = gradient, gradient if t % 2 else None
+        before = sometimes.data.copy()
+        rule.step()
+        assert t % 2 or np.array_equal(sometimes.data, before)
+    expected = recursion(start, gradients, **options), recursion(start, gradients[1::2], **options)
+    np.testing.assert_allclose(always.data, expected[0], rtol=1e-12)
+    np.testing.assert_allclose(sometimes.data, expected[1], rtol=1e-12)
+
+
+@EVERY_KIND
+def test_updates_are_in_place_and_shapes_without_entries_are_no_trouble(optimizer):
+    parameter, empty, scalar = (nn.Parameter(np.ones(shape)) for shape in ((2, 3), (4, 0), ()))
+    arrays = [p.data for p in (parameter, empty, scalar)]
+    rule = optimizer([parameter, empty, scalar], lr=0.1)
+    for p in (parameter, empty, scalar):
+        p.grad = np.ones(p.shape)
+    rule.step()
+    assert all(p.data is a for p, a in zip((parameter, empty, scalar), arrays))
+    assert np.all(parameter.data < 1)
+    assert scalar.data < 1
+
+
+@EVERY_KIND
+def test_every_initial_weight_learns_whatever_its_layout_in_memory(optimizer):
+    layer = nn.Linear(5, 3, rng=rng(), init="orthogonal")  # which makes its rows as columns
+    before = layer.parameterization.weight.data.copy()
+    ops.sum(layer(rng(1).normal(size=(4, 5)))).backward()
+    optimizer(layer.parameters(), lr=0.1).step()
+    assert np.all(layer.parameterization.weight.data != before)
+
+
+@pytest.mark.parametrize("kind", [Adam, AdamW])
+def test_parameters_that_are_not_contiguous_are_refused(kind):
+    with pytest.raises(ValueError, match="parameters must be contiguous"):
+        kind([Tensor(np.ones((2, 3)).T, requires_grad=True)])
+
+
+def test_zero_grad_forgets():
+    parameter = nn.Parameter(np.ones(2))
+    parameter.grad = np.ones(2)
+    SGD([parameter], lr=1).zero_grad()
+    assert parameter.grad is None
+
+
+@EVERY_KIND
+@pytest.mark.parametrize("parameters", [[], [np.ones(2)], iter([])])
+def test_parameters_must_be_tensors(optimizer, parameters):
+    with pytest.raises(ValueError, match="parameters must be a list of at least one Tensor"):
+        optimizer(parameters, lr=0.1)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "options", "name"),
+    [(kind, {"lr": lr}, "lr") for kind in (SGD, Adam, AdamW) for lr in (-0.1, np.inf, np.nan)]
+    + [(kind, {"lr": 0.1, "weight_decay": -1}, "weight_decay") for kind in (SGD, Adam, AdamW)]
+    + [(SGD, {"lr": 0.1, "momentum": value}, "momentum") for value in (-0.1, 1.0, np.nan)]
+    + [(SGD, {"lr": 0.1, "nesterov": True}, "nesterov needs a momentum")]
+    + [(Adam, {"betas": (value, 0.9)}, r"betas\[0\]") for value in (-0.1, 1.0, np.nan)]
+    + [(Adam, {"betas": (0.9, value)}, r"betas\[1\]") for value in (-0.1, 1.0, np.nan)]
+    + [(AdamW, {"eps": value}, "eps") for value in (-1e-8, np.inf, np.nan)],
+)
+def test_a_number_out_of_range_is_named(optimizer, options, name):
+    with pytest.raises(ValueError, match=f"^{name}"):
+        optimizer([nn.Parameter(np.ones(2))], **options)
+
+
+# Schedules ----------------------------------------------------------------------------------------
+
+
+def optimizer_at(lr):
+    return SGD([nn.Parameter(np.zeros(1))], lr=lr)
+
+
+def rates(schedule, sequence):
+    result = []
+    for value in sequence:
+        schedule.step(value)
+        result.append(schedule.optimizer.lr)
+    return result
+
+
+def test_the_rate_falls_at_the_last_of_patience_steps_without_improvement_and_counts_anew():
+    schedule = ReduceLROnPlateau(optimizer_at(1.0), patience=3, factor=0.5)
+    sequence = [5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 4.0, 4.0, 4.0, 3.0, 3.0, 3.0, 3.0]
+    expected = [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.125]
+    assert rates(schedule, sequence) == expected
+
+
+def test_an_improvement_is_more_than_min_delta_better_than_the_best():
+    schedule = ReduceLROnPlateau(optimizer_at(1.0), patience=1, factor=0.5, min_delta=0.25)
+    #           best  by exactly min_delta  by more  worse      by more than the best
+    assert rates(schedule, [1.0, 0.75, 0.5, 0.75, 0.25, 0.0]) == [1, 0.5, 0.5, 0.25, 0.125, 0.125]
+    slow = ReduceLROnPlateau(optimizer_at(1.0), patience=3, factor=0.5, min_delta=1.0)
+    assert rates(slow, -0.6 * np.arange(10)) == [1.0] * 10  # small gains add up
+
+
+@given(values, st.integers(1, 5))
+def test_max_is_min_of_the_negative(sequence, patience):
+    lower = ReduceLROnPlateau(optimizer_at(1.0), patience, mode="min")
+    higher = ReduceLROnPlateau(optimizer_at(1.0), patience, mode="max")
+    assert rates(lower, sequence) == rates(higher, [-value for value in sequence])
+
+
+def test_a_quantity_that_is_no_number_is_no_improvement():
+    schedule = ReduceLROnPlateau(optimizer_at(1.0), patience=2, factor=0.5)
+    assert rates(schedule, [1.0, np.nan, np.nan, 0.5]) == [1, 1, 0.5, 0.5]
+
+
+@given(st.integers(1, 7), st.floats(0.1, 0.9), st.floats(1e-3, 10))
+def test_the_step_schedule_falls_every_period(period, factor, lr):
+    schedule = StepSchedule(optimizer_at(lr), period, factor)
+    expected = [lr * factor ** (t // period) for t in range(1, 20)]
+    np.testing.assert_allclose(rates(schedule, range(1, 20)), expected, rtol=1e-13)
+
+
+@given(st.integers(1, 30), st.floats(1e-3, 10), st.floats(0, 1e-3))
+def test_the_cosine_schedule_follows_half_a_cosine_and_stays_at_its_end(steps, lr, final):
+    schedule = CosineSchedule(optimizer_at(lr), steps, final)
+    t = np.arange(1, steps + 5)
+    expected = final + (lr - final) * (1 + np.cos(np.pi * np.minimum(t / steps, 1))) / 2
+    np.testing.assert_allclose(rates(schedule, t), expected, rtol=1e-12, atol=1e-15)
+    assert schedule.optimizer.lr == final
+
+
+@given(values, st.integers(1, 5), st.sampled_from(["min", "max"]))
+def test_early_stopping_stops_patience_steps_after_the_first_best_and_restores_it(
+    sequence, patience, mode
+):
+    model = mlp([1, 2, 1], "BN", rng=rng())  # its running statistics are buffers
+    stopping = EarlyStopping(model, patience, mode)
+    find = np.argmin if mode == "min" else np.argmax
+    for t, value in enumerate(sequence):
+        for array in (*(p.data for p in model.parameters()), model[0].normalization.running_var):
+            array[...] = t + 1 / 3
+        best = find(sequence[: t + 1])
+        assert stopping.step(value) == (t - best >= patience)
+    stopping.restore()
+    for name, value in model.state_dict().items():
+        assert np.all(value == (0 if name.endswith("running_mean") else best + 1 / 3)), name
+
+
+def test_without_a_step_there_is_nothing_to_restore():
+    model = mlp([1, 2, 1], rng=rng())
+    state = model.state_dict()
+    EarlyStopping(model, 1).restore()
+    assert all(np.array_equal(state[name], value) for name, value in model.state_dict().items())
+
+
+def test_early_stopping_counts_improvements_up_to_min_delta_as_none():
+    stopping = EarlyStopping(mlp([1, 2, 1], rng=rng()), patience=2, min_delta=0.5)
+    assert [stopping.step(value) for value in (3.0, 2.5, 2.4, 2.4, 1.8)] == [0, 0, 0, 0, 0]
+    assert [stopping.step(value) for value in (1.8, 1.3)] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda o: ReduceLROnPlateau(o, 0), "patience must be at least 1"),
+        (lambda o: ReduceLROnPlateau(o, 1, factor=1.0), "factor must be between 0 and 1"),
+        (lambda o: ReduceLROnPlateau(o, 1, factor=0.0), "factor must be between 0 and 1"),
+        (lambda o: ReduceLROnPlateau(o, 1, mode="least"), "mode must be 'min' or 'max'"),
+        (lambda o: EarlyStopping(None, 0), "patience must be at least 1"),
+        (lambda o: EarlyStopping(None, 1, "most"), "mode must be 'min' or 'max'"),
+        (lambda o: StepSchedule(o, 0), "period must be at least 1"),
+        (lambda o: CosineSchedule(o, 0), "steps must be at least 1"),
+    ],
+)
+def test_bad_settings_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make(optimizer_at(1.0))
