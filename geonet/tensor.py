@@ -187,7 +187,7 @@ def _match(gradient, x, operation, i):
     if gradient.shape != x.shape:
         if gradient.ndim > x.ndim:  # axes that NumPy put in front
             gradient = gradient.sum(axis=tuple(range(gradient.ndim - x.ndim)))
-        if gradient.ndim == x.ndim:  # axes of length 1 that it stretched
+        if gradient.ndim == x.ndim and gradient.shape != x.shape:  # axes of 1 that it stretched
             stretched = tuple(k for k, n in enumerate(x.shape) if n == 1)
             gradient = gradient.sum(axis=stretched, keepdims=True)
         if gradient.shape != x.shape:

@@ -1,4 +1,8 @@
-"""Numba at the first call of a kernel, so that importing geonet does not load Numba."""
+"""Numba at the first call of a kernel, so that importing geonet does not load Numba.
+
+Kernels may call kernels of the same file; of another file not, for Numba's cache on disk does not
+notice when that one changes.
+"""
 
 import functools
 

@@ -49,7 +49,7 @@ def _affine_maps(rng):
 
 def _product(x, y):
     """x y, where an inner size of 1 is left to broadcasting, which BLAS does slowly."""
-    return x * y if x.shape[-1] == 1 else x @ y
+    return x * y[0] if x.shape[-1] == 1 else x @ y
 
 
 @primitive(samples=_affine_maps)
@@ -104,6 +104,9 @@ def _scaled_relus(rng):
 def scaled_relu(z, bias, scale):
     """Bias, rectifier and scale in one pass, r max(z + b, 0): z (..., O), bias and scale (O,).
     With a = 1 where z + b > 0, else 0: g → g r a, Σ g r a, Σ g a (z + b)."""
+    if not z.shape[-1:] == bias.shape == scale.shape:  # compiled loops do not look
+        raise ValueError(f"scaled_relu: z has shape {z.shape}, so bias {bias.shape} and scale "
+                         f"{scale.shape} must have {z.shape[-1:]}")  # fmt: skip
     arrays = z.reshape(-1, z.shape[-1]), bias, scale
     compiled = all(array.dtype.kind == "f" for array in arrays)
     forward = activation.scaled_relu if compiled else activation.scaled_relu_numpy

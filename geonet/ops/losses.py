@@ -34,7 +34,7 @@ def mae(prediction, target):
     _same_shape("mae", prediction, target)
     error = prediction - target
     sign = np.sign(error.real)
-    return (error * sign).mean(), (
+    return (error * sign).sum() / error.size, (
         lambda g: (g / sign.size) * sign,
         lambda g: (-g / sign.size) * sign,
     )

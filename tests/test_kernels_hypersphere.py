@@ -1,0 +1,242 @@
+"""The kernels of u(θ): unit rows, the pullback column by column, compiled code against its twin."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from geonet.hypersphere import jacobian
+from geonet.kernels import hypersphere as kernel
+from geonet.kernels.jit import lazy_jit
+
+INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT") == "1"
+DTYPES = [np.float32, np.float64]
+EPS = {np.float32: 6e-8, np.float64: 1.2e-16}
+
+POLES = [0.0, np.pi, -np.pi, 2 * np.pi]
+SPECIAL = [*POLES, np.pi / 2, -np.pi / 2, 1e-5, -1e-20, 1e-40, 5e-324, 1e6, -1e6]
+
+
+@st.composite
+def angles(draw, special=SPECIAL):
+    """A few rows of 0 to 63 angles: ordinary ones, with special ones strewn in."""
+    shape = draw(st.integers(1, 5)), draw(st.integers(0, 63))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    theta = rng.uniform(-4, 4, shape)
+    strewn = rng.random(shape) < draw(st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+    return np.where(strewn, rng.choice(special, shape), theta)
+
+
+def norms(u):
+    return np.linalg.norm(u.astype(np.float64), axis=1)
+
+
+def direction_and_pullback(theta, seed=0):
+    u, saved = kernel.direction(theta)
+    g = np.random.default_rng(seed).standard_normal(u.shape).astype(theta.dtype)
+    return u, g, kernel.direction_pullback(g, saved)
+
+
+def complex_step_jacobian(theta, step=1e-30):
+    """∂u_i/∂θ_k of one row of angles, from the twin: Im u(θ + i h e_k)/h."""
+    u, _ = kernel.direction_numpy(theta + 1j * step * np.eye(theta.size))
+    return u.imag.T / step
+
+
+def assert_columns_close(actual, expected, theta, g, tolerance):
+    """Each ∂L/∂θ_k on its own scale, s_k ‖g‖: a tolerance of the largest would pass late zeros."""
+    sine = np.sin(theta.astype(np.float64))
+    s = np.cumprod(np.concatenate([np.ones((len(theta), 1)), sine[:, :-1]], axis=1), axis=1)
+    scale = np.abs(s) * np.linalg.norm(g, axis=1, keepdims=True)
+    underflow = 1e-37 if actual.dtype == np.float32 else 1e-250
+    excess = np.abs(actual - expected) - tolerance * scale - underflow
+    assert np.all(excess <= 0), f"off by {excess.max()} at {np.argwhere(excess > 0)}"
+
+
+@given(theta=angles())
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_have_unit_norm(dtype, theta):
+    u, _ = kernel.direction(theta.astype(dtype))
+    assert u.dtype == dtype
+    assert_allclose(norms(u), 1, rtol=0, atol=3e-7 if dtype == np.float32 else 5e-15)
+
+
+def test_huge_float64_angles_give_finite_unit_rows():
+    theta = np.array([[1e15, -1e15, 1e300, 3e7], [1e16, 2.0, -1e200, 1e15]])
+    assert_allclose(norms(kernel.direction(theta)[0]), 1, rtol=0, atol=1e-15)
+
+
+@pytest.mark.skipif(INTERPRETED, reason="large")
+@pytest.mark.parametrize("n", [4608, 100_000])
+@pytest.mark.parametrize("center", [np.pi / 2, 1.57, 1.5, -1.5701])
+def test_long_rows_keep_their_norm(n, center):
+    offsets = np.random.default_rng(0).standard_normal(n - 1) / np.sqrt(n)
+    theta = center + np.stack([0 * offsets, offsets])
+    assert_allclose(norms(kernel.direction(theta)[0]), 1, rtol=0, atol=n * 1.2e-16)
+    assert_allclose(norms(kernel.direction(theta.astype(np.float32))[0]), 1, rtol=0, atol=1e-6)
+
+
+@given(theta=angles())
+def test_components_are_products_of_sines_and_a_cosine(theta):
+    u, _ = kernel.direction(theta)
+    expected = np.ones_like(u)
+    for k in range(u.shape[1]):
+        expected[:, k] = np.prod(np.sin(theta[:, :k]), axis=1)
+    expected[:, :-1] *= np.cos(theta)
+    assert_allclose(u, expected, rtol=1e-13, atol=1e-300)
+
+
+@given(theta=angles(), seed=st.integers(0, 99))
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_pullback_is_the_transposed_jacobian_on_each_columns_scale(dtype, theta, seed):
+    theta = theta.astype(dtype)
+    u, g, grad = direction_and_pullback(theta, seed)
+    wide = theta.astype(np.float64)
+    expected = np.einsum("oik,oi->ok", jacobian(wide), g.astype(np.float64))
+    assert grad.dtype == dtype
+    assert_columns_close(grad, expected, theta, g, tolerance=4 * u.shape[1] * EPS[dtype])
+
+
+def test_zeros_for_late_angles_fail_the_column_check():
+    theta = np.full((1, 40), 0.4)
+    _, g, grad = direction_and_pullback(theta)
+    assert_columns_close(grad, grad, theta, g, tolerance=1e-6)
+    with pytest.raises(AssertionError, match="off by"):
+        assert_columns_close(np.where(np.arange(40) < 20, grad, 0), grad, theta, g, tolerance=1e-6)
+
+
+@given(theta=angles(special=POLES))
+def test_pullback_is_the_complex_step_derivative_at_poles_too(theta):
+    _, g, grad = direction_and_pullback(theta)
+    expected = [row @ complex_step_jacobian(angle) for row, angle in zip(g, theta, strict=True)]
+    assert_columns_close(grad, np.array(expected), theta, g, tolerance=1e-14 * g.shape[1])
+
+
+@pytest.mark.parametrize("pole", [0.0, np.pi])
+@pytest.mark.parametrize("k", [0, 2, 5])
+def test_gradient_at_a_pole_is_exact(pole, k):
+    theta = np.array([[0.5, 1.1, 2.0, 0.7, 1.9, 2.5]])
+    theta[0, k] = pole
+    _, g, grad = direction_and_pullback(theta)
+    assert_allclose(grad[0], g[0] @ complex_step_jacobian(theta[0]), rtol=1e-14, atol=1e-31)
+    assert grad[0, k] != 0
+    if pole == 0:
+        assert_array_equal(grad[0, k + 1 :], 0)
+
+
+@given(theta=angles(), seed=st.integers(0, 99))
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_compiled_kernels_agree_with_their_twins(dtype, theta, seed):
+    theta = theta.astype(dtype)
+    u, g, grad = direction_and_pullback(theta, seed)
+    u_twin, saved = kernel.direction_numpy(theta)
+    grad_twin = kernel.direction_pullback_numpy(g, saved)
+    assert u_twin.dtype == grad_twin.dtype == dtype
+    assert_allclose(u, u_twin, rtol=4 * EPS[dtype] * u.shape[1], atol=np.finfo(dtype).tiny)
+    assert_columns_close(grad, grad_twin, theta, g, tolerance=4 * EPS[dtype] * u.shape[1])
+
+
+@pytest.mark.skipif(INTERPRETED, reason="large")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_hundred_thousand_inputs(dtype):
+    theta = np.random.default_rng(1).normal(np.pi / 2, 0.003, (1, 99_999)).astype(dtype)
+    _, g, grad = direction_and_pullback(theta)
+    expected = kernel.direction_pullback_numpy(g, kernel.direction_numpy(theta)[1])
+    assert_columns_close(grad, expected, theta, g, tolerance=1e-6)
+
+
+def test_complex_angles_differentiate_the_pullback_as_well():
+    rng = np.random.default_rng(2)
+    theta, v, g = rng.normal(size=(3, 5)), rng.normal(size=(3, 5)), rng.normal(size=(3, 6))
+    u, saved = kernel.direction(theta + 1e-30j * v)
+    assert u.dtype == np.complex128
+    along = kernel.direction_pullback(g, saved).imag / 1e-30
+    up, down = (kernel.direction(theta + h * v)[1] for h in (1e-6, -1e-6))
+    difference = kernel.direction_pullback(g, up) - kernel.direction_pullback(g, down)
+    assert_allclose(along, difference / 2e-6, rtol=0, atol=1e-8)
+
+
+def test_complex_gradients_pass_through_real_angles():
+    rng = np.random.default_rng(3)
+    g = rng.normal(size=(3, 6)) + 1j * rng.normal(size=(3, 6))
+    _, saved = kernel.direction(rng.normal(size=(3, 5)))
+    real, imaginary = (kernel.direction_pullback(part, saved) for part in (g.real, g.imag))
+    assert_allclose(kernel.direction_pullback(g, saved), real + 1j * imaginary, rtol=1e-13)
+
+
+@pytest.mark.parametrize("units", [1, 2, 3, 6, 7])
+def test_a_unit_does_not_depend_on_the_units_beside_it(units, monkeypatch):
+    theta = np.random.default_rng(4).normal(size=(units, 9))
+    g = np.random.default_rng(5).normal(size=(units, 10))
+    alone = [kernel.direction(row[np.newaxis]) for row in theta]
+    monkeypatch.setattr(kernel, "BLOCK_SIZE", 30)  # three units a block
+    u, saved = kernel.direction(theta)
+    assert_array_equal(u, np.concatenate([value for value, _ in alone]))
+    grads = [kernel.direction_pullback(g[i : i + 1], alone[i][1]) for i in range(units)]
+    assert_array_equal(kernel.direction_pullback(g, saved), np.concatenate(grads))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_input_has_no_angle_and_the_direction_plus_one(dtype):
+    u, saved = kernel.direction(np.empty((3, 0), dtype))
+    assert_array_equal(u, np.ones((3, 1), dtype))
+    assert kernel.direction_pullback(np.ones((3, 1), dtype), saved).shape == (3, 0)
+
+
+@pytest.mark.parametrize("direction", [kernel.direction, kernel.direction_numpy])
+def test_no_units_give_no_rows(direction):
+    u, saved = direction(np.empty((0, 4)))
+    assert u.shape == (0, 5)
+    assert kernel.direction_pullback(u, saved).shape == (0, 4)
+    assert kernel.direction_pullback_numpy(u, saved).shape == (0, 4)
+
+
+def test_strided_read_only_arguments_are_as_good_and_left_alone():
+    theta = np.random.default_rng(6).normal(size=(8, 12))[::2, ::-3]
+    g = np.random.default_rng(7).normal(size=(5, 4)).T
+    u, saved = kernel.direction(np.ascontiguousarray(theta))
+    grad = kernel.direction_pullback(np.ascontiguousarray(g), saved)
+    for array in (theta, g, *saved):
+        array.setflags(write=False)
+    assert_array_equal(kernel.direction(theta)[0], u)
+    assert_array_equal(kernel.direction_pullback(g, saved), grad)
+    constant = np.broadcast_to(np.float64(1), g.shape)
+    expected = kernel.direction_pullback(np.ones(g.shape), saved)
+    assert_array_equal(kernel.direction_pullback(constant, saved), expected)
+
+
+def test_results_of_one_call_survive_the_next():
+    theta = np.random.default_rng(8).normal(size=(4, 6))
+    u, (sine, cosine) = kernel.direction(theta)
+    grad = kernel.direction_pullback(u + 1, (sine, cosine))
+    kept = [array.copy() for array in (u, sine, cosine, grad)]
+    _, later = kernel.direction(theta + 1)
+    kernel.direction_pullback(u, later)
+    for array, copy in zip((u, sine, cosine, grad), kept, strict=True):
+        assert_array_equal(array, copy)
+
+
+@lazy_jit
+def double(x):
+    return 2.0 * x
+
+
+@lazy_jit(fastmath={"contract"})
+def double_and_add(x, y):
+    return double(x) + y
+
+
+def test_lazy_kernels_call_one_another_and_keep_the_plain_function():
+    assert double_and_add(3.0, 1.0) == double_and_add.py_func(3.0, 1.0) == 7.0
+    assert double.__name__ == "double"
+    assert hasattr(double_and_add.compiled, "signatures") != INTERPRETED
+
+
+def test_importing_the_kernels_does_not_import_numba():
+    program = "import sys, geonet.kernels.hypersphere; sys.exit('numba' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,141 @@
+"""The order of the house: who may import whom, how long a module may be, what is documented."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "geonet"
+MODULES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
+TREES = {m: ast.parse((PACKAGE / m).read_text(encoding="utf-8")) for m in MODULES}
+every_module = pytest.mark.parametrize("module", MODULES)
+
+# What each part of the package may import of the package. A part is a module or a folder.
+MAY_IMPORT = {
+    "tensor": set(),
+    "kernels": {"kernels"},
+    "hypersphere": {"kernels"},
+    "ops": {"ops", "tensor", "kernels"},
+    "gradcheck": {"ops", "tensor"},
+    "graph": {"ops", "tensor"},
+    "nn": {"nn", "ops", "tensor", "hypersphere"},
+    "data": {"data", "kernels"},
+    "plots": {"hypersphere", "text"},
+    "text": set(),
+}
+TOP = {"experiments", "bench", "__main__", "lessons", "the package itself"}
+# Parts that stand between those below and those at the top.
+NOT_FROM_THE_MIDDLE = {"plots", "data"} | TOP
+MAY_IMPORT_THE_TOP = {
+    "__init__": set(),
+    "__main__": {"experiments", "bench", "the package itself"},
+    "experiments": {"experiments", "the package itself"},
+    "bench": {"the package itself"},
+}
+MAY_USE_PLOTS_AND_DATA = {"__main__", "experiments", "bench"}
+
+
+def part_of(module):
+    """`ops/linear.py` belongs to ops, `tensor.py` to tensor."""
+    return module.split("/")[0].removesuffix(".py")
+
+
+def imports(tree, deferred=True):
+    """Yield (module, name) of every import; `deferred` includes those inside functions."""
+    todo = list(tree.body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: imports inside the package are absolute"
+            yield from ((node.module, alias.name) for alias in node.names)
+        elif deferred or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            todo.extend(ast.iter_child_nodes(node))
+
+
+def parts_imported(tree):
+    """The parts of the package that a module imports, anywhere in it."""
+    for module, name in imports(tree):
+        first, *rest = module.split(".")
+        if first == "lessons":
+            yield "lessons"
+        if first == "geonet":
+            if not rest and name and any(part_of(m) == name for m in MODULES):
+                rest = [name]  # from geonet import ops
+            yield rest[0] if rest else "the package itself"
+
+
+def packages_imported(tree, deferred):
+    return {module.split(".")[0] for module, _ in imports(tree, deferred)}
+
+
+def test_the_package_is_found():
+    assert {"tensor.py", "ops/linear.py", "nn/module.py", "kernels/adam.py"} <= set(MODULES)
+    assert set(parts_imported(TREES["ops/linear.py"])) == {"kernels", "tensor"}
+    assert "numba" in packages_imported(TREES["kernels/jit.py"], deferred=True)
+
+
+@every_module
+def test_imports_run_downwards(module):
+    part, found = part_of(module), set(parts_imported(TREES[module]))
+    if part in MAY_IMPORT:
+        assert found <= MAY_IMPORT[part]
+    elif part not in MAY_USE_PLOTS_AND_DATA:  # models, characteristic, train, the public names …
+        assert not found & NOT_FROM_THE_MIDDLE
+    assert found & TOP <= MAY_IMPORT_THE_TOP.get(part, set())
+
+
+@every_module
+def test_only_experiments_draw_and_only_plots_knows_matplotlib(module):
+    assert part_of(module) == "plots" or "matplotlib" not in packages_imported(TREES[module], True)
+    assert part_of(module) == "experiments" or "plots" not in parts_imported(TREES[module])
+
+
+@every_module
+def test_nothing_heavy_or_optional_is_imported_with_a_module(module):
+    optional = {"numba", "torch", "scipy", "pandas", "mpi4py"}
+    assert not packages_imported(TREES[module], deferred=False) & optional
+    assert not packages_imported(TREES[module], deferred=True) & {"scipy", "pandas"}
+
+
+def test_importing_the_package_loads_neither_numba_nor_matplotlib():
+    program = "import sys, geonet; print(*{m.split('.')[0] for m in sys.modules})"
+    command = [sys.executable, "-c", program]
+    result = subprocess.run(command, cwd=PACKAGE.parent, check=True, capture_output=True, text=True)
+    loaded = set(result.stdout.split())
+    assert {"geonet", "numpy"} <= loaded
+    assert not loaded & {"numba", "llvmlite", "matplotlib", "PIL", "torch", "scipy", "pandas"}
+
+
+@every_module
+def test_randomness_comes_only_from_generators_that_are_passed_in(module):
+    allowed = {"default_rng", "Generator", "RandomState", "SeedSequence", "PCG64", "MT19937"}
+    used = {name for source, name in imports(TREES[module]) if source == "numpy.random"}
+    for node in ast.walk(TREES[module]):
+        match node:
+            case ast.Attribute(ast.Attribute(ast.Name("np" | "numpy"), "random"), name):
+                used.add(name)
+    assert used <= allowed
+    assert "random" not in packages_imported(TREES[module], deferred=True)
+
+
+@every_module
+def test_modules_are_short(module):
+    limit = 250 if module == "tensor.py" else 400
+    assert len((PACKAGE / module).read_text(encoding="utf-8").splitlines()) <= limit
+
+
+@every_module
+def test_public_functions_and_classes_are_documented(module):
+    undocumented = [
+        node.name
+        for node in TREES[module].body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
+    ]
+    assert undocumented == []
+    assert ast.get_docstring(TREES[module]) or not TREES[module].body
