@@ -37,7 +37,7 @@ class Record(NamedTuple):
     pullback: Any  # one function an input, or one function (gradient, needs) for all
 
 
-FREED = "freed"  # stands in the place of a Record that backward() has used up
+FREED = "freed"  # in the place of a Record that backward() has used up
 
 
 class Tensor:
@@ -51,7 +51,6 @@ class Tensor:
         Whether `backward` leaves ∂L/∂self in `grad`, an array of the shape of `data`, adding to
         what is there until it is set to None. TypeError unless the data are floating.
     name : str, optional
-        For messages and pictures.
     """
 
     __slots__ = ("__weakref__", "_record", "_retains_grad", "data", "grad", "name", "requires_grad")
@@ -134,10 +133,10 @@ class Tensor:
         if self._record is None:
             self._accumulate(gradient)
             return
-        newest_first = [(_age(self), self)]
+        newest_first = [(_age(self), id(self), self)]
         gradients = {id(self): gradient}
         while newest_first:
-            _, tensor = heapq.heappop(newest_first)  # only newer ones use it: all have been seen
+            tensor = heapq.heappop(newest_first)[-1]  # only newer ones use it, and all are done
             gradient = gradients.pop(id(tensor))
             if tensor._retains_grad:
                 tensor._accumulate(gradient)
@@ -148,13 +147,13 @@ class Tensor:
                     gradients[id(x)] = gradients[id(x)] + contribution
                 else:
                     gradients[id(x)] = contribution
-                    heapq.heappush(newest_first, (_age(x), x))
+                    heapq.heappush(newest_first, (_age(x), id(x), x))
             if not retain_graph:
                 tensor._record = FREED
 
     def _accumulate(self, gradient):
         # a copy, since the array may be shared or a read-only view
-        self.grad = np.array(gradient if self.grad is None else self.grad + gradient)
+        self.grad = np.array(gradient) if self.grad is None else np.asarray(self.grad + gradient)
 
 
 def _age(tensor):
@@ -225,11 +224,12 @@ def primitive(function=None, **examples):
             else:  # NumPy scalars as Python numbers, which never widen a float32 array
                 arrays.append(x.item() if isinstance(x, np.generic) else x)
                 needs.append(False)
-        dtypes = {x.dtype for x in arrays if isinstance(x, np.ndarray) and x.dtype.kind == "f"}
-        if len(dtypes) > 1:
-            raise TypeError(f"{function.__name__} mixes {' and '.join(sorted(map(str, dtypes)))}")
         value, pullback = function(*arrays, **options)
         result = Tensor(value)
+        dtype = result.data.dtype
+        for x in arrays:
+            if type(x) is np.ndarray and x.dtype != dtype and x.dtype.kind == dtype.kind == "f":
+                raise TypeError(f"{function.__name__} would make {dtype} of {x.dtype}: cast before")
         if True in needs and _recording.get():
             result.requires_grad = True
             result._record = Record(next(_numbers), operation, inputs, tuple(needs), pullback)

@@ -1,4 +1,4 @@
-"""One hypothesis profile for every run: the same examples each time, so a failure can be repeated."""
+"""One hypothesis profile for every run: the same examples each time, so that failures repeat."""
 
 from hypothesis import HealthCheck, settings
 

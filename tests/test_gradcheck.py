@@ -395,3 +395,16 @@ def test_examples_stay_in_the_domain():
             for a in arguments:
                 if isinstance(a, np.ndarray) and a.dtype.kind == "f":
                     assert np.all((low <= a) & (a <= high))
+
+
+def test_a_right_function_whose_derivative_cancels_passes():
+    assert gradcheck(lambda x: ops.square(ops.sin(x)) + ops.square(ops.cos(x)), X).entries == X.size
+    bias = np.random.default_rng(0).normal(size=(1, X.shape[1]))
+    gradcheck(lambda b: ops.square(X + b - ops.mean(X + b, 1, keepdims=True)).sum(), bias[:, :1])
+
+
+def test_whole_numbers_do_not_widen_float32_silently():
+    x = Tensor(np.ones(3, np.float32))
+    for wider in ([1.0, 2.0, 3.0], np.arange(3), np.ones(3)):
+        with pytest.raises(TypeError, match="float64 of float32"):
+            ops.multiply(x, wider)

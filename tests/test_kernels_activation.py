@@ -1,4 +1,4 @@
-"""The fused bias, ReLU and scale: compiled and plain forms agree, and with the three steps apart."""
+"""The fused bias, ReLU and scale: compiled and plain forms agree."""
 
 import numpy as np
 import pytest

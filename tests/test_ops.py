@@ -374,6 +374,7 @@ KINKS = [  # operation, arguments, derivatives of the sum of its values
     (lambda x: ops.max(x, axis=1), [[[2.0, 2.0], [0.0, 1.0]]], [[[0.5, 0.5], [0, 1]]]),
     (lambda x: ops.clip(x, -1, 2), [[-2.0, -1.0, 0.0, 2.0, 3.0]], [[0, 1, 1, 1, 0]]),
     (ops.softplus, [[0.0, -0.0]], [[0.5, 0.5]]),
+    (ops.scaled_relu, [[[0.0, 1.0]], [0.0, -1.0], [2.0, 3.0]], [[[0, 0]], [0, 0], [0, 0]]),
 ]
 
 

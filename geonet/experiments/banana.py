@@ -52,6 +52,8 @@ def accuracy(logits, targets):
 
 
 class Banana(Experiment):
+    """Classification of the Banana set by one hidden layer."""
+
     name = "banana"
     summary = "classification in the plane, and the paths of the boundaries (figure 3)"
     metric = "accuracy"
@@ -165,7 +167,7 @@ class Banana(Experiment):
         )
         typical = {m: results.metrics(m, "median_turn") for m in runs}
         words = (
-            "On a log axis, the angle by which one step turns the boundaries, over training. Median "
+            "The angle by which one step turns the boundaries, on a log axis. Median "
             "over steps and units: "
             + ", ".join(f"{m} {v[0]:.2g}" for m, v in typical.items())
             + "."

@@ -26,6 +26,8 @@ STAGES = (0, 10, 100, 1000)  # steps at which the boundaries are drawn, and the 
 
 
 class Levy(Experiment):
+    """Regression of the 1-D Levy function by one hidden layer."""
+
     name = "levy"
     summary = "regression of the 1-D Levy function, and where the boundaries go (figure 2)"
     metric = "rmse"
@@ -127,7 +129,7 @@ class Levy(Experiment):
         )
         typical = {m: results.metrics(m, "median_displacement") for m in runs}
         words = (
-            "On a log axis, the distance that the boundaries move at one step, over training. Median "
+            "The distance that the boundaries move at one step, on a log axis. Median "
             "over steps and units: "
             + ", ".join(f"{m} {v[0]:.2g}" for m, v in typical.items())
             + "."

@@ -63,6 +63,8 @@ def make_unit(method, weight, bias, batch):
 
 
 class Perturbation(Experiment):
+    """Noise on the parameters, and how far it throws the boundaries."""
+
     name = "perturbation"
     summary = "noise on the parameters of one unit, and what it does to the boundary (figure 1)"
     init = "normal:0.001"

@@ -15,7 +15,8 @@ from geonet.kernels.jit import lazy_jit
 
 def scaled_relu_numpy(z, bias, scale):
     """y (N, O)."""
-    return scale * np.maximum(z + bias, 0)
+    shifted = z + bias
+    return scale * np.where(shifted.real <= 0, 0, shifted)
 
 
 def scaled_relu_pullback_numpy(g, z, bias, scale):

@@ -100,12 +100,13 @@ class Geometric(Module):
         if weight.shape[1] == 1:
             self.sign = np.sign(weight)
             self.buffers = ("sign",)
+            self._direction = Tensor(self.sign)  # one array, so a loaded sign is seen here too
 
     def affine(self):
         """Direction u(θ) (O, n) and offset λ (O,)."""
         if self.theta.shape[1]:
             return ops.hyperspherical(self.theta), self.lambda_
-        return Tensor(self.sign), self.lambda_
+        return self._direction, self.lambda_
 
     @property
     def gain(self):

@@ -194,11 +194,17 @@ def leaky_relu(x, slope=0.01):
     return np.where(positive, x, slope * x), (lambda g: np.where(positive, g, slope * g),)
 
 
+def _sigmoid(x):
+    """1 / (1 + e⁻ˣ) for x > 0 and eˣ / (1 + eˣ) below, so that nothing overflows or cancels."""
+    positive = np.real(x) > 0
+    decay = np.exp(np.where(positive, -x, x))  # e^−|x|
+    return np.where(positive, 1, decay) / (1 + decay)
+
+
 @primitive
 def sigmoid(x):
-    """Logistic function, 1 / (1 + e⁻ˣ), as (1 + tanh(x/2)) / 2, which never overflows.
-    g → g y (1 − y)."""
-    value = 0.5 + 0.5 * np.tanh(0.5 * x)
+    """Logistic function, y = 1 / (1 + e⁻ˣ). g → g y (1 − y)."""
+    value = _sigmoid(x)
     return value, (lambda g: g * value * (1 - value),)
 
 
@@ -211,7 +217,7 @@ def _softplus(x):
 @primitive
 def softplus(x):
     """ln(1 + eˣ), as max(x, 0) + ln(1 + e^−|x|). g → g sigmoid(x)."""
-    return _softplus(x), (lambda g: g * (0.5 + 0.5 * np.tanh(0.5 * x)),)
+    return _softplus(x), (lambda g: g * _sigmoid(x),)
 
 
 def _log_softmax(x, axis):

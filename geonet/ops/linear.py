@@ -108,7 +108,7 @@ def scaled_relu(z, bias, scale):
         raise ValueError(f"scaled_relu: z has shape {z.shape}, so bias {bias.shape} and scale "
                          f"{scale.shape} must have {z.shape[-1:]}")  # fmt: skip
     arrays = z.reshape(-1, z.shape[-1]), bias, scale
-    compiled = all(array.dtype.kind == "f" for array in arrays)
+    compiled = "c" not in z.dtype.kind + bias.dtype.kind + scale.dtype.kind
     forward = activation.scaled_relu if compiled else activation.scaled_relu_numpy
 
     def pullback(g, needs):

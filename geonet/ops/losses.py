@@ -5,7 +5,7 @@ g = ∂L/∂y is the gradient of the result; the arrow shows what the pullback m
 
 import numpy as np
 
-from geonet.ops.elementwise import _log_softmax, _softplus
+from geonet.ops.elementwise import _log_softmax, _sigmoid, _softplus
 from geonet.tensor import primitive
 
 
@@ -14,9 +14,9 @@ def _pair(rng):
 
 
 def _same_shape(loss, prediction, target):
-    if np.shape(prediction) != np.shape(target):  # (N, 1) and (N,) would broadcast to (N, N)
-        raise ValueError(f"{loss}: prediction has shape {np.shape(prediction)}, "
-                         f"target has shape {np.shape(target)}")  # fmt: skip
+    if prediction.shape != target.shape:  # (N, 1) and (N,) would broadcast to (N, N)
+        raise ValueError(f"{loss}: prediction has shape {prediction.shape}, "
+                         f"target has shape {target.shape}")  # fmt: skip
 
 
 @primitive(samples=_pair)
@@ -24,7 +24,7 @@ def mse(prediction, target):
     """Mean squared error, mean (p − t)². g → 2 g (p − t) / count, and its negative."""
     _same_shape("mse", prediction, target)
     error = prediction - target
-    scaled = error * (2 / error.size)
+    scaled = 2 * error / error.size
     return (error * error).mean(), (lambda g: g * scaled, lambda g: -g * scaled)
 
 
@@ -34,7 +34,7 @@ def mae(prediction, target):
     _same_shape("mae", prediction, target)
     error = prediction - target
     sign = np.sign(error.real)
-    return (error * sign).sum() / error.size, (
+    return np.vdot(sign, error) / error.size, (
         lambda g: (g / sign.size) * sign,
         lambda g: (-g / sign.size) * sign,
     )
@@ -71,7 +71,7 @@ def binary_cross_entropy(logits, targets):
     _same_shape("binary_cross_entropy", logits, targets)
 
     def to_logits(g):
-        return (g / logits.size) * (0.5 + 0.5 * np.tanh(0.5 * logits) - targets)
+        return g * (_sigmoid(logits) - targets) / logits.size
 
     return (_softplus(logits) - targets * logits).mean(), (
         to_logits,
