@@ -96,16 +96,26 @@ def torch_levy_step(torch, variant):
     return step
 
 
-def torch_map(torch, theta, gradient):
-    """u(θ) and its gradient in PyTorch, by roll and cumprod as the authors' code has it."""
-    theta = torch.tensor(theta, requires_grad=True)
-    gradient = torch.tensor(gradient)
-    ones = torch.ones(len(theta), 1)
+def torch_map(torch, theta, gradient, axis):
+    """u(θ) and its gradient in PyTorch, by roll and cumprod as the authors' code has it.
+
+    Parameters
+    ----------
+    torch : module
+    theta, gradient : numpy.ndarray
+        (O, n−1) and (O, n).
+    axis : {0, 1}
+        Along which the angles of a unit lie in PyTorch: 1, a unit a row, or 0, a unit a column,
+        which is the layout of the authors' code.
+    """
+    arrays = (theta, gradient) if axis else (theta.T.copy(), gradient.T.copy())
+    theta, gradient = torch.tensor(arrays[0], requires_grad=True), torch.tensor(arrays[1])
+    one = torch.ones_like(theta.detach().narrow(axis, 0, 1))
 
     def forward_and_back():
         theta.grad = None
-        cosines = torch.roll(torch.cat([ones, torch.cos(theta)], dim=1), -1, dims=1)
-        sines = torch.cumprod(torch.cat([ones, torch.sin(theta)], dim=1), dim=1)
+        cosines = torch.roll(torch.cat([one, torch.cos(theta)], dim=axis), -1, dims=axis)
+        sines = torch.cumprod(torch.cat([one, torch.sin(theta)], dim=axis), dim=axis)
         (sines * cosines).backward(gradient)
 
     return forward_and_back
@@ -137,7 +147,7 @@ def levy_rows(torch, turns):
 
 
 def map_rows(torch, turns):
-    """Rows for u(θ) and its pullback; np.sin and np.cos of as many angles as the yardstick."""
+    """Rows for u(θ) and its pullback, beside np.sin and np.cos, and PyTorch in two layouts."""
     rng = np.random.default_rng(0)
     theta = rng.uniform(0, np.pi, (MAP_SHAPE[0], MAP_SHAPE[1] - 1)).astype(np.float32)
     gradient = rng.normal(size=MAP_SHAPE).astype(np.float32)
@@ -153,15 +163,17 @@ def map_rows(torch, turns):
 
     functions = {"ours": forward_and_back, "trigonometry": sine_and_cosine}
     if torch is not None:
-        functions["torch"] = torch_map(torch, theta, gradient)
+        for axis, layout in enumerate(("a unit a column, as the authors", "a unit a row")):
+            functions[layout] = torch_map(torch, theta, gradient, axis)
     seconds = in_turns(functions, turns, repeats=3)
-    ours, trigonometry = seconds["ours"], seconds["trigonometry"]
-    theirs = seconds.get("torch")
-    beside = ("", "") if theirs is None else (_milliseconds(theirs), _ratio(ours, theirs))
-    times = f"{np.median(ours / trigonometry):.2f}"
-    share = f"{times} times np.sin and np.cos ({_milliseconds(trigonometry)})"
+    ours, yardstick = seconds.pop("ours"), seconds.pop("trigonometry")
     name = f"u(θ) and pullback, {MAP_SHAPE}, float32"
-    return [(name, _milliseconds(ours), *beside, share)]
+    rows = [("np.sin and np.cos of as many angles", _milliseconds(yardstick))]
+    times = f"{np.median(ours / yardstick):.2f} times sin and cos"
+    rows.append((name, _milliseconds(ours), "", "", times))
+    for layout, theirs in seconds.items():
+        rows.append(("", "", _milliseconds(theirs), _ratio(ours, theirs), f"PyTorch, {layout}"))
+    return rows
 
 
 def import_row(turns):

@@ -126,7 +126,7 @@ class Tensor:
             raise RuntimeError("backward: no input of this Tensor was made with requires_grad=True")
         if gradient is None and self.size != 1:
             raise ValueError(f"gradient must be given for a Tensor of shape {self.shape}")
-        gradient = np.asarray(np.ones(self.shape) if gradient is None else gradient, self.dtype)
+        gradient = np.array(1.0 if gradient is None else gradient, self.dtype, ndmin=self.ndim)
         if gradient.shape != self.shape:
             raise ValueError(f"gradient has shape {gradient.shape}, the Tensor {self.shape}")
 
@@ -164,20 +164,18 @@ def _age(tensor):
 
 def _pull_back(record, gradient):
     """Pairs (input, its gradient) for every input of one operation that needs one."""
-    operation, inputs, needs, pullback = record[1:]
+    _, operation, inputs, needs, pullback = record
     together = pullback(gradient, needs) if callable(pullback) else None
     pairs = []
     for i, needed in enumerate(needs):
         if needed:
-            rules = pullback if together is None else together
-            rule = rules[i] if i < len(rules) else None
-            if rule is None:
+            found = pullback if together is None else together
+            if i >= len(found) or found[i] is None:
                 raise TypeError(f"{operation.__name__} has no pullback for its input {i}")
-            contribution = rule(gradient) if together is None else rule
-            x = inputs[i].data
-            if contribution.shape != x.shape or contribution.dtype != x.dtype:
-                contribution = _match(contribution, x, operation.__name__, i)
-            pairs.append((inputs[i], contribution))
+            x, contribution = inputs[i], found[i] if together is not None else found[i](gradient)
+            if contribution.shape != x.data.shape or contribution.dtype != x.data.dtype:
+                contribution = _match(contribution, x.data, operation.__name__, i)
+            pairs.append((x, contribution))
     return pairs
 
 
@@ -185,7 +183,7 @@ def _match(gradient, x, operation, i):
     """Undo broadcasting: sum the gradient over the axes along which NumPy repeated x."""
     if gradient.shape != x.shape:
         if gradient.ndim > x.ndim:  # axes that NumPy put in front
-            gradient = gradient.sum(axis=tuple(range(gradient.ndim - x.ndim)))
+            gradient = np.add.reduce(gradient, axis=tuple(range(gradient.ndim - x.ndim)))
         if gradient.ndim == x.ndim and gradient.shape != x.shape:  # axes of 1 that it stretched
             stretched = tuple(k for k, n in enumerate(x.shape) if n == 1)
             gradient = gradient.sum(axis=stretched, keepdims=True)

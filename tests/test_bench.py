@@ -27,16 +27,18 @@ def test_a_step_is_a_training_step():
     assert np.abs(cells["model"](x).data - y).mean() < before
 
 
-def test_pytorch_does_the_same_work():
+@pytest.mark.parametrize("axis", [0, 1])
+def test_pytorch_does_the_same_work(axis):
     torch = pytest.importorskip("torch")
     theta = np.random.default_rng(0).uniform(0, np.pi, (3, 7)).astype(np.float32)
     gradient = np.random.default_rng(1).normal(size=(3, 8)).astype(np.float32)
-    work = bench.torch_map(torch, theta, gradient)
+    work = bench.torch_map(torch, theta, gradient, axis)
     work()
     cells = dict(zip(work.__code__.co_freevars, (c.cell_contents for c in work.__closure__)))
     _, saved = bench.kernel.direction(theta)
     ours = bench.kernel.direction_pullback(gradient, saved)
-    np.testing.assert_allclose(cells["theta"].grad.numpy(), ours, atol=1e-5)
+    theirs = cells["theta"].grad.numpy()
+    np.testing.assert_allclose(theirs if axis else theirs.T, ours, atol=1e-5)
 
 
 def test_without_pytorch_ours_stand_alone(monkeypatch, capsys):

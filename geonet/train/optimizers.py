@@ -123,7 +123,7 @@ class Adam(Optimizer):
 
     def step(self):
         """Move every parameter, in place."""
-        beta1, beta2 = self.betas
+        (beta1, beta2), steps = self.betas, 0
         for i, parameter in enumerate(self.parameters):
             gradient = parameter.grad
             if gradient is None:
@@ -133,8 +133,9 @@ class Adam(Optimizer):
             elif self.weight_decay:
                 gradient = gradient + self.weight_decay * parameter.data
             self._steps[i] += 1
-            step_size = self.lr / (1 - beta1 ** self._steps[i])
-            scale = 1 / (1 - beta2 ** self._steps[i]) ** 0.5
+            if self._steps[i] != steps:  # as a rule all parameters are of one age
+                steps = self._steps[i]
+                step_size, scale = self.lr / (1 - beta1**steps), 1 / (1 - beta2**steps) ** 0.5
             m, v = self._moments[i]
             flat = parameter.data.reshape(-1)  # a view, as parameters are contiguous
             adam(flat, gradient.reshape(-1), m, v, step_size, beta1, beta2, scale, self.eps)
