@@ -102,6 +102,9 @@ def main():
     _restart_with_threads(arguments.threads)
     try:
         return arguments.run(arguments) or 0
+    except BrokenPipeError:  # whoever read the output has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ValueError, OSError) as error:
         print(f"geonet: {error}", file=sys.stderr)
         return 2

@@ -232,7 +232,7 @@ def test_a_sweep_chooses_on_validation_data_and_tests_the_chosen_rate_only(
         return {f"{purpose}_rmse": abs(lr - 0.03) + seed, "steps": 1}, {}
 
     monkeypatch.setattr(levy, "run_one", measured)
-    monkeypatch.setattr(levy, "draw", lambda results: [])
+    monkeypatch.setattr(levy, "figures", lambda *_: [])
     levy.main(
         arguments_of("levy", "--quick", "--methods", "SP", "--lr", "sweep", "--out", tmp_path)
     )

@@ -130,35 +130,24 @@ class Banana(Experiment):
             f"{config['epochs']} epochs, {config['init']}, {len(config['seeds'])} seeds"
         )
 
-    def draw(self, results):
-        config = results.config
-        seed = config["seeds"][0]
-        diverged = {m: results.metrics(m, "diverged")[0] for m in config["methods"]}
-        runs = {m: results.arrays(m, seed) for m in config["methods"] if not diverged[m]}
-        if not runs:
-            return []
-        rates = ", ".join(f"{m} {results.rate(m):g}" for m in runs)
-        caption = (
-            f"Banana, protocol {config['protocol']}, {UNITS} units, standardized inputs; seed "
-            f"{seed} (1 of {len(config['seeds'])} seeds); rates: {rates}."
-        )
-        return [
-            *self._draw_trajectories(results, runs, caption),
-            *self._draw_turns(results, runs, caption),
-            *self._draw_regions(results, runs, caption),
-        ]
+    def figures(self, results, runs, caption):
+        caption = f"Banana, protocol {results.config['protocol']}, standardized inputs. {caption}"
+        yield self._trajectories(runs, caption)
+        yield self._turns(results, runs, caption)
+        yield self._regions(results, runs, caption)
 
-    def _draw_trajectories(self, results, runs, caption):
+    @staticmethod
+    def _trajectories(runs, caption):
         paths = {m: location(run["weight"], run["bias"]) for m, run in runs.items()}
         figure = plots.trajectories(paths, f"Paths of the locations φ during training. {caption}")
         words = (
             "One panel a method: the path in the plane of the point of each unit's boundary that "
             "is nearest the origin, from the start of training to its end."
         )
-        title = "Paths of the boundaries' locations"
-        return self.save(results, figure, "trajectories", title, words)
+        return figure, "trajectories", "Paths of the boundaries' locations", words
 
-    def _draw_turns(self, results, runs, caption):
+    @staticmethod
+    def _turns(results, runs, caption):
         figure = plots.step_changes(
             {m: run["steps"][1:] for m, run in runs.items()},
             {m: run["turn_quantiles"] for m, run in runs.items()},
@@ -172,9 +161,9 @@ class Banana(Experiment):
             + ", ".join(f"{m} {v[0]:.2g}" for m, v in typical.items())
             + "."
         )
-        return self.save(results, figure, "turns", "Turn of the boundaries at each step", words)
+        return figure, "turns", "Turn of the boundaries at each step", words
 
-    def _draw_regions(self, results, runs, caption):
+    def _regions(self, results, runs, caption):
         (x, y), *_ = self._split(results.config, results.config["seeds"][0])[0]
         figure = plots.decision_regions(
             GRID,
@@ -190,7 +179,7 @@ class Banana(Experiment):
             "One panel a method: the shaded region is where class 1 is more likely. Mean test "
             "accuracy: " + ", ".join(f"{m} {mean:.3f}" for m, mean in means.items()) + "."
         )
-        return self.save(results, figure, "regions", "Decision regions on the Banana set", words)
+        return figure, "regions", "Decision regions on the Banana set", words
 
 
 EXPERIMENT = Banana()

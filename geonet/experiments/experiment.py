@@ -2,6 +2,7 @@
 
 import sys
 import time
+from abc import ABC, abstractmethod
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from geonet.text import aligned, duration
 from geonet.train import Diverged, Progress
 
 
-class Experiment:
+class Experiment(ABC):
     """One experiment of the paper; a file of this package makes one and calls it EXPERIMENT.
 
     Subclasses set the attributes, and say how one run goes and what its figures are.
@@ -68,6 +69,7 @@ class Experiment:
             config["lr"] = options.rates(arguments.lr, methods, self.default_rate)
         return config | {"init": options.initializer(arguments.init), "quick": arguments.quick}
 
+    @abstractmethod
     def run_one(self, config, method, seed, lr, purpose):
         """One run.
 
@@ -87,20 +89,43 @@ class Experiment:
         arrays : dict of numpy.ndarray
             What was tracked.
         """
-        raise NotImplementedError
 
-    def draw(self, results):
-        """Write the figures of all finished runs, and return their paths."""
-        raise NotImplementedError
-
-    @staticmethod
-    def save(results, figure, name, title, description):
-        """Write one figure to the folder of figures, and return the paths."""
-        return plots.save(figure, results.folder / "figures", name, title, description)
-
+    @abstractmethod
     def describe(self, config):
         """One line above the table."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def figures(self, results, runs, caption):
+        """The figures of an experiment.
+
+        Parameters
+        ----------
+        results : Results
+        runs : dict
+            method -> what was tracked for the first seed, of runs that did not diverge.
+        caption : str
+            Which seed and rates these are.
+
+        Yields
+        ------
+        figure : matplotlib.figure.Figure
+        name, title, description : str
+            As `geonet.plots.save` takes them.
+        """
+
+    def draw(self, results):
+        """Write all figures, and return their paths."""
+        config, paths = results.config, []
+        seed = config["seeds"][0]
+        diverged = {m: results.metrics(m, "diverged")[0] for m in config["methods"]}
+        runs = {m: results.arrays(m, seed) for m in config["methods"] if not diverged[m]}
+        caption = f"Seed {seed} (1 of {len(config['seeds'])} seeds)"
+        if self.trains:
+            caption += "; rates: " + ", ".join(f"{m} {results.rate(m):g}" for m in runs)
+        if runs:
+            for figure, *words in self.figures(results, runs, f"{caption}."):
+                paths += plots.save(figure, results.folder / "figures", *words)
+        return paths
 
     def main(self, arguments):
         """Run it all: what `python -m geonet NAME` does.

@@ -75,26 +75,16 @@ class Levy(Experiment):
             f"steps, {config['init']}, {len(config['seeds'])} seeds"
         )
 
-    def draw(self, results):
-        config = results.config
-        seed = config["seeds"][0]
-        diverged = {m: results.metrics(m, "diverged")[0] for m in config["methods"]}
-        runs = {m: results.arrays(m, seed) for m in config["methods"] if not diverged[m]}
-        if not runs:
-            return []
-        data = load_levy(generators(seed, 2)[0], config["protocol"])
-        rates = ", ".join(f"{m} {results.rate(m):g}" for m in runs)
-        caption = (
-            f"Levy function, protocol {config['protocol']}; seed {seed} (1 of "
-            f"{len(config['seeds'])} seeds); rates: {rates}."
-        )
-        return [
-            *self._draw_fits(results, runs, data, caption),
-            *self._draw_evolution(results, runs, caption),
-            *self._draw_changes(results, runs, caption),
-        ]
+    def figures(self, results, runs, caption):
+        caption = f"Levy function, protocol {results.config['protocol']}. {caption}"
+        yield self._fits(results, runs, caption)
+        yield self._evolution(results, runs, caption)
+        yield self._changes(results, runs, caption)
 
-    def _draw_fits(self, results, runs, data, caption):
+    @staticmethod
+    def _fits(results, runs, caption):
+        config = results.config
+        data = load_levy(generators(config["seeds"][0], 2)[0], config["protocol"])
         (train_x, train_y), _, (test_x, test_y) = data
         predictions = {m: run["prediction"] for m, run in runs.items()}
         figure = plots.function_fits(
@@ -105,9 +95,10 @@ class Levy(Experiment):
             "One panel a method: the function, 50 noisy training points, and the network's fit. "
             "Mean test RMSE: " + ", ".join(f"{m} {v:.3g}" for m, v in means.items()) + "."
         )
-        return self.save(results, figure, "fits", "Fits of the Levy function", words)
+        return figure, "fits", "Fits of the Levy function", words
 
-    def _draw_evolution(self, results, runs, caption):
+    @staticmethod
+    def _evolution(results, runs, caption):
         stages = [step for step in STAGES if step < results.config["steps"]]
         stages.append(results.config["steps"])
         places = {m: _at_stages(run, stages) for m, run in runs.items()}
@@ -116,9 +107,10 @@ class Levy(Experiment):
             f"Stacked bars, one panel a method: how many of {UNITS} boundaries lie in each part of "
             "[-10, 10], the early stages of training below, the late ones on top."
         )
-        return self.save(results, figure, "evolution", "Where the boundaries go", words)
+        return figure, "evolution", "Where the boundaries go", words
 
-    def _draw_changes(self, results, runs, caption):
+    @staticmethod
+    def _changes(results, runs, caption):
         moves = {m: run["displacement_quantiles"] for m, run in runs.items()}
         steps = {m: run["steps"][1:] for m, run in runs.items()}
         figure = plots.step_changes(
@@ -134,8 +126,7 @@ class Levy(Experiment):
             + ", ".join(f"{m} {v[0]:.2g}" for m, v in typical.items())
             + "."
         )
-        title = "Movement of the boundaries at each step"
-        return self.save(results, figure, "changes", title, words)
+        return figure, "changes", "Movement of the boundaries at each step", words
 
 
 def _at_stages(run, stages):

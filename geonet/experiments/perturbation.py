@@ -114,7 +114,7 @@ class Perturbation(Experiment):
 
     def describe(self, config):
         return (
-            f"One unit in the plane, ({config['init']}), ε added to every parameter, "
+            f"One unit in the plane ({config['init']}), ε added to every parameter, "
             f"{len(config['seeds'])} seeds"
         )
 
@@ -134,29 +134,28 @@ class Perturbation(Experiment):
                 ))  # fmt: skip
         return f"\n{self.describe(results.config)}\n\n{aligned(rows)}"
 
-    def draw(self, results):
-        return [*self._draw_boundaries(results), *self._draw_angles(results)]
+    def figures(self, results, runs, caption):
+        yield self._boundaries(results, runs, caption)
+        yield self._angles(results)
 
-    def _draw_boundaries(self, results):
-        methods, seeds = results.config["methods"], results.config["seeds"]
-        runs = {m: results.arrays(m, seeds[0]) for m in methods}
+    @staticmethod
+    def _boundaries(results, runs, caption):
         figure = plots.perturbation_boundaries(
             EPSILONS,
             {m: (run["weight"], run["bias"]) for m, run in runs.items()},
-            f"One unit, w and b drawn with {results.config['init']}, seed {seeds[0]} (1 of "
-            f"{len(seeds)} seeds). The same ε is added to every parameter; BN on {BATCH_SIZE} "
-            "standard normal points.",
+            f"One unit, w and b drawn with {results.config['init']}. The same ε is added to every "
+            f"parameter; BN on {BATCH_SIZE} standard normal points. {caption}",
         )
-        turns = {m: results.metrics(m, f"turn_{EPSILONS[1]:g}").mean() for m in methods}
+        turns = {m: results.metrics(m, f"turn_{EPSILONS[1]:g}").mean() for m in runs}
         words = (
             "One panel a size of noise: the boundary before in black, and after for each method. "
             f"Mean turn at ε = {EPSILONS[1]:g}: "
             + ", ".join(f"{m} {turn:.2g} rad" for m, turn in turns.items()) + "."
         )  # fmt: skip
-        title = "One boundary in the plane before and after noise"
-        return self.save(results, figure, "boundaries", title, words)
+        return figure, "boundaries", "One boundary in the plane before and after noise", words
 
-    def _draw_angles(self, results):
+    @staticmethod
+    def _angles(results):
         config = results.config
         runs = [{m: results.arrays(m, s) for m in config["methods"]} for s in config["seeds"]]
 
@@ -177,8 +176,7 @@ class Perturbation(Experiment):
             "One panel a fan-in, log-log axes: the median and the largest measured angle of each "
             "method, and the bound, which no measured angle passes."
         )
-        title = "Turning angle against the size of the noise"
-        return self.save(results, figure, "angles", title, words)
+        return figure, "angles", "Turning angle against the size of the noise", words
 
 
 def _number(value):
