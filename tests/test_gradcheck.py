@@ -408,3 +408,27 @@ def test_whole_numbers_do_not_widen_float32_silently():
     for wider in ([1.0, 2.0, 3.0], np.arange(3), np.ones(3)):
         with pytest.raises(TypeError, match="float64 of float32"):
             ops.multiply(x, wider)
+
+
+@pytest.mark.parametrize("factor", [0.0, -3.0])
+def test_late_angles_far_below_rounding_are_checked_too(factor):
+    theta = np.random.default_rng(0).uniform(0, np.pi, (1, 99))  # s₉₉ is about 1e-24
+
+    @primitive
+    def late_angles_wrong(theta):
+        result = ops.hyperspherical(Tensor(theta, requires_grad=True))
+        (pullback,) = result._record.pullback
+        scale = np.where(np.arange(99) < 80, 1.0, factor)
+        return result.data, (lambda g: pullback(g) * scale,)
+
+    assert gradcheck(ops.hyperspherical, theta).entries == 99
+    assert "late_angles_wrong" in wrong(late_angles_wrong, theta)
+
+
+def test_a_kink_is_named_as_such():
+    assert "likely cause: a kink" in wrong(ops.relu, np.array([0.0, 1.0]))
+
+
+def test_whole_numbers_alone_leave_nothing_to_check():
+    with pytest.raises(ValueError, match="none is floating"):
+        gradcheck(ops.exp, [1, 2, 3])
