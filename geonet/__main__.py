@@ -2,7 +2,10 @@
 
 import argparse
 import os
+import subprocess
 import sys
+
+from geonet.text import BadInput, aligned
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
                     "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS")  # fmt: skip
@@ -14,16 +17,16 @@ def _restart_with_threads(count):
     loads, and by now it has."""
     wanted = dict.fromkeys(THREAD_VARIABLES, str(count))
     if any(os.environ.get(name) != value for name, value in wanted.items()):
-        sys.stdout.flush()
         command = [sys.executable, *sys.orig_argv[1:]]
+        if os.name == "nt":  # where exec would return to the shell at once
+            sys.exit(subprocess.call(command, env=os.environ | wanted))
         os.execve(sys.executable, command, os.environ | wanted)
 
 
 def _threads(text):
-    count = int(text)
-    if count < 1:
-        raise ValueError
-    return count
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, but is {text!r}")
+    return int(text)
 
 
 def gradcheck_command(arguments):
@@ -32,7 +35,6 @@ def gradcheck_command(arguments):
 
     from geonet.gradcheck import GradientError, check_operation
     from geonet.ops import OPERATIONS
-    from geonet.text import aligned
 
     rng = np.random.default_rng(0)
     rows = [("operation", "entries", "worst, central", "worst, complex step", "")]
@@ -77,9 +79,8 @@ def build_parser(experiments):
         description="Neural characteristic activation analysis and geometric parameterization. "
         "Without a command: a tour of about a minute.",
     )
-    parser.add_argument(
-        "--threads", type=_threads, default=1, help="BLAS and kernel threads (default: 1)"
-    )
+    threads = {"type": _threads, "help": "BLAS and kernel threads (default: 1)"}
+    parser.add_argument("--threads", default=1, **threads)
     commands = parser.add_subparsers(metavar="COMMAND")
     parser.set_defaults(run=lambda arguments: tour(experiments))
     for name, experiment in experiments.items():
@@ -91,21 +92,25 @@ def build_parser(experiments):
     timing = commands.add_parser("bench", help=bench.SUMMARY, description=bench.SUMMARY)
     bench.add_arguments(timing)
     timing.set_defaults(run=bench.main)
+    for command in commands.choices.values():  # before the command or after it
+        command.add_argument("--threads", default=argparse.SUPPRESS, **threads)
     return parser
 
 
 def main():
     """Run a command; bad input is one line and exit status 2, an interruption 130."""
-    from geonet.experiments import find
-
-    arguments = build_parser(find()).parse_args()
-    _restart_with_threads(arguments.threads)
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.reconfigure(errors="replace")  # where ± and λ cannot be shown
     try:
+        from geonet.experiments import find
+
+        arguments = build_parser(find()).parse_args()
+        _restart_with_threads(arguments.threads)
         return arguments.run(arguments) or 0
     except BrokenPipeError:  # whoever read the output has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, OSError) as error:
+    except (BadInput, OSError) as error:
         print(f"geonet: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ from geonet import ops
 from geonet.data.levy import load_levy
 from geonet.kernels import hypersphere as kernel
 from geonet.models import mlp
-from geonet.text import aligned
+from geonet.text import BadInput, aligned
 from geonet.train import Adam
 
 SUMMARY = "time a training step, u(θ) and the import, beside PyTorch where it is installed"
@@ -192,7 +192,7 @@ def import_row(turns):
 def main(arguments):
     """Print the table of timings: what `python -m geonet bench` does."""
     if arguments.turns < 1:
-        raise ValueError(f"--turns must be at least 1, but is {arguments.turns}")
+        raise BadInput(f"--turns must be at least 1, but is {arguments.turns}")
     torch = _torch()
     if torch is not None:
         torch.set_num_threads(arguments.threads)

@@ -40,6 +40,8 @@ def boundary(unit, statistics="running"):
     if statistics not in ("running", "batch"):
         raise ValueError(f"statistics must be 'running' or 'batch', but is {statistics!r}")
     layer = getattr(unit, "layer", unit)
+    if not hasattr(layer, "parameterization"):
+        raise TypeError(f"unit must be a Unit or a Linear, but is a {type(unit).__name__}")
     with no_grad():
         weight, bias = layer.parameterization.affine()
     weight = weight.data.copy()

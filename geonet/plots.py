@@ -275,7 +275,7 @@ def boundary_evolution(stages, locations, caption):
 
     Parameters
     ----------
-    stages : sequence of int, length S
+    stages : sequence of str, length S
         Training steps.
     locations : dict
         label -> boundary locations, shape (S, units); NaN for a unit without a boundary. Those
@@ -297,7 +297,7 @@ def boundary_evolution(stages, locations, caption):
         base = np.zeros(len(edges) - 1)
         for s, stage in enumerate(stages):
             top = base + np.histogram(x[s][np.isfinite(x[s])], edges)[0]
-            look = {"facecolor": colors[s], "hatch": hatches[s % 6], "label": f"step {stage}"}
+            look = {"facecolor": colors[s], "hatch": hatches[s % 6], "label": stage}
             rim = {"edgecolor": "black", "linewidth": 0.5}
             panel.stairs(top, edges, baseline=base, fill=True, **look, **rim)
             base = top
@@ -325,13 +325,13 @@ def step_changes(steps, changes, ylabel, caption):
     middle = {label: values[len(values) // 2] for label, values in changes.items()}
     looks = styles(changes)
     for panel, (label, values) in zip(panels, changes.items(), strict=True):
+        panel.set(xscale="log", yscale="log")  # before there are data, which may all be NaN
         for other, median in middle.items():  # as pixels: nobody looks closely at so many points
             panel.plot(steps[other], median, color="0.8", linewidth=0.7, rasterized=True)
         x, color = steps[label], looks[label].color
         if len(values) == 3:
             panel.fill_between(x, values[0], values[2], color=color, alpha=0.3)
         panel.plot(x, middle[label], color=color, linewidth=1.5, zorder=3)
-        panel.set_yscale("log")
     return figure
 
 

@@ -214,6 +214,8 @@ def primitive(function=None, **examples):
             bound = inspect.signature(function).bind(*inputs, **options)
             bound.apply_defaults()  # every array gets its place among the inputs
             inputs, options = bound.args, bound.kwargs
+        if inputs and isinstance(inputs[0], list):
+            inputs = np.asarray(inputs[0]), *inputs[1:]
         arrays, needs = [], []
         for x in inputs:
             if isinstance(x, Tensor):

@@ -1,4 +1,8 @@
-"""Words for the terminal: tables and durations."""
+"""Words for the terminal: tables, durations, and what is wrong with the user's input."""
+
+
+class BadInput(ValueError):
+    """Something that the user gave is of no use; the message is for them."""
 
 
 def aligned(rows):

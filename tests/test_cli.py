@@ -68,6 +68,21 @@ def test_malformed_data_is_named_with_file_line_and_column(tmp_path):
     assert "banana.csv" in refusal("banana", cwd=tmp_path, GEONET_DATA=str(tmp_path))
 
 
+def test_a_data_folder_that_does_not_exist_is_refused(tmp_path):
+    assert "GEONET_DATA must name a folder" in refusal("banana", cwd=tmp_path, GEONET_DATA="none")
+
+
+def test_a_terminal_without_greek_gets_the_table_all_the_same(tmp_path):
+    result = geonet("perturbation", *QUICK, cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert result.returncode == 0
+    assert "GmP" in result.stdout
+
+
+def test_threads_may_stand_before_or_after_the_command(tmp_path):
+    for words in (("--threads", "2", "gradcheck"), ("gradcheck", "--threads", "2")):
+        assert geonet(*words, cwd=tmp_path).returncode == 0
+
+
 def test_an_output_folder_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "taken").write_text("")
     assert "taken" in refusal("perturbation", *QUICK, "--out", "taken", cwd=tmp_path)

@@ -223,6 +223,49 @@ def test_a_diverged_run_is_recorded_with_its_reason_and_the_rest_goes_on(
     assert "2 of 2" in capsys.readouterr().out
 
 
+def test_figures_over_seeds_leave_diverged_runs_out_and_say_so(tmp_path):
+    levy = EXPERIMENTS["levy"]
+    results = Results(tmp_path, "levy", CONFIG | {"protocol": "clean", "steps": 1, "init": "x"})
+    for seed in (0, 1):
+        metrics = {"test_rmse": 1.0 + seed, "steps": 5, "diverged": False, "seconds": 0.0}
+        results.add(a_run(seed=seed, **metrics), {})
+        lost = {"diverged": True, "reason": "the reason", "seconds": 0.0}
+        results.add(a_run("GmP", seed, 0.1, **(lost if seed else metrics)), {})
+    table = levy.table(results).splitlines()
+    row = next(line for line in table if line.startswith("GmP "))
+    assert row.split() == ["GmP", "0.1", "1", "+0", "5", "1", "of", "2"]
+    assert "GmP, rate 0.1, seed 1: the reason" in table
+
+
+def test_overwriting_leaves_nothing_of_the_old_configuration(small, tmp_path):
+    run = EXPERIMENTS["levy"].main
+    run(arguments_of("levy", "--quick", "--methods", "SP,GmP", "--out", tmp_path))
+    (tmp_path / "notes.txt").write_text("not ours")
+    words = ("--quick", "--seeds", "1", "--overwrite", "--out", tmp_path)
+    EXPERIMENTS["perturbation"].main(arguments_of("perturbation", *words))
+    assert not list(tmp_path.glob("boundaries/*seed1*"))
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"boundaries", "angles"}
+    assert (tmp_path / "notes.txt").exists()
+
+
+@pytest.mark.parametrize("name", ["levy", "banana"])
+def test_layer_norm_alone_has_figures_though_no_boundaries(name, small, tmp_path):
+    words = ("--quick", "--methods", "LN", "--seeds", "1", "--out", tmp_path)
+    EXPERIMENTS[name].main(arguments_of(name, *words))
+    assert len(list((tmp_path / "figures").glob("*.png"))) == 3
+
+
+def test_layer_norm_is_refused_where_noise_leaves_no_boundary():
+    with pytest.raises(ValueError, match="leave LN out"):
+        EXPERIMENTS["perturbation"].configure(arguments_of("perturbation", "--methods", "SP,LN"))
+
+
+def test_a_single_seed_has_a_mean_and_claims_no_interval(small, tmp_path, capsys):
+    words = ("--quick", "--methods", "SP,GmP", "--seeds", "3,", "--out", tmp_path)
+    EXPERIMENTS["levy"].main(arguments_of("levy", *words))
+    assert "nan" not in capsys.readouterr().out
+
+
 def test_a_sweep_chooses_on_validation_data_and_tests_the_chosen_rate_only(
     small, tmp_path, monkeypatch, capsys
 ):
@@ -279,7 +322,8 @@ def test_stored_steps_hold_the_start_the_end_and_the_change_of_each():
     kept = tracked(tracker)
     assert kept["steps"][0] == 0
     assert kept["steps"][-1] == 1000
-    assert len(kept["steps"]) <= 201
+    assert {1, 10, 100} <= set(kept["steps"])
+    assert len(kept["steps"]) <= 152  # 50 a decade, the start and the end
     np.testing.assert_array_equal(kept["bias"], kept["steps"][:, None] * np.ones(3))
     lengths = np.linalg.norm(tracker.weights[0], axis=1)
     np.testing.assert_allclose(kept["displacement_quantiles"][1], np.median(1 / lengths), rtol=1e-9)

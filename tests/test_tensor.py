@@ -628,3 +628,20 @@ def test_a_pullback_of_the_wrong_shape_is_named(shape):
 def test_public_names_are_exported():
     for name in geonet.__all__:
         assert hasattr(geonet, name)
+
+
+def test_equality_is_that_of_the_numbers_and_a_tensor_is_still_itself():
+    x = Tensor([1.0, 2.0])
+    np.testing.assert_array_equal(x == 1, [True, False])
+    np.testing.assert_array_equal(x != Tensor([1.0, 3.0]), [False, True])
+    assert x in {x}
+
+
+def test_iteration_is_over_the_first_axis():
+    assert [row.shape for row in Tensor(np.ones((3, 2)))] == [(2,)] * 3
+    with pytest.raises(TypeError):
+        list(Tensor(3.0))
+
+
+def test_lists_count_as_arrays():
+    np.testing.assert_array_equal(ops.add([1, 2], [3, 4]).data, [4, 6])

@@ -17,6 +17,7 @@ from geonet.data.banana import generate_banana, read_banana, split_banana
 from geonet.experiments.experiment import (
     Experiment,
     generators,
+    in_words,
     median,
     recipe,
     tracked,
@@ -26,7 +27,7 @@ from geonet.train import Adam, EarlyStopping, ReduceLROnPlateau, fit, predict
 
 UNITS, BATCH_SIZE, PATIENCE = 10, 128, 100
 GENERATED = 5300  # points, as many as the real set has
-GRID = np.linspace(-3, 3, 121)
+GRID = np.linspace(-3.5, 3.5, 141)
 
 
 @functools.cache
@@ -40,9 +41,11 @@ def points(path):
 def data_path(argument):
     """The file to read: --data (a file, or a folder with banana.csv), or GEONET_DATA, or None."""
     folder = os.environ.get("GEONET_DATA")
+    if argument is None and folder is not None and not Path(folder).is_dir():
+        raise ValueError(f"GEONET_DATA must name a folder, but is {folder!r}")
     if argument is None and (folder is None or not Path(folder, "banana.csv").exists()):
         return None
-    path = Path(folder if argument is None else argument)
+    path = Path(folder if argument is None else argument).resolve()
     return str(path / "banana.csv" if path.is_dir() else path)
 
 
@@ -152,14 +155,12 @@ class Banana(Experiment):
             {m: run["steps"][1:] for m, run in runs.items()},
             {m: run["turn_quantiles"] for m, run in runs.items()},
             "turn per step (rad)",
-            f"How far one step turns the boundaries: median and 10–90 % of the units. {caption}",
+            f"How far single steps turn the boundaries: median, 10–90 % of units. {caption}",
         )
-        typical = {m: results.metrics(m, "median_turn") for m in runs}
+        typical = {m: results.metrics(m, "median_turn")[0] for m in runs}
         words = (
-            "The angle by which one step turns the boundaries, on a log axis. Median "
-            "over steps and units: "
-            + ", ".join(f"{m} {v[0]:.2g}" for m, v in typical.items())
-            + "."
+            "The angle by which one step turns the boundaries, over training, on log axes. Median "
+            "over steps and units: " + in_words(typical, ".2g")
         )
         return figure, "turns", "Turn of the boundaries at each step", words
 
@@ -171,13 +172,14 @@ class Banana(Experiment):
             {m: 0.5 + 0.5 * np.tanh(run["grid_logits"] / 2) for m, run in runs.items()},
             x,
             y,
-            f"Decision regions, training points and the units' boundaries. {caption}",
+            "Decision regions and units' boundaries by the best weights of each run; training "
+            f"points. {caption}",
             {m: (run["final_weight"], run["final_bias"]) for m, run in runs.items()},
         )
-        means = {m: results.metrics(m, "test_accuracy").mean() for m in runs}
+        means = {m: np.nanmean(results.metrics(m, "test_accuracy")) for m in runs}
         words = (
             "One panel a method: the shaded region is where class 1 is more likely. Mean test "
-            "accuracy: " + ", ".join(f"{m} {mean:.3f}" for m, mean in means.items()) + "."
+            "accuracy: " + in_words(means, ".3f")
         )
         return figure, "regions", "Decision regions on the Banana set", words
 

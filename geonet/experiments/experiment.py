@@ -11,7 +11,7 @@ from geonet.experiments import options
 from geonet.experiments.results import Results
 from geonet.experiments.statistics import mean_interval, paired_interval
 from geonet.models import METHODS, PAPER_METHODS
-from geonet.text import aligned, duration
+from geonet.text import BadInput, aligned, duration
 from geonet.train import Diverged, Progress
 
 
@@ -120,8 +120,10 @@ class Experiment(ABC):
         diverged = {m: results.metrics(m, "diverged")[0] for m in config["methods"]}
         runs = {m: results.arrays(m, seed) for m in config["methods"] if not diverged[m]}
         caption = f"Seed {seed} (1 of {len(config['seeds'])} seeds)"
-        if self.trains:
+        if self.trains and runs:
             caption += "; rates: " + ", ".join(f"{m} {results.rate(m):g}" for m in runs)
+        if lost := [m for m in config["methods"] if diverged[m]]:
+            caption += f"; diverged: {', '.join(lost)}"
         if runs:
             for figure, *words in self.figures(results, runs, f"{caption}."):
                 paths += plots.save(figure, results.folder / "figures", *words)
@@ -132,23 +134,27 @@ class Experiment(ABC):
 
         Raises
         ------
-        ValueError, OSError
+        BadInput
             If an argument or file is of no use; nothing has been run then.
         """
-        config = self.configure(arguments)
-        results = Results(arguments.out, self.name, config, arguments.overwrite)
+        try:
+            config = self.configure(arguments)
+            results = Results(arguments.out, self.name, config, arguments.overwrite)
+        except (ValueError, OSError) as error:
+            raise BadInput(str(error)) from error
         try:
             self._run_all(config, results)
         except KeyboardInterrupt:
             print(
                 f"\n{self.name}: interrupted; {len(results.runs)} finished runs are kept in "
-                f"{results.folder}, and the same command goes on from there",
+                f"{results.folder}, and the same command (without --overwrite) goes on from there",
                 file=sys.stderr,
             )
             raise
-        print(self.table(results))
         paths = self.draw(results)
-        print("figures: " + ", ".join(str(path) for path in paths if path.suffix == ".png"))
+        print(self.table(results))
+        pictures = [str(path) for path in paths if path.suffix == ".png"]
+        print("figures: " + (", ".join(pictures) or "none, as no run was finished"))
         print(f"numbers: {results.folder / 'results.json'}\n")
 
     def _run_all(self, config, results):
@@ -199,24 +205,45 @@ class Experiment(ABC):
                  f"minus {first}'s, paired 95 %", "steps", "diverged")]  # fmt: skip
         rows += [self._row(results, method, first) for method in results.config["methods"]]
         seconds = sum(run["metrics"]["seconds"] for run in results.runs.values())
-        end = f"{len(results.runs)} runs, {duration(seconds)} of computing"
-        return f"\n{self.describe(results.config)}\n\n{aligned(rows)}\n\n{end}"
+        end = [f"{len(results.runs)} runs, {duration(seconds)} of computing"]
+        for run in results.runs.values():
+            if reason := run["metrics"].get("reason"):
+                end.append(f"{run['method']}, rate {run['lr']:g}, seed {run['seed']}: {reason}")
+        return "\n".join(["", self.describe(results.config), "", aligned(rows), "", *end])
 
     def _row(self, results, method, first):
+        """Figures over the runs that did not diverge; the last column says how many did."""
         name = f"test_{self.metric}"
-        values = results.metrics(method, name)
-        whole = mean_interval(values)
-        paired = paired_interval(values, results.metrics(first, name))
-        difference = f"{paired.mean:+.3g} [{paired.low:+.3g}, {paired.high:+.3g}]"
-        return (
-            method,
-            f"{results.rate(method):g}",
-            f"{whole.mean:.4g} ± {whole.std:.2g}",
-            f"[{whole.low:.4g}, {whole.high:.4g}]",
-            "" if method == first else difference,
-            f"{results.metrics(method, 'steps').mean():.0f}",
-            f"{int(results.metrics(method, 'diverged').sum())} of {len(values)}",
-        )
+        values, reference = results.metrics(method, name), results.metrics(first, name)
+        finished = np.isfinite(values)
+        both = finished & np.isfinite(reference)
+        row = [method, f"{results.rate(method):g}", "", "", "", ""]
+        if finished.any():
+            whole = mean_interval(values[finished])
+            row[2:4] = spread(whole), limits(whole)
+            row[5] = f"{np.nanmean(results.metrics(method, 'steps')):.0f}"
+        if both.any() and method != first:
+            paired = paired_interval(values[both], reference[both])
+            row[4] = f"{paired.mean:+.3g} {limits(paired, '+.3g')}".rstrip()
+        return (*row, f"{np.count_nonzero(~finished)} of {len(values)}")
+
+
+def spread(interval):
+    """Mean ± standard deviation, or the mean alone of one value."""
+    deviation = "" if np.isnan(interval.std) else f" ± {interval.std:.2g}"
+    return f"{interval.mean:.4g}{deviation}"
+
+
+def limits(interval, style=".4g"):
+    """[low, high], or nothing where one value leaves them unknown."""
+    known = not np.isnan(interval.low)
+    return f"[{interval.low:{style}}, {interval.high:{style}}]" if known else ""
+
+
+def in_words(values, style):
+    """method -> number as a sentence for who cannot see the figure."""
+    known = [f"{m} {value:{style}}" for m, value in values.items() if np.isfinite(value)]
+    return (", ".join(known) or "none") + "."
 
 
 def recipe(config, method):
@@ -234,14 +261,15 @@ def root_mean_square(error):
     return float(np.sqrt(np.mean(np.square(error))))
 
 
-KEPT_STEPS = 200  # of which the boundaries are stored
+KEPT_PER_DECADE = 50  # steps at which the boundaries are stored
 
 
 def tracked(tracker):
-    """What is stored of a tracker: boundaries at `KEPT_STEPS` steps, and how far each moved.
+    """What is stored of a tracker: boundaries at some steps, and how far each of these moved them.
 
-    The steps are evenly spaced on a log scale, with the start and the end. The quantiles (10 %,
-    50 %, 90 %) of the units' turns and displacements are those of the one step before each.
+    The steps are evenly spaced on a log scale, with the start, the powers of 10 and the end. The
+    quantiles (10 %, 50 %, 90 %) of the units' turns and displacements are those of the one step
+    before each.
 
     Parameters
     ----------
@@ -255,7 +283,8 @@ def tracked(tracker):
     """
     weights, biases = tracker.weights, tracker.biases
     last = len(biases) - 1
-    steps = np.unique(np.r_[0, np.geomspace(1, last, KEPT_STEPS).round().astype(int)])
+    decades = np.arange(int(KEPT_PER_DECADE * np.log10(last)) + 1) / KEPT_PER_DECADE
+    steps = np.unique(np.r_[0, (10**decades).round().astype(int), last])
     moves = (tracker.turns()[steps[1:] - 1], tracker.displacements()[steps[1:] - 1])
     turns, displacements = (np.quantile(m, (0.1, 0.5, 0.9), axis=1) for m in moves)
     return {

@@ -13,6 +13,7 @@ from geonet.data.levy import load_levy
 from geonet.experiments.experiment import (
     Experiment,
     generators,
+    in_words,
     median,
     recipe,
     root_mean_square,
@@ -88,20 +89,25 @@ class Levy(Experiment):
         (train_x, train_y), _, (test_x, test_y) = data
         predictions = {m: run["prediction"] for m, run in runs.items()}
         figure = plots.function_fits(
-            test_x[:, 0], test_y[:, 0], train_x[:, 0], train_y[:, 0], predictions, caption
+            test_x[:, 0],
+            test_y[:, 0],
+            train_x[:, 0],
+            train_y[:, 0],
+            predictions,
+            f"Fits by the best weights of each run. {caption}",
         )
-        means = {m: results.metrics(m, "test_rmse").mean() for m in runs}
+        means = {m: np.nanmean(results.metrics(m, "test_rmse")) for m in runs}
         words = (
             "One panel a method: the function, 50 noisy training points, and the network's fit. "
-            "Mean test RMSE: " + ", ".join(f"{m} {v:.3g}" for m, v in means.items()) + "."
+            "Mean test RMSE: " + in_words(means, ".3g")
         )
         return figure, "fits", "Fits of the Levy function", words
 
     @staticmethod
     def _evolution(results, runs, caption):
         stages = [step for step in STAGES if step < results.config["steps"]]
-        stages.append(results.config["steps"])
         places = {m: _at_stages(run, stages) for m, run in runs.items()}
+        stages = [*(f"step {stage}" for stage in stages), "last step"]
         figure = plots.boundary_evolution(stages, places, f"Boundaries of {UNITS} units. {caption}")
         words = (
             f"Stacked bars, one panel a method: how many of {UNITS} boundaries lie in each part of "
@@ -117,21 +123,19 @@ class Levy(Experiment):
             steps,
             moves,
             "movement of φ per step (units of x)",
-            f"How far one step moves the boundaries: median, 10–90 % of {UNITS} units. {caption}",
+            f"How far single steps move the boundaries: median, 10–90 % of units. {caption}",
         )
-        typical = {m: results.metrics(m, "median_displacement") for m in runs}
+        typical = {m: results.metrics(m, "median_displacement")[0] for m in runs}
         words = (
-            "The distance that the boundaries move at one step, on a log axis. Median "
-            "over steps and units: "
-            + ", ".join(f"{m} {v[0]:.2g}" for m, v in typical.items())
-            + "."
+            "The distance that the boundaries move at one step, over training, on log axes. Median "
+            "over steps and units: " + in_words(typical, ".2g")
         )
         return figure, "changes", "Movement of the boundaries at each step", words
 
 
 def _at_stages(run, stages):
-    """Locations of all units at the stored step next below each stage, (S, O)."""
-    index = np.searchsorted(run["steps"], stages, side="right") - 1
+    """Locations of all units at each stage (or the last step before it) and at the end, (S, O)."""
+    index = [*(np.searchsorted(run["steps"], stages, side="right") - 1), -1]
     return location(run["weight"], run["bias"])[index, :, 0]
 
 

@@ -1,6 +1,6 @@
 """How far noise on the parameters throws a boundary (figure 1b-e, and the bounds of section 2).
 
-First one unit in the plane: w and b are drawn with scale 1e-3, the same ε is added to every
+First one unit in the plane: w and b are drawn at scale 1e-3, the same ε is added to every
 component of every parameter, and batch normalization sees a named batch: 256 standard normal
 points. All methods start from one boundary; BN from γ = σ and β = b + μ, which give it that of SP.
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from geonet import plots
 from geonet.characteristic import perturb
-from geonet.experiments.experiment import Experiment, generators
+from geonet.experiments.experiment import Experiment, generators, in_words, limits, spread
 from geonet.experiments.statistics import mean_interval
 from geonet.models import METHODS, NORMALIZATIONS
 from geonet.nn import Linear, Unit
@@ -27,7 +27,7 @@ DIRECTION_PARAMETER = {"standard": "weight", "weight_norm": "v", "geometric": "t
 
 
 def make_unit(method, weight, bias, batch):
-    """A layer of a method whose boundaries on a batch are those of (weight, bias).
+    """A layer of a method (not LN) whose boundaries on a batch are those of (weight, bias).
 
     Parameters
     ----------
@@ -74,14 +74,16 @@ class Perturbation(Experiment):
 
     def configure(self, arguments):
         units = 20 if arguments.quick else 100
-        return super().configure(arguments) | {"epsilons": EPSILONS, "norms": NORMS, "units": units}
+        config = super().configure(arguments)
+        if "LN" in config["methods"]:
+            raise ValueError("--methods: leave LN out, as noise on its β leaves no boundary")
+        return config | {"epsilons": EPSILONS, "norms": NORMS, "units": units}
 
     def run_one(self, config, method, seed, lr, purpose):
         plane_rng, layer_rng = generators(seed, 2)
         batch = plane_rng.normal(size=(BATCH_SIZE, 2))
-        weight = initial_weight(config["init"], 1, 2, 1, plane_rng)
-        bias = plane_rng.normal(0, 1e-3, size=1)
-        unit = make_unit(method, weight, bias, batch)
+        drawn = initial_weight(config["init"], 1, 3, 1, plane_rng)  # w and b
+        unit = make_unit(method, drawn[:, :2], drawn[:, 2], batch)
         results = [perturb(unit, epsilon, batch) for epsilon in EPSILONS]
         metrics = {}
         for epsilon, result in zip(EPSILONS, results):
@@ -128,9 +130,8 @@ class Perturbation(Experiment):
                 whole = mean_interval(turns)
                 shift = np.median(results.metrics(method, f"shift_{epsilon:g}"))
                 rows.append((
-                    method, f"{epsilon:g}", f"{whole.mean:.3g} ± {whole.std:.2g}",
-                    f"[{whole.low:.3g}, {whole.high:.3g}]", f"{turns.max():.3g}", f"{shift:.3g}",
-                    f"{ratio:.4f}",
+                    method, f"{epsilon:g}", spread(whole), limits(whole), f"{turns.max():.3g}",
+                    f"{shift:.3g}", f"{ratio:.4f}",
                 ))  # fmt: skip
         return f"\n{self.describe(results.config)}\n\n{aligned(rows)}"
 
@@ -149,9 +150,8 @@ class Perturbation(Experiment):
         turns = {m: results.metrics(m, f"turn_{EPSILONS[1]:g}").mean() for m in runs}
         words = (
             "One panel a size of noise: the boundary before in black, and after for each method. "
-            f"Mean turn at ε = {EPSILONS[1]:g}: "
-            + ", ".join(f"{m} {turn:.2g} rad" for m, turn in turns.items()) + "."
-        )  # fmt: skip
+            f"Mean turn in radians at ε = {EPSILONS[1]:g}: " + in_words(turns, ".2g")
+        )
         return figure, "boundaries", "One boundary in the plane before and after noise", words
 
     @staticmethod
@@ -174,7 +174,7 @@ class Perturbation(Experiment):
         )
         words = (
             "One panel a fan-in, log-log axes: the median and the largest measured angle of each "
-            "method, and the bound, which no measured angle passes."
+            "method, and the bound, which no measured angle passes but for rounding."
         )
         return figure, "angles", "Turning angle against the size of the noise", words
 

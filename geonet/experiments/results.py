@@ -63,18 +63,32 @@ class Results:
         self.experiment = experiment
         self.config = json.loads(json.dumps(config))
         self.runs = {}  # (method, seed, lr, purpose) -> run
-        if self._path.exists() and not overwrite:
+        if overwrite:
+            self._drop()
+        elif self._path.exists():
             self._take_over()
         (self.folder / "boundaries").mkdir(parents=True, exist_ok=True)
+        self._write()  # from here on the folder is taken
 
     @property
     def _path(self):
         return self.folder / "results.json"
 
+    def _drop(self):
+        """Remove what an earlier configuration left, and nothing else."""
+        self._path.unlink(missing_ok=True)
+        for pattern in ("boundaries/*.npz", "figures/*.png", "figures/*.svg"):
+            for path in self.folder.glob(pattern):
+                path.unlink()
+
     def _take_over(self):
         try:
             found = json.loads(self._path.read_text(encoding="utf-8"))
-            known = (found["experiment"], found["config"], found["runs"])
+            known = (
+                found["experiment"],
+                dict(found["config"]),
+                {_key(r): r for r in found["runs"]},
+            )
         except (ValueError, KeyError, TypeError):
             raise ValueError(
                 f"{self._path} is no results file of geonet: use --overwrite"
@@ -85,7 +99,7 @@ class Results:
                 f"{self.folder} holds results of another configuration ({differing}): "
                 "choose another --out, or --overwrite"
             )
-        self.runs = {_key(run): run for run in known[2] if self._track_of(run).exists()}
+        self.runs = {k: run for k, run in known[2].items() if self._track_of(run).exists()}
 
     def _track_of(self, run):
         name = f"{run['method']}_seed{run['seed']}_lr{run['lr']}_{run['purpose']}.npz"
@@ -107,6 +121,9 @@ class Results:
 
         write_whole(self._track_of(run), save_arrays)
         self.runs[_key(run)] = run
+        self._write()
+
+    def _write(self):
         content = {"experiment": self.experiment, "config": self.config, "versions": versions()}
         content["runs"] = sorted(self.runs.values(), key=lambda r: _order(r, self.config))
         text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"

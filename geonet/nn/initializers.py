@@ -60,8 +60,8 @@ def parse(init):
     ValueError
         If the name is not known or the scale is not a positive number.
     """
-    name, _, scale = str(init).partition(":")
-    if not scale and f"{name}" in NAMES:
+    name, colon, scale = str(init).partition(":")
+    if not colon and name in NAMES:
         return name, None
     if name in ("normal", "uniform"):
         try:

@@ -61,6 +61,7 @@ class Linear(Module):
     ):
         if fan_in < 1 or fan_out < 1:
             raise ValueError(f"fan_in and fan_out must be at least 1, but are {fan_in}, {fan_out}")
+        dtype = np.dtype(dtype)
         if dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64, but is {dtype}")
         kind = _choose("parameterization", parameterization, PARAMETERIZATIONS)
@@ -79,7 +80,7 @@ class Linear(Module):
 
     def __call__(self, x):
         (weight, bias), gain = self.parameterization.affine(), self.parameterization.gain
-        if self.activation is ops.relu and None not in (bias, gain):
+        if self.activation is ops.relu and bias is not None and gain is not None:
             return ops.scaled_relu(ops.linear(x, weight), bias, gain)  # the same in one pass
         return self.activate(self.affine(x))
 

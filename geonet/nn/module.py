@@ -48,8 +48,8 @@ class Module:
                     yield f"{path}.{name}" if path else name, value
 
     def parameters(self):
-        """List of all parameters."""
-        return [parameter for _, parameter in self.named_parameters()]
+        """List of all parameters, each once, also where modules share one."""
+        return list({id(parameter): parameter for _, parameter in self.named_parameters()}.values())
 
     def _named_buffers(self):
         for path, module in self.named_modules():

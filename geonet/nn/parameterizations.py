@@ -13,10 +13,11 @@ from geonet.tensor import Tensor
 
 
 def _lengths(weight):
-    """‖w‖ of each row, (O,); a row of zeros has no direction and is refused."""
-    length = np.linalg.norm(weight, axis=1)
+    """‖w‖ of each row, (O,); a row without a direction is refused."""
+    length = np.abs(hypersphere.to_hyperspherical(weight)[1])
     if not np.all(length > 0):
-        raise ValueError(f"weight: row {np.argmin(length > 0)} is zero, so it has no direction")
+        row = np.argmin(length > 0)
+        raise ValueError(f"weight: row {row} has length {length[row]}, so it has no direction")
     return length
 
 

@@ -47,10 +47,13 @@ for _symbol, _operation in (
     setattr(Tensor, f"__{_symbol}__", _operation)
     setattr(Tensor, f"__r{_symbol}__", _reflected(_operation))
 for _symbol, _compare in (
-    ("lt", np.less), ("le", np.less_equal), ("gt", np.greater), ("ge", np.greater_equal),
+    ("eq", np.equal), ("ne", np.not_equal), ("lt", np.less), ("le", np.less_equal),
+    ("gt", np.greater), ("ge", np.greater_equal),
 ):  # fmt: skip
     setattr(Tensor, f"__{_symbol}__", _comparison(_compare))
 
+Tensor.__iter__ = lambda x: (x[i] for i in range(len(x)))
+Tensor.__hash__ = object.__hash__  # a Tensor is itself, whatever its numbers
 Tensor.__neg__, Tensor.__abs__, Tensor.__getitem__ = negative, absolute, getitem
 Tensor.sum, Tensor.mean, Tensor.var, Tensor.max, Tensor.min = sum, mean, var, max, min
 Tensor.reshape = lambda x, *shape: reshape(x, shape[0] if len(shape) == 1 else shape)

@@ -138,7 +138,8 @@ def absolute(x):
 
 def _larger(x, y):
     """1 where x > y, 0 where x < y, a half where they tie."""
-    return np.heaviside(np.real(x) - np.real(y), 0.5)
+    x, y = np.real(x), np.real(y)
+    return np.where(x == y, 0.5, x > y).astype(np.result_type(x, y, np.float32))
 
 
 def _mix(x, y, share, choose):
@@ -172,7 +173,8 @@ def where(condition, x, y):
 
 @primitive(samples=lambda rng: [((rng.normal(size=(3, 4)), -0.5, 0.8), {})])
 def clip(x, low, high):
-    """x limited to [low, high], two numbers or arrays. g → g inside (ends included), 0 outside."""
+    """x limited to [low, high], or on one side (None). g → g inside (ends included), 0 outside."""
+    low, high = -np.inf if low is None else low, np.inf if high is None else high
     inside = (np.real(x) >= low) & (np.real(x) <= high)
     return np.where(inside, x, np.clip(np.real(x), low, high)), (lambda g: g * inside,)
 

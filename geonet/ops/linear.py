@@ -76,6 +76,9 @@ def linear(x, weight, bias=None):
 def weight_norm(v, length):
     """Rows ℓ v/‖v‖ (Salimans & Kingma 2016, eq. 2): v (O, n), length (O,) -> (O, n).
     With u = v/‖v‖: g → (ℓ/‖v‖) (g − (g·u) u), which is orthogonal to v, and g·u."""
+    if v.ndim != 2 or length.shape != v.shape[:1]:
+        raise ValueError(f"weight_norm: v has shape {v.shape}, so length must have {v.shape[:1]}, "
+                         f"not {length.shape}")  # fmt: skip
     norm = np.sqrt((v * v).sum(axis=1, keepdims=True))
     direction = v / norm
 
@@ -91,6 +94,9 @@ def hyperspherical(theta):
     """Unit rows u(θ) of hyperspherical angles: θ (O, n−1) -> u (O, n), with sₖ = Πⱼ₌₁ᵏ⁻¹ sin θⱼ:
     uₖ = sₖ cos θₖ, uₙ = sₙ. With Aₙ = gₙ and Aₖ = gₖ cos θₖ + Aₖ₊₁ sin θₖ:
     g → sₖ (Aₖ₊₁ cos θₖ − gₖ sin θₖ), exact at the poles since nothing is divided."""
+    if theta.ndim != 2 or theta.dtype.kind not in "fc":
+        raise ValueError(f"hyperspherical: theta must be floating and of shape (O, n-1), but is "
+                         f"{theta.dtype} of shape {theta.shape}")  # fmt: skip
     value, saved = kernel.direction(theta)
     return value, (lambda g: kernel.direction_pullback(g, saved),)
 
@@ -108,7 +114,7 @@ def scaled_relu(z, bias, scale):
         raise ValueError(f"scaled_relu: z has shape {z.shape}, so bias {bias.shape} and scale "
                          f"{scale.shape} must have {z.shape[-1:]}")  # fmt: skip
     arrays = z.reshape(-1, z.shape[-1]), bias, scale
-    compiled = "c" not in z.dtype.kind + bias.dtype.kind + scale.dtype.kind
+    compiled = z.dtype.kind + bias.dtype.kind + scale.dtype.kind == "fff"
     forward = activation.scaled_relu if compiled else activation.scaled_relu_numpy
 
     def pullback(g, needs):

@@ -185,6 +185,8 @@ def fit(
     batches = 1 if batch_size is None else -(-len(x) // batch_size)
 
     def steer(quantity):
+        if not math.isfinite(quantity):
+            raise Diverged(steps, "the model", "monitored quantity")
         history.monitored.append(quantity)
         return stopping is not None and stopping.step(quantity)
 
