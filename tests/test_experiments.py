@@ -220,7 +220,7 @@ def test_a_diverged_run_is_recorded_with_its_reason_and_the_rest_goes_on(
     runs = {r["method"]: r["metrics"] for r in results_of(tmp_path)["runs"]}
     assert runs["WN"]["diverged"]
     assert "after 7 steps: gradient of v of steps.0.layer" in runs["WN"]["reason"]
-    assert "2 of 2" in capsys.readouterr().out
+    assert "5 of 5" in capsys.readouterr().out
 
 
 def test_figures_over_seeds_leave_diverged_runs_out_and_say_so(tmp_path):

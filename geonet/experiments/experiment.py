@@ -26,7 +26,7 @@ class Experiment(ABC):
     metric = ""  # of the table
     metric_title = ""
     larger_is_better = False
-    seeds, quick_seeds = "5", "2"
+    seeds, quick_seeds = "5", "5"
     methods = ",".join(METHODS)
     init = "glorot_uniform"
     trains = True  # whether there is a learning rate
