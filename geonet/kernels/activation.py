@@ -44,7 +44,7 @@ def scaled_relu_pullback(g, z, bias, scale):
     """`scaled_relu_pullback_numpy` in one pass."""
     (rows, units), zero = z.shape, z.dtype.type(0)
     grad = np.empty_like(z)
-    to_bias, to_scale = np.zeros_like(bias), np.zeros_like(scale)
+    to_bias, to_scale = np.zeros(units), np.zeros(units)  # float64: they sum over many rows
     for i in range(rows):
         for k in range(units):
             shifted = z[i, k] + bias[k]
@@ -52,4 +52,4 @@ def scaled_relu_pullback(g, z, bias, scale):
             grad[i, k] = active * scale[k]
             to_bias[k] += active * scale[k]
             to_scale[k] += active * shifted
-    return grad, to_bias, to_scale
+    return grad, to_bias.astype(z.dtype), to_scale.astype(z.dtype)
