@@ -645,3 +645,8 @@ def test_iteration_is_over_the_first_axis():
 
 def test_lists_count_as_arrays():
     np.testing.assert_array_equal(ops.add([1, 2], [3, 4]).data, [4, 6])
+
+
+def test_a_single_number_prints_in_any_format():
+    assert f"{Tensor(1.23456):.3f}" == "1.235"
+    assert f"{Tensor([1.0])}".startswith("Tensor([1.]")

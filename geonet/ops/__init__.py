@@ -52,6 +52,7 @@ for _symbol, _compare in (
 ):  # fmt: skip
     setattr(Tensor, f"__{_symbol}__", _comparison(_compare))
 
+Tensor.__format__ = lambda x, style: format(x.item(), style) if style else str(x)
 Tensor.__iter__ = lambda x: (x[i] for i in range(len(x)))
 Tensor.__hash__ = object.__hash__  # a Tensor is itself, whatever its numbers
 Tensor.__neg__, Tensor.__abs__, Tensor.__getitem__ = negative, absolute, getitem
