@@ -319,7 +319,8 @@ def test_stored_steps_hold_the_start_the_end_and_the_change_of_each():
     for step in range(1, 1001):
         model[0].layer.parameterization.bias.data[:] = step
         tracker.record()
-    kept = tracked(tracker)
+    moves, kept = tracked(tracker)
+    assert moves["median_turn"] == 0
     assert kept["steps"][0] == 0
     assert kept["steps"][-1] == 1000
     assert {1, 10, 100} <= set(kept["steps"])

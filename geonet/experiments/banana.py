@@ -16,9 +16,9 @@ from geonet.characteristic import Tracker, boundary, location
 from geonet.data.banana import generate_banana, read_banana, split_banana
 from geonet.experiments.experiment import (
     Experiment,
+    changes_figure,
     generators,
     in_words,
-    median,
     recipe,
     tracked,
 )
@@ -112,14 +112,14 @@ class Banana(Experiment):
             f"{purpose}_cross_entropy": ops.binary_cross_entropy(logits, y).item(),
             "train_loss": min(history.loss),
             "steps": history.steps,
-            "median_turn": median(tracker.turns()),
         }
-        arrays = tracked(tracker) | {"grid_logits": self._on_grid(model)}
+        moves, arrays = tracked(tracker)
+        arrays["grid_logits"] = self._on_grid(model)
         try:
             arrays["final_weight"], arrays["final_bias"] = boundary(model[0])
         except ValueError:  # under a layer norm with β ≠ 0 there is none to draw
             arrays["final_weight"], arrays["final_bias"] = np.zeros((0, 2)), np.zeros(0)
-        return metrics, arrays
+        return metrics | moves, arrays
 
     @staticmethod
     def _on_grid(model):
@@ -136,7 +136,8 @@ class Banana(Experiment):
     def figures(self, results, runs, caption):
         caption = f"Banana, protocol {results.config['protocol']}, standardized inputs. {caption}"
         yield self._trajectories(runs, caption)
-        yield self._turns(results, runs, caption)
+        what = "turn the boundaries"
+        yield changes_figure(results, runs, "turn", "turn per step (rad)", what, caption)
         yield self._regions(results, runs, caption)
 
     @staticmethod
@@ -148,21 +149,6 @@ class Banana(Experiment):
             "is nearest the origin, from the start of training to its end."
         )
         return figure, "trajectories", "Paths of the boundaries' locations", words
-
-    @staticmethod
-    def _turns(results, runs, caption):
-        figure = plots.step_changes(
-            {m: run["steps"][1:] for m, run in runs.items()},
-            {m: run["turn_quantiles"] for m, run in runs.items()},
-            "turn per step (rad)",
-            f"How far single steps turn the boundaries: median, 10–90 % of units. {caption}",
-        )
-        typical = {m: results.metrics(m, "median_turn")[0] for m in runs}
-        words = (
-            "The angle by which one step turns the boundaries, over training, on log axes. Median "
-            "over steps and units: " + in_words(typical, ".2g")
-        )
-        return figure, "turns", "Turn of the boundaries at each step", words
 
     def _regions(self, results, runs, caption):
         (x, y), *_ = self._split(results.config, results.config["seeds"][0])[0]

@@ -14,6 +14,8 @@ from geonet.models import METHODS, PAPER_METHODS
 from geonet.text import BadInput, aligned, duration
 from geonet.train import Diverged, Progress
 
+QUICK_SEEDS = "5"
+
 
 class Experiment(ABC):
     """One experiment of the paper; a file of this package makes one and calls it EXPERIMENT.
@@ -26,7 +28,7 @@ class Experiment(ABC):
     metric = ""  # of the table
     metric_title = ""
     larger_is_better = False
-    seeds, quick_seeds = "5", "5"
+    seeds = "5"
     methods = ",".join(METHODS)
     init = "glorot_uniform"
     trains = True  # whether there is a learning rate
@@ -62,7 +64,7 @@ class Experiment(ABC):
         ValueError, OSError
             If an argument makes no sense, or a file that it names is of no use.
         """
-        seeds = arguments.seeds or (self.quick_seeds if arguments.quick else self.seeds)
+        seeds = arguments.seeds or (QUICK_SEEDS if arguments.quick else self.seeds)
         methods = options.method_list(arguments.methods)
         config = {"methods": methods, "seeds": options.seed_list(seeds)}
         if self.trains:
@@ -265,7 +267,7 @@ KEPT_PER_DECADE = 50  # steps at which the boundaries are stored
 
 
 def tracked(tracker):
-    """What is stored of a tracker: boundaries at some steps, and how far each of these moved them.
+    """What is kept of a tracker: typical moves, and the boundaries at some steps.
 
     The steps are evenly spaced on a log scale, with the start, the powers of 10 and the end. The
     quantiles (10 %, 50 %, 90 %) of the units' turns and displacements are those of the one step
@@ -277,7 +279,10 @@ def tracked(tracker):
 
     Returns
     -------
-    dict of str to numpy.ndarray
+    metrics : dict of str to float
+        median_turn and median_displacement, over all steps and units with a boundary; None where
+        there is none.
+    arrays : dict of str to numpy.ndarray
         steps (S,), weight (S, O, n), bias (S, O), turn_quantiles and displacement_quantiles
         (3, S − 1).
     """
@@ -285,18 +290,41 @@ def tracked(tracker):
     last = len(biases) - 1
     decades = np.arange(int(KEPT_PER_DECADE * np.log10(last)) + 1) / KEPT_PER_DECADE
     steps = np.unique(np.r_[0, (10**decades).round().astype(int), last])
-    moves = (tracker.turns()[steps[1:] - 1], tracker.displacements()[steps[1:] - 1])
-    turns, displacements = (np.quantile(m, (0.1, 0.5, 0.9), axis=1) for m in moves)
-    return {
+    arrays = {
         "steps": steps,
         "weight": weights[steps].astype(np.float32),
         "bias": biases[steps].astype(np.float32),
-        "turn_quantiles": turns,
-        "displacement_quantiles": displacements,
     }
+    metrics = {}
+    for kind, moves in (("turn", tracker.turns()), ("displacement", tracker.displacements())):
+        known = moves[~np.isnan(moves)]
+        metrics[f"median_{kind}"] = float(np.median(known)) if known.size else None
+        arrays[f"{kind}_quantiles"] = np.quantile(moves[steps[1:] - 1], (0.1, 0.5, 0.9), axis=1)
+    return metrics, arrays
 
 
-def median(values):
-    """Median of what is not NaN, a Python number; None if nothing is left."""
-    values = values[~np.isnan(values)]
-    return float(np.median(values)) if values.size else None
+def changes_figure(results, runs, kind, quantity, what, caption):
+    """A figure, as `Experiment.figures` yields them, of how far single steps move the boundaries.
+
+    Parameters
+    ----------
+    results, runs, caption
+        As for `Experiment.figures`.
+    kind : {"turn", "displacement"}
+    quantity : str
+        Label of the axis, with its unit.
+    what : str
+        What a step does, such as "turn the boundaries".
+    """
+    figure = plots.step_changes(
+        {m: run["steps"][1:] for m, run in runs.items()},
+        {m: run[f"{kind}_quantiles"] for m, run in runs.items()},
+        quantity,
+        f"How far single steps {what}: median, 10–90 % of units. {caption}",
+    )
+    typical = {m: results.metrics(m, f"median_{kind}")[0] for m in runs}
+    words = (
+        f"How far single steps {what}, over training, on log axes. Median over steps and units: "
+        + in_words(typical, ".2g")
+    )
+    return figure, f"{kind}s", f"How far single steps {what}", words

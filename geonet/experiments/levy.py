@@ -12,9 +12,9 @@ from geonet.characteristic import Tracker, location
 from geonet.data.levy import load_levy
 from geonet.experiments.experiment import (
     Experiment,
+    changes_figure,
     generators,
     in_words,
-    median,
     recipe,
     root_mean_square,
     tracked,
@@ -66,9 +66,9 @@ class Levy(Experiment):
             f"{purpose}_rmse": root_mean_square(prediction - y),
             "train_mae": min(history.loss),
             "steps": history.steps,
-            "median_displacement": median(tracker.displacements()),
         }
-        return metrics, tracked(tracker) | {"prediction": prediction[:, 0]}
+        moves, arrays = tracked(tracker)
+        return metrics | moves, arrays | {"prediction": prediction[:, 0]}
 
     def describe(self, config):
         return (
@@ -80,7 +80,9 @@ class Levy(Experiment):
         caption = f"Levy function, protocol {results.config['protocol']}. {caption}"
         yield self._fits(results, runs, caption)
         yield self._evolution(results, runs, caption)
-        yield self._changes(results, runs, caption)
+        quantity = "movement of φ per step (units of x)"
+        what = "move the boundaries"
+        yield changes_figure(results, runs, "displacement", quantity, what, caption)
 
     @staticmethod
     def _fits(results, runs, caption):
@@ -114,23 +116,6 @@ class Levy(Experiment):
             "[-10, 10], the early stages of training below, the late ones on top."
         )
         return figure, "evolution", "Where the boundaries go", words
-
-    @staticmethod
-    def _changes(results, runs, caption):
-        moves = {m: run["displacement_quantiles"] for m, run in runs.items()}
-        steps = {m: run["steps"][1:] for m, run in runs.items()}
-        figure = plots.step_changes(
-            steps,
-            moves,
-            "movement of φ per step (units of x)",
-            f"How far single steps move the boundaries: median, 10–90 % of units. {caption}",
-        )
-        typical = {m: results.metrics(m, "median_displacement")[0] for m in runs}
-        words = (
-            "The distance that the boundaries move at one step, over training, on log axes. Median "
-            "over steps and units: " + in_words(typical, ".2g")
-        )
-        return figure, "changes", "Movement of the boundaries at each step", words
 
 
 def _at_stages(run, stages):

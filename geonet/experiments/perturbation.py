@@ -68,7 +68,7 @@ class Perturbation(Experiment):
     name = "perturbation"
     summary = "noise on the parameters of one unit, and what it does to the boundary (figure 1)"
     init = "normal:0.001"
-    seeds, quick_seeds = "20", "5"
+    seeds = "20"
     methods = "SP,WN,BN,GmP"
     trains = False
 
