@@ -1,0 +1,75 @@
+"""Python threads that run kernels side by side, and scratch memory that each of them keeps.
+
+NumPy and compiled kernels release the interpreter's lock, so threads of Python are enough. Each is
+to have one BLAS thread (OPENBLAS_NUM_THREADS=1 and the like, which `python -m geonet --threads`
+sees to), or they would contend for the same cores.
+"""
+
+import functools
+import math
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+_memory = threading.local()
+
+
+def count():
+    """Number of threads that kernels use: the environment variable GEONET_THREADS, or 1."""
+    return int(os.environ.get("GEONET_THREADS", "1"))
+
+
+@functools.cache
+def _pool(workers):
+    return ThreadPoolExecutor(workers, thread_name_prefix="geonet")
+
+
+def spread(function, parts):
+    """Call `function(*part)` for every part, on `count()` threads.
+
+    Which thread takes which part is fixed, and a part runs in one thread from end to end.
+
+    Parameters
+    ----------
+    function : function
+        Writes its results into arrays given to it, each part into a place of its own.
+    parts : sequence of tuple
+    """
+    threads = min(count(), len(parts))
+
+    def run(thread):
+        for part in parts[thread::threads]:
+            function(*part)
+
+    others = [_pool(count() - 1).submit(run, thread) for thread in range(1, threads)]
+    try:
+        if parts:
+            run(0)
+    finally:
+        for other in others:
+            other.result()
+
+
+def ranges(length, size):
+    """(first, last) of stretches of `size` that cover 0…length; the last may be shorter."""
+    return [(first, min(first + size, length)) for first in range(0, length, size)]
+
+
+def shares(length):
+    """(first, last) of one stretch a thread, of nearly equal size."""
+    return ranges(length, max(1, math.ceil(length / count())))
+
+
+def scratch(name, shape, dtype):
+    """An array of this thread for passing use, its contents undefined: the same memory each time.
+
+    Two arrays that are in use at the same time need two names. Nothing that outlives the kernel
+    may be made of it.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    kept = _memory.__dict__.get(name)
+    if kept is None or kept.size < size:
+        kept = _memory.__dict__[name] = np.empty(size, np.uint8)
+    return kept[:size].view(dtype).reshape(shape)
