@@ -170,11 +170,12 @@ def test_complex_gradients_pass_through_real_angles():
 
 
 @pytest.mark.parametrize("units", [1, 2, 3, 6, 7])
-def test_a_unit_does_not_depend_on_the_units_beside_it(units, monkeypatch):
+def test_a_unit_depends_neither_on_the_units_beside_it_nor_on_threads(units, monkeypatch):
     theta = np.random.default_rng(4).normal(size=(units, 9))
     g = np.random.default_rng(5).normal(size=(units, 10))
     alone = [kernel.direction(row[np.newaxis]) for row in theta]
-    monkeypatch.setattr(kernel, "BLOCK_SIZE", 30)  # three units a block
+    monkeypatch.setattr(kernel, "ONE_THREAD", 0)
+    monkeypatch.setenv("GEONET_THREADS", "2")
     u, saved = kernel.direction(theta)
     assert_array_equal(u, np.concatenate([value for value, _ in alone]))
     grads = [kernel.direction_pullback(g[i : i + 1], alone[i][1]) for i in range(units)]
@@ -201,7 +202,7 @@ def test_strided_read_only_arguments_are_as_good_and_left_alone():
     g = np.random.default_rng(7).normal(size=(5, 4)).T
     u, saved = kernel.direction(np.ascontiguousarray(theta))
     grad = kernel.direction_pullback(np.ascontiguousarray(g), saved)
-    for array in (theta, g, *saved):
+    for array in (theta, g):
         array.setflags(write=False)
     assert_array_equal(kernel.direction(theta)[0], u)
     assert_array_equal(kernel.direction_pullback(g, saved), grad)
@@ -212,13 +213,24 @@ def test_strided_read_only_arguments_are_as_good_and_left_alone():
 
 def test_results_of_one_call_survive_the_next():
     theta = np.random.default_rng(8).normal(size=(4, 6))
-    u, (sine, cosine) = kernel.direction(theta)
-    grad = kernel.direction_pullback(u + 1, (sine, cosine))
-    kept = [array.copy() for array in (u, sine, cosine, grad)]
+    u, saved = kernel.direction(theta)
+    grad = kernel.direction_pullback(u + 1, saved)
+    kept = [array.copy() for array in (u, saved, grad)]
     _, later = kernel.direction(theta + 1)
     kernel.direction_pullback(u, later)
-    for array, copy in zip((u, sine, cosine, grad), kept, strict=True):
+    for array, copy in zip((u, saved, grad), kept, strict=True):
         assert_array_equal(array, copy)
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1, 100, 1e6])
+def test_sine_and_cosine_are_correct_to_the_last_bits(scale):
+    rng = np.random.default_rng(9)
+    near_zeros = np.arange(-40, 41) * (np.pi / 2) * (1 + rng.normal(size=81) * 1e-12)
+    theta = np.concatenate([near_zeros, rng.uniform(-scale, scale, 500)])
+    sine, cosine = np.empty_like(theta), np.empty_like(theta)
+    kernel._sine_cosine(theta, sine, cosine)
+    assert_allclose(sine, np.sin(theta), rtol=5e-16)
+    assert_allclose(cosine, np.cos(theta), rtol=5e-16)
 
 
 @lazy_jit

@@ -7,67 +7,74 @@
 
 Nothing is divided, so the pullback is exact at the poles, where some sin θ_k = 0.
 
-The recurrences run in float64 whatever the dtype of theta. That alone is not enough for float32: a
-rounded sin θ is wrong by some 1e-7, and the product of thousands of them would drift. With
-sin² + cos² = 1 + δ as rounded, sin θ · (1 − δ/2) is right to first order, and s_k stays so.
+Sines, products and sums are float64 whatever the dtype of theta: a sine rounded to float32 is
+wrong by some 1e-7, and the product of thousands of them would drift. The pullback computes sine
+and cosine anew, which takes no longer here than to fetch them from memory.
 """
 
 import numpy as np
 
+from geonet.kernels import threads
 from geonet.kernels.jit import lazy_jit
 
-# Angles to take through sin, cos and the recurrence at a time: few enough to stay in the cache.
-BLOCK_SIZE = 2**16
+LARGEST_ANGLE = 1e6  # to which `_sine_cosine` is accurate
+ONE_THREAD = 2**15  # angles that are not worth a second thread
 
 
 def direction(theta):
-    """Unit rows u (O, n) of the angles theta (O, n−1), and what the pullback needs: (sin θ, cos θ).
+    """Unit rows u (O, n) of the angles theta (O, n−1), and what the pullback needs: theta.
 
     float32 and float64 run compiled, complex128 (for complex-step derivatives) in NumPy.
     """
     if theta.dtype.kind == "c":
         return direction_numpy(theta)
-    units, angles = theta.shape
-    sine, cosine = np.empty(theta.shape, theta.dtype), np.empty(theta.shape, theta.dtype)
-    u = np.empty((units, angles + 1), theta.dtype)
-    rows = 4 * max(1, BLOCK_SIZE // (4 * angles + 4))  # `_forward` takes four at a time
-    for first in range(0, units, rows):
-        block = slice(first, first + rows)
-        np.sin(theta[block], out=sine[block])
-        np.cos(theta[block], out=cosine[block])
-        _forward(sine[block], cosine[block], u[block])
-    return u, (sine, cosine)
+    u = np.empty((theta.shape[0], theta.shape[1] + 1), theta.dtype)
+
+    def some_units(first, last):
+        _forward(_moderate(theta[first:last]), u[first:last])
+
+    threads.spread(some_units, _shares(theta))
+    return u, theta
 
 
-def direction_pullback(g, saved):
-    """∂L/∂θ (O, n−1) of g = ∂L/∂u (O, n), with `saved` as `direction` returned it."""
-    sine, cosine = saved
-    if g.dtype.kind == "c" or sine.dtype.kind == "c":
-        return direction_pullback_numpy(g, saved)
-    grad = np.empty(sine.shape, sine.dtype)
-    _backward(np.ascontiguousarray(g, sine.dtype), sine, cosine, grad)
+def direction_pullback(g, theta):
+    """∂L/∂θ (O, n−1) of g = ∂L/∂u (O, n)."""
+    if g.dtype.kind == "c" or theta.dtype.kind == "c":
+        return direction_pullback_numpy(g, theta)
+    grad = np.empty(theta.shape, theta.dtype)
+
+    def some_units(first, last):
+        rows = np.ascontiguousarray(g[first:last], theta.dtype)
+        _backward(rows, _moderate(theta[first:last]), grad[first:last])
+
+    threads.spread(some_units, _shares(theta))
     return grad
 
 
 def direction_numpy(theta):
     """`direction` in plain NumPy."""
-    sine, cosine = np.sin(theta), np.cos(theta)
-    u = _products(_corrected.py_func(sine, cosine))
+    sine, cosine = _sine_cosine_numpy(theta)
+    u = _products(sine)
     u[:, :-1] *= cosine
-    return u.astype(theta.dtype), (sine, cosine)
+    return u.astype(theta.dtype), theta
 
 
-def direction_pullback_numpy(g, saved):
+def direction_pullback_numpy(g, theta):
     """`direction_pullback` in plain NumPy."""
-    sine, cosine = saved
-    sine = _corrected.py_func(sine, cosine)
+    sine, cosine = _sine_cosine_numpy(theta)
     product = _products(sine)
     grad = np.empty(sine.shape, np.result_type(g, sine))
     suffix = g[:, -1]  # A_n
     for k in reversed(range(sine.shape[1])):
         grad[:, k] = product[:, k] * (suffix * cosine[:, k] - g[:, k] * sine[:, k])
         suffix = g[:, k] * cosine[:, k] + suffix * sine[:, k]
-    return grad.astype(np.result_type(g, cosine))
+    return grad.astype(np.result_type(g, theta))
+
+
+def _sine_cosine_numpy(theta):
+    """sin θ and cos θ, at least in float64."""
+    theta = theta.astype(np.result_type(theta, np.float64))
+    return np.sin(theta), np.cos(theta)
 
 
 def _products(sine):
@@ -77,55 +84,124 @@ def _products(sine):
     return product
 
 
-@lazy_jit(fastmath={"contract"})
-def _corrected(sine, cosine):
-    """sin θ (1 − δ/2) in float64, where sin² + cos² = 1 + δ as rounded. Arrays or numbers."""
-    sine, cosine = sine * np.float64(1), cosine * np.float64(1)
-    return sine * (1.5 - 0.5 * (sine * sine + cosine * cosine))
+def _shares(theta):
+    """Stretches of rows for the threads; all in one if they are few."""
+    units = theta.shape[0]
+    return threads.shares(units) if theta.size > ONE_THREAD else [(0, units)]
+
+
+def _moderate(theta):
+    """The same directions by angles up to `LARGEST_ANGLE`: theta itself unless it has larger."""
+    if not theta.size or max(theta.max(), -theta.min()) <= LARGEST_ANGLE:
+        return theta
+    large = np.abs(theta) > LARGEST_ANGLE
+    return np.where(large, np.arctan2(np.sin(theta), np.cos(theta)), theta)
 
 
 @lazy_jit(fastmath={"contract"})
-def _forward(sine, cosine, u):
+def _sine_cosine(theta, sine, cosine):
+    """sin θ and cos θ of one row, θ up to `LARGEST_ANGLE`, correct to about 2e-16.
+
+    With q the nearest multiple of π/2, in three parts (Cody & Waite 1980), r = θ − q lies within
+    ±π/4, where the two polynomials are those of fdlibm (k_sin.c, k_cos.c; Sun Microsystems 1993).
+    Terms are paired (Estrin's scheme), as the processor can do both of a pair at once.
+    """
+    for k in range(theta.size):
+        angle = np.float64(theta[k])
+        quarters = np.rint(angle * 0.6366197723675814)  # angle / (π/2)
+        r = angle - quarters * 1.57079632673412561417
+        r = r - quarters * 6.07710050630396597660e-11 - quarters * 2.02226624879595063154e-21
+        z = r * r
+        w = z * z
+        s = (-1.66666666666666324348e-01 + z * 8.33333333332248946124e-03) + w * (
+            (-1.98412698298579493134e-04 + z * 2.75573137070700676789e-06)
+            + w * (-2.50507602534068634195e-08 + z * 1.58969099521155010221e-10)
+        )
+        s = r + r * z * s
+        c = (4.16666666666666019037e-02 - z * 1.38888888888741095749e-03) + w * (
+            (2.48015872894767294178e-05 - z * 2.75573143513906633035e-07)
+            + w * (2.08757232129817482790e-09 - z * 1.13596475577881948265e-11)
+        )
+        c = 1.0 - 0.5 * z + w * c
+        n = np.int64(quarters)
+        first, second = (c, s) if n & 1 else (s, c)
+        sine[k] = -first if n & 2 else first
+        cosine[k] = -second if (n + 1) & 2 else second
+
+
+@lazy_jit(fastmath={"contract"})
+def _forward(theta, u):
     """Units go in fours: a step of a recurrence waits for the step before it, so one unit alone
     would leave the processor mostly idle. What is missing from the last four is its last unit.
     """
-    units, angles = sine.shape
-    s = np.empty((4, angles))  # sin θ_k of the four units
+    units, angles = theta.shape
+    s, cosine = np.empty((4, angles + 1)), np.empty((4, angles), theta.dtype)
     for first in range(0, units, 4):
-        last = units - 1
-        h, i, j, m = first, min(first + 1, last), min(first + 2, last), min(first + 3, last)
-        for row, unit in enumerate((h, i, j, m)):
-            for k in range(angles):
-                s[row, k] = _corrected(sine[unit, k], cosine[unit, k])
-        s_h = s_i = s_j = s_m = 1.0  # s_k
-        for k in range(angles):
-            u[h, k], u[i, k] = s_h * cosine[h, k], s_i * cosine[i, k]
-            u[j, k], u[m, k] = s_j * cosine[j, k], s_m * cosine[m, k]
-            s_h, s_i, s_j, s_m = s_h * s[0, k], s_i * s[1, k], s_j * s[2, k], s_m * s[3, k]
-        u[h, angles], u[i, angles], u[j, angles], u[m, angles] = s_h, s_i, s_j, s_m
+        for row in range(4):
+            _sine_cosine(theta[min(first + row, units - 1)], s[row], cosine[row])
+        _four_products(s[0], s[1], s[2], s[3])
+        for row in range(4):
+            _components(s[row], cosine[row], u[min(first + row, units - 1)])
 
 
 @lazy_jit(fastmath={"contract"})
-def _backward(g, sine, cosine, grad):
+def _four_products(s_h, s_i, s_j, s_m):
+    """In place of sin θ_k, k < n, the products s_k, k ≤ n, of four units."""
+    h = i = j = m = 1.0
+    last = s_h.size - 1
+    for k in range(last):
+        s_h[k], h = h, h * s_h[k]
+        s_i[k], i = i, i * s_i[k]
+        s_j[k], j = j, j * s_j[k]
+        s_m[k], m = m, m * s_m[k]
+    s_h[last], s_i[last], s_j[last], s_m[last] = h, i, j, m
+
+
+@lazy_jit(fastmath={"contract"})
+def _components(s, cosine, u):
+    for k in range(cosine.size):
+        u[k] = s[k] * cosine[k]
+    u[cosine.size] = s[cosine.size]
+
+
+@lazy_jit(fastmath={"contract"})
+def _backward(g, theta, grad):
     """In pairs, for the reason of `_forward`; s_k goes up the row while A_k comes down it."""
-    units, angles = sine.shape
-    s, product = np.empty((2, angles)), np.empty((2, angles))  # sin θ_k, s_k
-    suffix = np.empty((2, angles))  # g_k cos θ_k, then A_{k+1}
+    units, angles = theta.shape
+    sine, shape = np.empty((2, angles)), (2, angles)
+    cosine, suffix = np.empty(shape, theta.dtype), np.empty(shape, theta.dtype)
+    s = np.empty(shape, theta.dtype)
     for i in range(0, units, 2):
-        j = min(i + 1, units - 1)
-        for row, unit in enumerate((i, j)):
-            for k in range(angles):
-                s[row, k] = _corrected(sine[unit, k], cosine[unit, k])
-                suffix[row, k] = np.float64(g[unit, k]) * cosine[unit, k]
-        s_i = s_j = 1.0
-        a_i, a_j = np.float64(g[i, angles]), np.float64(g[j, angles])
-        for k in range(angles):
-            product[0, k], product[1, k] = s_i, s_j
-            s_i, s_j = s_i * s[0, k], s_j * s[1, k]
-            m = np.uint64(angles - 1 - k)  # unsigned: no test for an index from the end
-            suffix[0, m], a_i = a_i, a_i * s[0, m] + suffix[0, m]
-            suffix[1, m], a_j = a_j, a_j * s[1, m] + suffix[1, m]
-        for row, unit in enumerate((i, j)):
-            for k in range(angles):
-                turn = suffix[row, k] * cosine[unit, k] - g[unit, k] * s[row, k]
-                grad[unit, k] = product[row, k] * turn
+        pair = (i, min(i + 1, units - 1))
+        for row in range(2):
+            _sine_cosine(theta[pair[row]], sine[row], cosine[row])
+            _multiply(g[pair[row]], cosine[row], suffix[row])
+        a_i, a_j = np.float64(g[pair[0], angles]), np.float64(g[pair[1], angles])  # A_n
+        _two_scans(sine[0], sine[1], s[0], s[1], suffix[0], suffix[1], a_i, a_j)
+        for row in range(2):
+            unit = pair[row]
+            _turn(s[row], suffix[row], sine[row], cosine[row], g[unit], grad[unit])
+
+
+@lazy_jit(fastmath={"contract"})
+def _multiply(g, cosine, product):
+    for k in range(product.size):
+        product[k] = g[k] * cosine[k]
+
+
+@lazy_jit(fastmath={"contract"})
+def _two_scans(sine_i, sine_j, s_i, s_j, suffix_i, suffix_j, a_i, a_j):
+    """s_k of two units, and in place of g_k cos θ_k their A_{k+1}; A_n is given."""
+    p_i = p_j = 1.0
+    for k in range(sine_i.size):
+        s_i[k], s_j[k] = p_i, p_j
+        p_i, p_j = p_i * sine_i[k], p_j * sine_j[k]
+        m = np.uint64(sine_i.size - 1 - k)  # unsigned: no test for an index from the end
+        suffix_i[m], a_i = a_i, a_i * sine_i[m] + suffix_i[m]
+        suffix_j[m], a_j = a_j, a_j * sine_j[m] + suffix_j[m]
+
+
+@lazy_jit(fastmath={"contract"})
+def _turn(s, suffix, sine, cosine, g, grad):
+    for k in range(grad.size):
+        grad[k] = s[k] * (suffix[k] * cosine[k] - g[k] * sine[k])
