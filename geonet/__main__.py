@@ -7,15 +7,38 @@ import sys
 
 from geonet.text import BadInput, aligned
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
-                    "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS")  # fmt: skip
 TOUR = ("perturbation", "levy", "banana")
+
+# BLAS and Numba keep to one thread each, as geonet's own threads call them side by side.
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+              "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS")  # fmt: skip
+# The C library is to keep freed memory for the next array: fresh pages cost more than arithmetic.
+KEEP_MEMORY = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+
+
+def _environment(threads):
+    """What must be in the environment before NumPy loads."""
+    wanted = dict.fromkeys(ONE_THREAD, "1") | {"GEONET_THREADS": str(threads)}
+    chosen = dict.fromkeys(KEEP_MEMORY, str(2**32))
+    if _has_avx512_of_amd():
+        # OpenBLAS takes AMD processors newer than itself for ones without AVX-512: half the speed
+        chosen["OPENBLAS_CORETYPE"] = "SkylakeX"
+    return wanted | {name: value for name, value in chosen.items() if name not in os.environ}
+
+
+def _has_avx512_of_amd():
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            description = file.read()
+    except OSError:
+        return False  # not Linux
+    return "AuthenticAMD" in description and " avx512vl" in description
 
 
 def _restart_with_threads(count):
-    """Run this command anew with the thread variables set, unless they are: NumPy reads them as it
+    """Run this command anew with the environment it needs, unless it has it: NumPy reads it as it
     loads, and by now it has."""
-    wanted = dict.fromkeys(THREAD_VARIABLES, str(count))
+    wanted = _environment(count)
     if any(os.environ.get(name) != value for name, value in wanted.items()):
         command = [sys.executable, *sys.orig_argv[1:]]
         if os.name == "nt":  # where exec would return to the shell at once
@@ -79,19 +102,20 @@ def build_parser(experiments):
         description="Neural characteristic activation analysis and geometric parameterization. "
         "Without a command: a tour of about a minute.",
     )
-    threads = {"type": _threads, "help": "BLAS and kernel threads (default: 1)"}
-    parser.add_argument("--threads", default=1, **threads)
+    words = "threads that kernels run on (default: 1, or all cores for bench and convnets)"
+    threads = {"type": _threads, "help": words}
+    parser.add_argument("--threads", **threads)
     commands = parser.add_subparsers(metavar="COMMAND")
-    parser.set_defaults(run=lambda arguments: tour(experiments))
+    parser.set_defaults(run=lambda arguments: tour(experiments), default_threads=1)
     for name, experiment in experiments.items():
         command = commands.add_parser(name, help=experiment.summary, description=experiment.summary)
         experiment.add_arguments(command)
-        command.set_defaults(run=experiment.main)
+        command.set_defaults(run=experiment.main, default_threads=experiment.default_threads)
     check = commands.add_parser("gradcheck", help="check the gradients of every operation")
     check.set_defaults(run=gradcheck_command)
     timing = commands.add_parser("bench", help=bench.SUMMARY, description=bench.SUMMARY)
     bench.add_arguments(timing)
-    timing.set_defaults(run=bench.main)
+    timing.set_defaults(run=bench.main, default_threads=os.cpu_count())
     for command in commands.choices.values():  # before the command or after it
         command.add_argument("--threads", default=argparse.SUPPRESS, **threads)
     return parser
@@ -105,7 +129,7 @@ def main():
         from geonet.experiments import find
 
         arguments = build_parser(find()).parse_args()
-        _restart_with_threads(arguments.threads)
+        _restart_with_threads(arguments.threads or arguments.default_threads)
         return arguments.run(arguments) or 0
     except BrokenPipeError:  # whoever read the output has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -32,6 +32,7 @@ class Experiment(ABC):
     methods = ",".join(METHODS)
     init = "glorot_uniform"
     trains = True  # whether there is a learning rate
+    default_threads = 1  # small networks gain nothing from more
 
     def add_arguments(self, parser):
         """Declare the options that all experiments have; subclasses add their own."""

@@ -19,8 +19,6 @@ time through all steps, in scratch arrays that stay in the cache, and a transfor
 channels, contiguous in memory, through buffers of its own: arrays are (..., blocks, LANES).
 """
 
-import math
-
 import numpy as np
 
 from geonet.kernels import threads
@@ -62,10 +60,11 @@ def forward(x, weight, bias, stride, padding):
     u = _transformed(weight.transpose(3, 1, 2, 0))  # (36, C, O)
 
     def some_images(first, last):
-        for part in _parts(first, last, shape):
-            v, m = _scratch("v", x[part], shape), _scratch("m", y[part], shape)
+        for part, tiles in _parts(first, last, shape):
+            v = _frequencies("v", tiles, x.shape[3], x.dtype)
+            m = _frequencies("m", tiles, y.shape[3], x.dtype)
             _transform_input(x[part], v, shape[1], shape[2], *padding)
-            np.matmul(_matrix(v), u, out=_matrix(m))
+            np.matmul(_matrices(v, tiles), u, out=_matrices(m, tiles))
             _transform_output(m, offset, y[part])
 
     threads.spread(some_images, threads.shares(shape[0]))
@@ -82,17 +81,18 @@ def pullback(g, x, weight, stride, padding, needs):
 
     def some_images(share, first, last):
         total = None
-        for part in _parts(first, last, shape):
-            v, m = _scratch("v", x[part], shape), _scratch("m", g[part], shape)
+        for part, tiles in _parts(first, last, shape):
+            v = _frequencies("v", tiles, x.shape[3], x.dtype)
+            m = _frequencies("m", tiles, g.shape[3], x.dtype)
             _transform_gradient(g[part], m)
             if needs[1]:
                 _transform_input(x[part], v, shape[1], shape[2], *padding)
-                total = _add_products(total, _matrix(m), _matrix(v))
+                total = _add_products(total, _matrices(m, tiles), _matrices(v, tiles))
             if needs[0]:
-                np.matmul(_matrix(m), u, out=_matrix(v))
+                np.matmul(_matrices(m, tiles), u, out=_matrices(v, tiles))
                 _transform_input_back(v, grad[part], shape[1], shape[2], *padding)
         if total is not None:
-            _transform_kernel_back(total.reshape(36, len(weight), *x.shape[3:]), grads[share])
+            _transform_kernel_back(total, grads[share])
 
     threads.spread(some_images, [(i, *share) for i, share in enumerate(shares)])
     return (
@@ -108,14 +108,18 @@ def output_shape(x, weight, padding):
 
 
 def _add_products(total, m, v):
-    """total + Mᵀ V for each frequency: (36, O, C). The first sum makes it."""
-    if total is None:
-        total = threads.scratch("total", (36, m.shape[2], v.shape[2]), v.dtype)
-        return np.matmul(m.swapaxes(1, 2), v, out=total)
-    product = threads.scratch("product", total.shape[1:], v.dtype)
-    for k in range(36):
-        np.matmul(m[k].T, v[k], out=product)
-        total[k] += product
+    """total + Mᵀ V for each frequency, (36, O, C) by lanes. The first sum makes it."""
+    first, rows = total is None, m.shape[2]
+    if first:
+        total = _frequencies("total", rows, v.shape[2] // LANES, v.dtype)
+    sums = _matrices(total, rows)
+    if first:
+        np.matmul(m.swapaxes(1, 2), v, out=sums)
+    else:
+        product = threads.scratch("product", sums.shape[1:], v.dtype)
+        for k in range(36):
+            np.matmul(m[k].T, v[k], out=product)
+            sums[k] += product
     return total
 
 
@@ -136,34 +140,38 @@ def _out_of_lanes(x, channels):
     return np.ascontiguousarray(x.reshape(*x.shape[:-2], -1)[..., :channels])
 
 
-def _tiles(shape):
-    return -(-shape[1] // 4) * -(-shape[2] // 4)
-
-
 def _parts(first, last, shape):
-    size = max(1, TILES // _tiles(shape))
-    return [slice(first + a, first + b) for a, b in threads.ranges(last - first, size)]
+    """(slice, tiles) of a few images each, from those that one thread has."""
+    tiles = -(-shape[1] // 4) * -(-shape[2] // 4)  # of an image
+    size = max(1, TILES // tiles)
+    stretches = threads.ranges(last - first, size)
+    return [(slice(first + a, first + b), (b - a) * tiles) for a, b in stretches]
 
 
-def _scratch(name, images, shape):
-    tiles = len(images) * _tiles(shape)
-    return threads.scratch(name, (36, tiles, *images.shape[-2:]), images.dtype)
+def _frequencies(name, rows, blocks, dtype):
+    """Scratch for 36 matrices of so many rows, (36, rows · blocks + 3, LANES).
+
+    Without the three the 36 often lie a power of 2 apart, where the cache cannot hold them all.
+    """
+    return threads.scratch(name, (36, rows * blocks + 3, LANES), dtype)
 
 
-def _matrix(v):
-    return v.reshape(*v.shape[:2], -1)
+def _matrices(v, rows):
+    """The same as (36, rows, channels)."""
+    return v[:, : v.shape[1] - 3].reshape(36, rows, -1)
 
 
 def _transformed(weight):
     """U of weight (R, 3, 3, S): (36, R, S)."""
-    rows, channels = len(weight), weight.shape[-1]
-    lanes = _in_lanes(weight.reshape(rows, 9, channels))
-    u = threads.scratch("kernels", (36, rows, *lanes.shape[2:]), weight.dtype)
-    threads.spread(
-        lambda first, last: _transform_kernel(lanes[first:last], u[:, first:last]),
-        threads.shares(rows),
-    )
-    return _matrix(u)
+    rows, blocks = len(weight), weight.shape[-1] // LANES
+    u = _frequencies("kernels", rows, blocks, weight.dtype)
+
+    def some_rows(first, last):
+        lanes = _in_lanes(weight[first:last]).reshape(-1, 9, blocks, LANES)
+        _transform_kernel(lanes, u, first * blocks)
+
+    threads.spread(some_rows, threads.shares(rows))
+    return _matrices(u, rows)
 
 
 @lazy_jit(fastmath={"contract"})
@@ -225,170 +233,178 @@ def _output_line_back(g0, g1, g2, g3, out, first, step):
 
 
 @lazy_jit(fastmath={"contract"})
-def _kernel_line(w0, w1, w2, out, first, step):
+def _kernel_line(w, out, a, b, step):
     """G w."""
-    quarter, sixth = out.dtype.type(1 / 4), out.dtype.type(1 / 6)
-    small, middle = out.dtype.type(1 / 24), out.dtype.type(1 / 12)
+    quarter, sixth = w.dtype.type(1 / 4), w.dtype.type(1 / 6)
+    small, middle = w.dtype.type(1 / 24), w.dtype.type(1 / 12)
     for c in range(LANES):
-        even, odd = sixth * (w0[c] + w2[c]), sixth * w1[c]
-        far_even, far_odd = small * w0[c] + sixth * w2[c], middle * w1[c]
-        out[first, c] = quarter * w0[c]
-        out[first + step, c] = -(even + odd)
-        out[first + 2 * step, c] = odd - even
-        out[first + 3 * step, c] = far_even + far_odd
-        out[first + 4 * step, c] = far_even - far_odd
-        out[first + 5 * step, c] = w2[c]
+        w0, w1, w2 = w[a, c], w[a + step, c], w[a + 2 * step, c]
+        even, odd = sixth * (w0 + w2), sixth * w1
+        far_even, far_odd = small * w0 + sixth * w2, middle * w1
+        out[b, c] = quarter * w0
+        out[b + step, c] = -(even + odd)
+        out[b + 2 * step, c] = odd - even
+        out[b + 3 * step, c] = far_even + far_odd
+        out[b + 4 * step, c] = far_even - far_odd
+        out[b + 5 * step, c] = w2
 
 
 @lazy_jit(fastmath={"contract"})
-def _kernel_line_back(u0, u1, u2, u3, u4, u5, out, first, step):
+def _kernel_line_back(u, out, a, b, step):
     """Gᵀ u."""
-    quarter, sixth = out.dtype.type(1 / 4), out.dtype.type(1 / 6)
-    small, middle = out.dtype.type(1 / 24), out.dtype.type(1 / 12)
+    quarter, sixth = u.dtype.type(1 / 4), u.dtype.type(1 / 6)
+    small, middle = u.dtype.type(1 / 24), u.dtype.type(1 / 12)
     for c in range(LANES):
-        near, far = sixth * (u1[c] + u2[c]), u3[c] + u4[c]
-        out[first, c] = quarter * u0[c] - near + small * far
-        out[first + step, c] = sixth * (u2[c] - u1[c]) + middle * (u3[c] - u4[c])
-        out[first + 2 * step, c] = sixth * far - near + u5[c]
+        u0, u1, u2 = u[a, c], u[a + step, c], u[a + 2 * step, c]
+        u3, u4, u5 = u[a + 3 * step, c], u[a + 4 * step, c], u[a + 5 * step, c]
+        near, far = sixth * (u1 + u2), u3 + u4
+        out[b, c] = quarter * u0 - near + small * far
+        out[b + step, c] = sixth * (u2 - u1) + middle * (u3 - u4)
+        out[b + 2 * step, c] = sixth * far - near + u5
 
 
 @lazy_jit
-def _pixel(x, i, j, block, outside):
-    """Lanes of one pixel; zeros outside the image (H, W, blocks, LANES)."""
-    if 0 <= i < x.shape[0] and 0 <= j < x.shape[1]:
-        return x[i, j, block]
-    return outside
+def _read_square(image, top, left, block, size, patch):
+    """Pixels of a square of an image (H, W, blocks, LANES), zeros outside it."""
+    for i in range(size):
+        for j in range(size):
+            y, x = top + i, left + j
+            if 0 <= y < image.shape[0] and 0 <= x < image.shape[1]:
+                for c in range(LANES):
+                    patch[size * i + j, c] = image[y, x, block, c]
+            else:
+                for c in range(LANES):
+                    patch[size * i + j, c] = 0
 
 
-@lazy_jit(fastmath={"contract"})
+@lazy_jit
+def _write(buffer, v, p):
+    for k in range(36):
+        for c in range(LANES):
+            v[k, p, c] = buffer[k, c]
+
+
+@lazy_jit
 def _transform_input(x, v, height, width, top, left):
-    outside = np.zeros(LANES, x.dtype)
     half, full = np.empty((36, LANES), x.dtype), np.empty((36, LANES), x.dtype)
-    t = 0
+    p = 0
     for n in range(x.shape[0]):
-        d = x[n]
         for i in range(-top, height - top, 4):
             for j in range(-left, width - left, 4):
                 for b in range(x.shape[3]):
+                    _read_square(x[n], i, j, b, 6, full)
                     for k in range(6):
-                        _input_line(
-                            _pixel(d, i, j + k, b, outside),
-                            _pixel(d, i + 1, j + k, b, outside),
-                            _pixel(d, i + 2, j + k, b, outside),
-                            _pixel(d, i + 3, j + k, b, outside),
-                            _pixel(d, i + 4, j + k, b, outside),
-                            _pixel(d, i + 5, j + k, b, outside),
-                            half, k, 6,
-                        )  # fmt: skip
+                        _input_line(full[k], full[k + 6], full[k + 12], full[k + 18],
+                                    full[k + 24], full[k + 30], half, k, 6)  # fmt: skip
                     for k in range(0, 36, 6):
                         _input_line(half[k], half[k + 1], half[k + 2], half[k + 3], half[k + 4],
                                     half[k + 5], full, k, 1)  # fmt: skip
-                    for k in range(36):
-                        for c in range(LANES):
-                            v[k, t, b, c] = full[k, c]
-                t += 1
+                    _write(full, v, p)
+                    p += 1
 
 
-@lazy_jit(fastmath={"contract"})
+@lazy_jit
 def _transform_input_back(v, grad, height, width, top, left):
     half, full = np.empty((36, LANES), v.dtype), np.empty((36, LANES), v.dtype)
     grad[:] = 0
-    t = 0
+    p = 0
     for n in range(grad.shape[0]):
         for i in range(-top, height - top, 4):
             for j in range(-left, width - left, 4):
                 for b in range(grad.shape[3]):
                     for k in range(6):
-                        _input_line_back(v[k, t, b], v[k + 6, t, b], v[k + 12, t, b],
-                                         v[k + 18, t, b], v[k + 24, t, b], v[k + 30, t, b],
-                                         half, k, 6)  # fmt: skip
+                        _input_line_back(v[k, p], v[k + 6, p], v[k + 12, p], v[k + 18, p],
+                                         v[k + 24, p], v[k + 30, p], half, k, 6)  # fmt: skip
                     for k in range(0, 36, 6):
                         _input_line_back(half[k], half[k + 1], half[k + 2], half[k + 3],
                                          half[k + 4], half[k + 5], full, k, 1)  # fmt: skip
-                    for p in range(max(0, -i), min(6, grad.shape[1] - i)):
-                        for q in range(max(0, -j), min(6, grad.shape[2] - j)):
+                    for y in range(max(0, -i), min(6, grad.shape[1] - i)):
+                        for x in range(max(0, -j), min(6, grad.shape[2] - j)):
                             for c in range(LANES):
-                                grad[n, i + p, j + q, b, c] += full[6 * p + q, c]
-                t += 1
+                                grad[n, i + y, j + x, b, c] += full[6 * y + x, c]
+                    p += 1
 
 
-@lazy_jit(fastmath={"contract"})
+@lazy_jit
 def _transform_output(m, bias, y):
-    half, full = np.empty((24, LANES), y.dtype), np.empty((16, LANES), y.dtype)
-    t = 0
+    half, tile = np.empty((24, LANES), y.dtype), np.empty((16, LANES), y.dtype)
+    p = 0
     for n in range(y.shape[0]):
         for i in range(0, y.shape[1], 4):
             for j in range(0, y.shape[2], 4):
                 for b in range(y.shape[3]):
                     for k in range(6):
-                        _output_line(m[k, t, b], m[k + 6, t, b], m[k + 12, t, b], m[k + 18, t, b],
-                                     m[k + 24, t, b], m[k + 30, t, b], half, k, 6)  # fmt: skip
+                        _output_line(m[k, p], m[k + 6, p], m[k + 12, p], m[k + 18, p],
+                                     m[k + 24, p], m[k + 30, p], half, k, 6)  # fmt: skip
                     for k in range(4):
                         l = 6 * k
                         _output_line(half[l], half[l + 1], half[l + 2], half[l + 3], half[l + 4],
-                                     half[l + 5], full, 4 * k, 1)  # fmt: skip
-                    for p in range(min(4, y.shape[1] - i)):
-                        for q in range(min(4, y.shape[2] - j)):
+                                     half[l + 5], tile, 4 * k, 1)  # fmt: skip
+                    for row in range(min(4, y.shape[1] - i)):
+                        for column in range(min(4, y.shape[2] - j)):
                             for c in range(LANES):
-                                y[n, i + p, j + q, b, c] = full[4 * p + q, c] + bias[b, c]
-                t += 1
+                                value = tile[4 * row + column, c] + bias[b, c]
+                                y[n, i + row, j + column, b, c] = value
+                    p += 1
 
 
-@lazy_jit(fastmath={"contract"})
+@lazy_jit
 def _transform_gradient(g, m):
-    outside = np.zeros(LANES, g.dtype)
-    half, full = np.empty((24, LANES), g.dtype), np.empty((36, LANES), g.dtype)
-    t = 0
+    tile, half = np.empty((16, LANES), g.dtype), np.empty((24, LANES), g.dtype)
+    full = np.empty((36, LANES), g.dtype)
+    p = 0
     for n in range(g.shape[0]):
-        d = g[n]
         for i in range(0, g.shape[1], 4):
             for j in range(0, g.shape[2], 4):
                 for b in range(g.shape[3]):
+                    _read_square(g[n], i, j, b, 4, tile)
                     for k in range(4):
                         _output_line_back(
-                            _pixel(d, i, j + k, b, outside),
-                            _pixel(d, i + 1, j + k, b, outside),
-                            _pixel(d, i + 2, j + k, b, outside),
-                            _pixel(d, i + 3, j + k, b, outside),
-                            half, k, 4,
-                        )  # fmt: skip
+                            tile[k], tile[k + 4], tile[k + 8], tile[k + 12], half, k, 4
+                        )
                     for k in range(6):
                         l = 4 * k
-                        _output_line_back(half[l], half[l + 1], half[l + 2], half[l + 3],
-                                          full, 6 * k, 1)  # fmt: skip
-                    for k in range(36):
-                        for c in range(LANES):
-                            m[k, t, b, c] = full[k, c]
-                t += 1
+                        _output_line_back(
+                            half[l], half[l + 1], half[l + 2], half[l + 3], full, 6 * k, 1
+                        )
+                    _write(full, m, p)
+                    p += 1
 
 
-@lazy_jit(fastmath={"contract"})
-def _transform_kernel(w, u):
-    half, full = np.empty((18, LANES), w.dtype), np.empty((36, LANES), w.dtype)
+@lazy_jit
+def _transform_kernel(w, u, p):
+    """A row at a time, so that each of the 36 matrices is written in long stretches."""
+    blocks = w.shape[2]
+    kernel, half = np.empty((9, LANES), w.dtype), np.empty((18, LANES), w.dtype)
+    full = np.empty((blocks, 36, LANES), w.dtype)
     for r in range(w.shape[0]):
-        for b in range(w.shape[2]):
+        for b in range(blocks):
+            kernel[:] = w[r, :, b]
             for k in range(3):
-                _kernel_line(w[r, k, b], w[r, k + 3, b], w[r, k + 6, b], half, k, 3)
+                _kernel_line(kernel, half, k, k, 3)
             for k in range(6):
-                l = 3 * k
-                _kernel_line(half[l], half[l + 1], half[l + 2], full, 6 * k, 1)
-            for k in range(36):
+                _kernel_line(half, full[b], 3 * k, 6 * k, 1)
+        for k in range(36):
+            for b in range(blocks):
                 for c in range(LANES):
-                    u[k, r, b, c] = full[k, c]
+                    u[k, p + b, c] = full[b, k, c]
+        p += blocks
 
 
-@lazy_jit(fastmath={"contract"})
+@lazy_jit
 def _transform_kernel_back(u, grad):
-    half, full = np.empty((18, LANES), u.dtype), np.empty((9, LANES), u.dtype)
+    """A row at a time, so that each of the 36 matrices is read in long stretches."""
+    blocks = grad.shape[2]
+    full, half = np.empty((blocks, 36, LANES), u.dtype), np.empty((18, LANES), u.dtype)
+    kernel = np.empty((9, LANES), u.dtype)
     for r in range(grad.shape[0]):
-        for b in range(grad.shape[2]):
-            for k in range(6):
-                _kernel_line_back(u[k, r, b], u[k + 6, r, b], u[k + 12, r, b], u[k + 18, r, b],
-                                  u[k + 24, r, b], u[k + 30, r, b], half, k, 6)  # fmt: skip
-            for k in range(3):
-                l = 6 * k
-                _kernel_line_back(half[l], half[l + 1], half[l + 2], half[l + 3], half[l + 4],
-                                  half[l + 5], full, 3 * k, 1)  # fmt: skip
-            for k in range(9):
+        for k in range(36):
+            for b in range(blocks):
                 for c in range(LANES):
-                    grad[r, k, b, c] = full[k, c]
+                    full[b, k, c] = u[k, r * blocks + b, c]
+        for b in range(blocks):
+            for k in range(6):
+                _kernel_line_back(full[b], half, k, k, 6)
+            for k in range(3):
+                _kernel_line_back(half, kernel, 6 * k, 3 * k, 1)
+            grad[r, :, b] = kernel

@@ -1,65 +1,20 @@
-"""Timings, side by side with PyTorch where it is installed.
-
-Each row times one piece of work in turns, ours and theirs, in one run and on one thread (unless
-`--threads` says otherwise), and gives the median; a ratio is the median of the ratios of turns.
-"""
+"""The step of a small network, u(θ) with its pullback, and the import."""
 
 import subprocess
 import sys
-import time
 
 import numpy as np
 
 from geonet import ops
+from geonet.bench.timing import in_turns, milliseconds, ratio
 from geonet.data.levy import load_levy
 from geonet.kernels import hypersphere as kernel
+from geonet.kernels import threads
 from geonet.models import mlp
-from geonet.text import BadInput, aligned
 from geonet.train import Adam
 
-SUMMARY = "time a training step, u(θ) and the import, beside PyTorch where it is installed"
 UNITS = 100
 MAP_SHAPE = (512, 4608)  # rows and fan-in n of the last convolution of a VGG-6
-
-
-def add_arguments(parser):
-    """Declare the options of `bench`."""
-    parser.add_argument("--turns", type=int, default=15, help="turns to time (default: 15)")
-
-
-def _torch():
-    """PyTorch, or None where it is not installed."""
-    try:
-        import torch
-    except ImportError:
-        return None
-    return torch
-
-
-def in_turns(functions, turns, repeats):
-    """Time functions against each other, A B A B …
-
-    Parameters
-    ----------
-    functions : dict of str to function
-    turns : int
-    repeats : int
-        Calls a turn.
-
-    Returns
-    -------
-    dict of str to numpy.ndarray
-        Seconds a call, (turns,), after one turn to warm up.
-    """
-    seconds = {name: [] for name in functions}
-    for turn in range(turns + 1):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            for _ in range(repeats):
-                function()
-            if turn:
-                seconds[name].append((time.perf_counter() - start) / repeats)
-    return {name: np.array(values) for name, values in seconds.items()}
 
 
 def levy_step(method):
@@ -121,28 +76,21 @@ def torch_map(torch, theta, gradient, axis):
     return forward_and_back
 
 
-def _milliseconds(seconds):
-    return f"{np.median(seconds) * 1e3:.3f} ms"
-
-
-def _ratio(ours, theirs):
-    return f"{np.median(theirs / ours):.2f}"
-
-
 def levy_rows(torch, turns):
     """Rows for one training step under each method; PyTorch's fastest Adam beside GmP."""
     rows = []
     for method in ("SP", "WN", "BN", "GmP"):
         functions = {"ours": levy_step(method)}
         if torch is not None and method == "GmP":
+            torch.set_num_threads(1)  # what is so small is fastest on one, theirs as ours
             for variant in ("foreach", "fused", None):
                 chosen = {variant: True} if variant else {"foreach": False}
                 functions[str(variant)] = torch_levy_step(torch, chosen)
         seconds = in_turns(functions, turns, repeats=200)
         ours = seconds.pop("ours")
         fastest = min(seconds.values(), key=np.median, default=None)
-        theirs = ("", "") if fastest is None else (_milliseconds(fastest), _ratio(ours, fastest))
-        rows.append((f"Levy step, {method}, float64", _milliseconds(ours), *theirs))
+        theirs = ("", "") if fastest is None else (milliseconds(fastest), ratio(fastest, ours))
+        rows.append((f"Levy step, {method}, float64", milliseconds(ours), *theirs))
     return rows
 
 
@@ -163,16 +111,17 @@ def map_rows(torch, turns):
 
     functions = {"ours": forward_and_back, "trigonometry": sine_and_cosine}
     if torch is not None:
+        torch.set_num_threads(threads.count())
         for axis, layout in enumerate(("a unit a column, as the authors", "a unit a row")):
             functions[layout] = torch_map(torch, theta, gradient, axis)
     seconds = in_turns(functions, turns, repeats=3)
     ours, yardstick = seconds.pop("ours"), seconds.pop("trigonometry")
     name = f"u(θ) and pullback, {MAP_SHAPE}, float32"
-    rows = [("np.sin and np.cos of as many angles", _milliseconds(yardstick))]
+    rows = [("np.sin and np.cos of as many angles", milliseconds(yardstick))]
     times = f"{np.median(ours / yardstick):.2f} times sin and cos"
-    rows.append((name, _milliseconds(ours), "", "", times))
+    rows.append((name, milliseconds(ours), "", "", times))
     for layout, theirs in seconds.items():
-        rows.append(("", "", _milliseconds(theirs), _ratio(ours, theirs), f"PyTorch, {layout}"))
+        rows.append(("", "", milliseconds(theirs), ratio(theirs, ours), f"PyTorch, {layout}"))
     return rows
 
 
@@ -186,19 +135,9 @@ def import_row(turns):
         min(turns, 5),
         repeats=1,
     )
-    return ("import geonet", _milliseconds(seconds["geonet"] - seconds["empty"]))
+    return ("import geonet", milliseconds(seconds["geonet"] - seconds["empty"]))
 
 
-def main(arguments):
-    """Print the table of timings: what `python -m geonet bench` does."""
-    if arguments.turns < 1:
-        raise BadInput(f"--turns must be at least 1, but is {arguments.turns}")
-    torch = _torch()
-    if torch is not None:
-        torch.set_num_threads(arguments.threads)
-    beside = "PyTorch is not installed" if torch is None else f"PyTorch {torch.__version__}"
-    print(f"medians of {arguments.turns} turns, {arguments.threads} thread(s); {beside}\n")
-    rows = [*levy_rows(torch, arguments.turns), *map_rows(torch, arguments.turns)]
-    rows.append(import_row(arguments.turns))
-    header = ("", "geonet", "PyTorch", "PyTorch / geonet", "")
-    print(aligned([header, *((*row, *[""] * (5 - len(row))) for row in rows)]))
+def rows(torch, turns):
+    """All rows of this part."""
+    return [*levy_rows(torch, turns), *map_rows(torch, turns), import_row(turns)]
