@@ -3,6 +3,7 @@
 import numpy as np
 
 from geonet.kernels.adam import adam
+from geonet.kernels.sgd import sgd
 from geonet.tensor import Tensor
 
 
@@ -15,13 +16,15 @@ def check_range(name, value, low, high=np.inf):
 class Optimizer:
     """What optimizers share: the parameters, the learning rate, and forgetting gradients.
 
-    A parameter whose gradient is None is left alone.
+    A parameter whose gradient is None is left alone; the data of all must be contiguous.
     """
 
     def __init__(self, parameters, lr):
         self.parameters = list(parameters)
         if not self.parameters or not all(isinstance(p, Tensor) for p in self.parameters):
             raise ValueError("parameters must be a list of at least one Tensor")
+        if not all(p.data.flags.c_contiguous for p in self.parameters):
+            raise ValueError("parameters must be contiguous: np.ascontiguousarray makes them so")
         check_range("lr", lr, 0)
         self.lr = lr
 
@@ -34,8 +37,8 @@ class Optimizer:
 class SGD(Optimizer):
     """Stochastic gradient descent.
 
-    With g = ∂L/∂p + weight_decay · p and the velocity u ← momentum · u + g (u = g at the first
-    step): p ← p − lr · u, or p − lr · (g + momentum · u) under Nesterov.
+    With g = ∂L/∂p + weight_decay · p and the velocity u ← momentum · u + g, from 0:
+    p ← p − lr · u, or p − lr · (g + momentum · u) under Nesterov.
 
     Parameters
     ----------
@@ -62,25 +65,20 @@ class SGD(Optimizer):
         if nesterov and not momentum:
             raise ValueError("nesterov needs a momentum above 0")
         self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
-        self._velocities = [None] * len(self.parameters)
+        self._velocities = [np.zeros(p.size, p.dtype) for p in self.parameters] if momentum else []
 
     def step(self):
         """Move every parameter, in place."""
         for i, parameter in enumerate(self.parameters):
-            if parameter.grad is None:
+            gradient = parameter.grad
+            if gradient is None:
                 continue
-            update = parameter.grad
-            if self.weight_decay:
-                update = update + self.weight_decay * parameter.data
             if self.momentum:
-                if self._velocities[i] is None:
-                    self._velocities[i] = update.copy()
-                else:
-                    self._velocities[i] *= self.momentum
-                    self._velocities[i] += update
-                velocity = self._velocities[i]
-                update = update + self.momentum * velocity if self.nesterov else velocity
-            parameter.data -= self.lr * update
+                flat, velocity = parameter.data.reshape(-1), self._velocities[i]
+                rule = self.momentum, self.weight_decay, self.nesterov
+                sgd(flat, gradient.reshape(-1), velocity, self.lr, *rule)
+            else:
+                parameter.data -= self.lr * (gradient + self.weight_decay * parameter.data)
 
 
 class Adam(Optimizer):
@@ -101,15 +99,13 @@ class Adam(Optimizer):
     Raises
     ------
     ValueError
-        If a number is out of range, or the data of a parameter are not contiguous.
+        If a number is out of range.
     """
 
     decoupled = False
 
     def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         super().__init__(parameters, lr)
-        if not all(p.data.flags.c_contiguous for p in self.parameters):
-            raise ValueError("parameters must be contiguous: np.ascontiguousarray makes them so")
         check_range("betas[0]", betas[0], 0, 1)
         check_range("betas[1]", betas[1], 0, 1)
         check_range("eps", eps, 0)
