@@ -1,6 +1,7 @@
 """The training loop."""
 
 import math
+import time
 from contextlib import closing
 from typing import NamedTuple
 
@@ -75,6 +76,16 @@ def _batches(x, y, batch_size, rng):
         yield x[rows], y[rows]
 
 
+def _source(data, epochs, batch_size, rng):
+    """Number of batches an epoch, and a function that gives the batches of one."""
+    if isinstance(data, tuple):
+        x, y = data
+        _check_data(x, y, epochs, batch_size, rng)
+        batches = 1 if batch_size is None else -(-len(x) // batch_size)
+        return batches, lambda: _batches(x, y, batch_size, rng)
+    return data.train_count // batch_size, lambda: data.train_batches(batch_size, rng)
+
+
 def _owner(name):
     """The module and the quantity in the dotted name of a parameter."""
     layer, _, quantity = name.rpartition(".")
@@ -143,8 +154,10 @@ def fit(
     model : Module
     loss : function
         (prediction Tensor, target array) -> Tensor of one number.
-    data : tuple of numpy.ndarray
-        x (N, ...) and y (N, ...).
+    data : tuple of numpy.ndarray, or geonet.data.images.ImageSet
+        x (N, ...) and y (N, ...); or anything with a number of rows `train_count` and a function
+        `train_batches(batch_size, rng)` that gives an epoch's whole batches (x, y) one by one, of
+        which then no more than one at a time is in memory.
     optimizer : Optimizer
         On the model's parameters.
     epochs : int
@@ -177,12 +190,11 @@ def fit(
     ValueError
         If the data are of different lengths, empty or not finite, or a number is out of range.
     """
-    x, y = data
-    _check_data(x, y, epochs, batch_size, rng)
+    batches, epoch = _source(data, epochs, batch_size, rng)
     history = History([], [], [], 0, False)
     parameters = list(model.named_parameters())
     steps, stop = 0, False
-    batches = 1 if batch_size is None else -(-len(x) // batch_size)
+    rows, start = 0, time.perf_counter()
 
     def steer(quantity):
         if not math.isfinite(quantity):
@@ -192,11 +204,12 @@ def fit(
 
     # NumPy's warnings would come before the error that says where the number stands
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-    with closing(Progress(epochs, label)) as progress, quiet:
+    with closing(Progress(epochs * batches, label)) as progress, quiet:
+        progress.say("first step, for which kernels may have to be compiled")
         for _ in range(epochs):
             model.train()
             losses = []
-            for batch_x, batch_y in _batches(x, y, batch_size, rng):
+            for batch_x, batch_y in epoch():
                 optimizer.zero_grad()
                 value = loss(model(batch_x), batch_y)
                 losses.append(value.item())
@@ -210,13 +223,15 @@ def fit(
                 steps += 1
                 if on_step is not None:
                     on_step()
+                rows += len(batch_x)
+                speed = rows / (time.perf_counter() - start)
+                progress.update(f"loss {losses[-1]:.4g}, {speed:,.0f} rows/s")
             if monitor is not None:
                 stop = steer(monitor(model))
             if schedule is not None:
                 schedule.step(history.monitored[-1])
             history.loss.append(sum(losses) / len(losses))
             history.lr.append(optimizer.lr)
-            progress.update(f"loss {history.loss[-1]:.4g}")
             if stop:
                 break
     if stopping is not None:

@@ -33,7 +33,14 @@ class Progress:
             return
         self._next = now + 0.1
         left = (now - self._start) / self.done * (self.total - self.done)
-        text = f"{self.label} {self.done}/{self.total}, {duration(left)} left {note}"
+        self._write(f"{self.label} {self.done}/{self.total}, {duration(left)} left {note}")
+
+    def say(self, note):
+        """Show what goes on before the first piece is done."""
+        if self.shown:
+            self._write(f"{self.label}: {note}")
+
+    def _write(self, text):
         self.stream.write(f"\r\x1b[K{text:.100}")
         self.stream.flush()
 
