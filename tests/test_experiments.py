@@ -292,7 +292,7 @@ def test_a_rate_that_diverged_on_a_seed_is_not_chosen(tmp_path):
         results.add(a_run(seed=seed, lr=0.1, purpose="validation", validation_rmse=5.0), {})
         diverged = {"diverged": True} if seed else {"validation_rmse": 0.1}
         results.add(a_run(seed=seed, lr=1.0, purpose="validation", **diverged), {})
-    assert levy._best_rate(results, "SP", [0.1, 1.0]) == 0.1
+    assert levy._best_rate(results, "SP", [0.1, 1.0], {}) == 0.1
 
 
 def test_a_sweep_without_validation_data_is_refused(monkeypatch):

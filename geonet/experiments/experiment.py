@@ -1,5 +1,6 @@
 """What all experiments share: options, the loop over methods and seeds, the table, the files."""
 
+import itertools
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -33,6 +34,7 @@ class Experiment(ABC):
     init = "glorot_uniform"
     trains = True  # whether there is a learning rate
     default_threads = 1  # small networks gain nothing from more
+    case = None  # name of what else tells runs apart, such as "batch_size"; config has a list of it
 
     def add_arguments(self, parser):
         """Declare the options that all experiments have; subclasses add their own."""
@@ -79,6 +81,7 @@ class Experiment(ABC):
         Parameters
         ----------
         config : dict
+            Where there are cases, of this one: config[self.case] is its value.
         method : str
         seed : int
         lr : float or None
@@ -120,11 +123,12 @@ class Experiment(ABC):
         """Write all figures, and return their paths."""
         config, paths = results.config, []
         seed = config["seeds"][0]
-        diverged = {m: results.metrics(m, "diverged")[0] for m in config["methods"]}
-        runs = {m: results.arrays(m, seed) for m in config["methods"] if not diverged[m]}
+        case = self.cases(config)[0]
+        diverged = {m: results.metrics(m, "diverged", **case)[0] for m in config["methods"]}
+        runs = {m: results.arrays(m, seed, **case) for m in config["methods"] if not diverged[m]}
         caption = f"Seed {seed} (1 of {len(config['seeds'])} seeds)"
         if self.trains and runs:
-            caption += "; rates: " + ", ".join(f"{m} {results.rate(m):g}" for m in runs)
+            caption += "; rates: " + ", ".join(f"{m} {results.rate(m, **case):g}" for m in runs)
         if lost := [m for m in config["methods"] if diverged[m]]:
             caption += f"; diverged: {', '.join(lost)}"
         if runs:
@@ -160,41 +164,55 @@ class Experiment(ABC):
         print("figures: " + (", ".join(pictures) or "none, as no run was finished"))
         print(f"numbers: {results.folder / 'results.json'}\n")
 
+    def cases(self, config):
+        """The fields that tell one case from another, a dict a case."""
+        return [{}] if self.case is None else [{self.case: value} for value in config[self.case]]
+
     def _run_all(self, config, results):
         """Choose rates on validation data where there is a choice, then take the test metric."""
         choices = config.get("lr", {method: [None] for method in config["methods"]})
         rounds = sum(len(c) + 1 if len(c) > 1 else 1 for c in choices.values())
-        progress = Progress(rounds * len(config["seeds"]), self.name)
+        cases = self.cases(config)
+        progress = Progress(rounds * len(config["seeds"]) * len(cases), self.name)
         try:
-            for method, candidates in choices.items():
+            for case, (method, candidates) in itertools.product(cases, choices.items()):
                 best = candidates[0]
                 if len(candidates) > 1:
                     for lr in candidates:
-                        self._run_seeds(config, results, method, lr, "validation", progress)
-                    best = self._best_rate(results, method, candidates)
-                self._run_seeds(config, results, method, best, "test", progress)
+                        fields = {"method": method, "lr": lr, "purpose": "validation", **case}
+                        self._run_seeds(config, results, fields, progress)
+                    best = self._best_rate(results, method, candidates, case)
+                fields = {"method": method, "lr": best, "purpose": "test", **case}
+                self._run_seeds(config, results, fields, progress)
         finally:
             progress.close()
 
-    def _run_seeds(self, config, results, method, lr, purpose, progress):
+    def _run_seeds(self, config, results, fields, progress):
         for seed in config["seeds"]:
-            if (method, seed, lr, purpose) not in results.runs:
-                start = time.perf_counter()
-                try:
-                    metrics, arrays = self.run_one(config, method, seed, lr, purpose)
-                    metrics["diverged"] = False
-                except Diverged as reason:
-                    metrics, arrays = {"diverged": True, "reason": str(reason)}, {}
-                metrics["seconds"] = round(time.perf_counter() - start, 3)
-                run = {"method": method, "seed": seed, "lr": lr, "purpose": purpose}
+            run = fields | {"seed": seed}
+            if not results.has(run):
+                metrics, arrays = self._timed(config, run)
                 results.add(run | {"metrics": metrics}, arrays)
-            progress.update(f"({method}, seed {seed})")
+            progress.update(f"({run['method']}, seed {seed})")
 
-    def _best_rate(self, results, method, candidates):
+    def _timed(self, config, run):
+        """Metrics and arrays of one run; of one that diverged, that it did."""
+        start = time.perf_counter()
+        case = {} if self.case is None else {self.case: run[self.case]}
+        which = run["method"], run["seed"], run["lr"], run["purpose"]
+        try:
+            metrics, arrays = self.run_one(config | case, *which)
+            metrics["diverged"] = False
+        except Diverged as reason:
+            metrics, arrays = {"diverged": True, "reason": str(reason)}, {}
+        metrics["seconds"] = round(time.perf_counter() - start, 3)
+        return metrics, arrays
+
+    def _best_rate(self, results, method, candidates, case):
         """The rate with the best mean on validation data; one that diverged on a seed is out."""
-        sign = -1 if self.larger_is_better else 1
+        sign, name = -1 if self.larger_is_better else 1, f"validation_{self.metric}"
         scores = [
-            sign * results.metrics(method, f"validation_{self.metric}", "validation", lr).mean()
+            sign * results.metrics(method, name, "validation", lr=lr, **case).mean()
             for lr in candidates
         ]
         if np.isnan(scores).all():
@@ -206,7 +224,10 @@ class Experiment(ABC):
         first = results.config["methods"][0]
         rows = [("method", "rate", f"{self.metric_title}, mean ± sd", "95 % interval",
                  f"minus {first}'s, paired 95 %", "steps", "diverged")]  # fmt: skip
-        rows += [self._row(results, method, first) for method in results.config["methods"]]
+        for case in self.cases(results.config):
+            if case:
+                rows.append((", ".join(f"{k} {v}" for k, v in case.items()), *[""] * 6))
+            rows += [self._row(results, m, first, case) for m in results.config["methods"]]
         seconds = sum(run["metrics"]["seconds"] for run in results.runs.values())
         end = [f"{len(results.runs)} runs, {duration(seconds)} of computing"]
         for run in results.runs.values():
@@ -214,17 +235,17 @@ class Experiment(ABC):
                 end.append(f"{run['method']}, rate {run['lr']:g}, seed {run['seed']}: {reason}")
         return "\n".join(["", self.describe(results.config), "", aligned(rows), "", *end])
 
-    def _row(self, results, method, first):
+    def _row(self, results, method, first, case):
         """Figures over the runs that did not diverge; the last column says how many did."""
         name = f"test_{self.metric}"
-        values, reference = results.metrics(method, name), results.metrics(first, name)
+        values, reference = (results.metrics(m, name, **case) for m in (method, first))
         finished = np.isfinite(values)
         both = finished & np.isfinite(reference)
-        row = [method, f"{results.rate(method):g}", "", "", "", ""]
+        row = [method, f"{results.rate(method, **case):g}", "", "", "", ""]
         if finished.any():
             whole = mean_interval(values[finished])
             row[2:4] = spread(whole), limits(whole)
-            row[5] = f"{np.nanmean(results.metrics(method, 'steps')):.0f}"
+            row[5] = f"{np.nanmean(results.metrics(method, 'steps', **case)):.0f}"
         if both.any() and method != first:
             paired = paired_interval(values[both], reference[both])
             row[4] = f"{paired.mean:+.3g} {limits(paired, '+.3g')}".rstrip()

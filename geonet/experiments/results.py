@@ -62,7 +62,7 @@ class Results:
         self.folder = Path(folder)
         self.experiment = experiment
         self.config = json.loads(json.dumps(config))
-        self.runs = {}  # (method, seed, lr, purpose) -> run
+        self.runs = {}  # what a run is called -> the run, with its metrics
         if overwrite:
             self._drop()
         elif self._path.exists():
@@ -102,8 +102,13 @@ class Results:
         self.runs = {k: run for k, run in known[2].items() if self._track_of(run).exists()}
 
     def _track_of(self, run):
-        name = f"{run['method']}_seed{run['seed']}_lr{run['lr']}_{run['purpose']}.npz"
-        return self.folder / "boundaries" / name
+        words = [run["method"], f"seed{run['seed']}", f"lr{run['lr']}", run["purpose"]]
+        words += [f"{name}{value}" for name, value in sorted(_case(run).items())]
+        return self.folder / "boundaries" / f"{'_'.join(words)}.npz"
+
+    def has(self, run):
+        """Whether a run with this method, seed, lr, purpose and case has been kept."""
+        return _key(run) in self.runs
 
     def add(self, run, arrays):
         """Keep a finished run.
@@ -111,7 +116,8 @@ class Results:
         Parameters
         ----------
         run : dict
-            method, seed, lr, purpose ("test" or "validation") and metrics.
+            method, seed, lr, purpose ("test" or "validation"), metrics, and fields of the case,
+            such as a batch size, where an experiment goes through several.
         arrays : dict of str to numpy.ndarray
         """
 
@@ -123,48 +129,65 @@ class Results:
         self.runs[_key(run)] = run
         self._write()
 
+    def _ordered(self):
+        return sorted(self.runs.values(), key=lambda run: _order(run, self.config))
+
     def _write(self):
         content = {"experiment": self.experiment, "config": self.config, "versions": versions()}
-        content["runs"] = sorted(self.runs.values(), key=lambda r: _order(r, self.config))
+        content["runs"] = self._ordered()
         text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
         write_whole(self._path, lambda path: path.write_text(text, encoding="utf-8"))
 
-    def metrics(self, method, name, purpose="test", lr=None):
+    def find(self, **fields):
+        """The runs that have these values in these fields, in the order of the file."""
+        return [r for r in self._ordered() if fields.items() <= r.items()]
+
+    def metrics(self, method, name, purpose="test", **fields):
         """A metric of a method's runs, in the order of the seeds; NaN where a run has none.
+
+        Parameters
+        ----------
+        method, name, purpose : str
+        **fields
+            Further fields that a run must have, such as lr.
 
         Returns
         -------
         numpy.ndarray
             (seeds,).
         """
-        found = {
-            run["seed"]: run["metrics"].get(name)
-            for run in self.runs.values()
-            if run["method"] == method and run["purpose"] == purpose and lr in (None, run["lr"])
-        }
+        runs = self.find(method=method, purpose=purpose, **fields)
+        found = {run["seed"]: run["metrics"].get(name) for run in runs}
         values = [found.get(seed) for seed in self.config["seeds"]]
         return np.array([np.nan if value is None else value for value in values], dtype=float)
 
-    def rate(self, method):
+    def rate(self, method, **fields):
         """The learning rate that a method was tested at."""
-        tested = (r for r in self.runs.values() if r["method"] == method and r["purpose"] == "test")
-        return next(tested)["lr"]
+        return self.find(method=method, purpose="test", **fields)[0]["lr"]
 
-    def arrays(self, method, seed):
+    def arrays(self, method, seed, **fields):
         """What was tracked in a method's tested run of one seed, a dict of arrays."""
-        for run in self.runs.values():
-            if (run["method"], run["seed"], run["purpose"]) == (method, seed, "test"):
-                with np.load(self._track_of(run)) as stored:
-                    return dict(stored)
+        for run in self.find(method=method, seed=seed, purpose="test", **fields):
+            with np.load(self._track_of(run)) as stored:
+                return dict(stored)
         raise KeyError((method, seed))
 
 
+COMMON = ("method", "seed", "lr", "purpose", "metrics")
+
+
+def _case(run):
+    """The fields of a run that only some experiments have."""
+    return {name: value for name, value in run.items() if name not in COMMON}
+
+
 def _key(run):
-    return run["method"], run["seed"], run["lr"], run["purpose"]
+    return (*(run[name] for name in COMMON[:-1]), *sorted(_case(run).items()))
 
 
 def _order(run, config):
-    return run["purpose"], config["methods"].index(run["method"]), run["lr"] or 0, run["seed"]
+    case = sorted(_case(run).items())
+    return run["purpose"], case, config["methods"].index(run["method"]), run["lr"] or 0, run["seed"]
 
 
 def _first_difference(found, experiment, config):
