@@ -1,0 +1,32 @@
+"""The figures of the experiments: plain arrays in, a Matplotlib Figure out, and `save`.
+
+Every method has a colour (of Okabe and Ito's, safe for colour-blind readers), a line style and a
+marker, so that a figure reads in black and white too. Legends stand outside the panels, a caption
+below them (the argument `caption`: what is shown, over how many seeds), and what a panel cannot
+show (out of view, not finite) is named in its title.
+"""
+
+from geonet.plots.base import METHOD_STYLES, save, styles
+from geonet.plots.boundaries import (
+    boundary_evolution,
+    decision_regions,
+    perturbation_boundaries,
+    step_changes,
+    trajectories,
+    turning_angles,
+)
+from geonet.plots.curves import function_fits, learning_curves
+
+__all__ = [
+    "METHOD_STYLES",
+    "boundary_evolution",
+    "decision_regions",
+    "function_fits",
+    "learning_curves",
+    "perturbation_boundaries",
+    "save",
+    "step_changes",
+    "styles",
+    "trajectories",
+    "turning_angles",
+]

@@ -1,0 +1,140 @@
+"""What all figures share: how methods look, panels, legends, and `save`."""
+
+import html
+import math
+import os
+import tempfile
+import textwrap
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+
+class Style(NamedTuple):
+    """How a method looks in every figure."""
+
+    color: str
+    linestyle: object
+    marker: str
+
+
+METHOD_STYLES = {
+    "SP": Style("#D55E00", (0, (5, 1.5)), "s"),
+    "WN": Style("#E69F00", (0, (5, 1.5, 1, 1.5)), "^"),
+    "BN": Style("#56B4E9", (0, (1, 1)), "v"),
+    "LN": Style("#CC79A7", (0, (10, 2)), "D"),
+    "WN+MBN": Style("#7F7F7F", (0, (5, 1, 1, 1, 1, 1)), "P"),
+    "GmP": Style("#0072B2", "-", "o"),
+    "GmP+IMN": Style("#009E73", (0, (3, 3)), "X"),
+}
+OTHER_STYLES = (
+    Style("#000000", (0, (1, 3)), "*"),
+    Style("#8B4513", (0, (8, 1, 2, 1)), "p"),
+    Style("#4B0082", (0, (2, 1)), "h"),
+)
+
+
+def styles(labels):
+    """The style of each label: a method's own; for other labels the spare ones in turn."""
+    others = [label for label in labels if label not in METHOD_STYLES]
+    spare = {label: OTHER_STYLES[i % len(OTHER_STYLES)] for i, label in enumerate(others)}
+    return {label: METHOD_STYLES.get(label) or spare[label] for label in labels}
+
+
+def save(figure, folder, name, title, description):
+    """Write folder/name.png (150 dpi) and folder/name.svg, whole or not at all.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    folder : str or Path
+        Made if missing.
+    name : str
+        File name without its ending.
+    title, description : str
+        What a screen reader says in place of the SVG: a few words, and a few sentences.
+
+    Returns
+    -------
+    png, svg : Path
+        The same figure gives the same SVG, byte for byte.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
+        png, svg = Path(scratch, f"{name}.png"), Path(scratch, f"{name}.svg")
+        figure.draw_without_rendering()  # lays out the panels, once for both files
+        figure.set_layout_engine("none")
+        with matplotlib.rc_context({"svg.hashsalt": "geonet"}):
+            figure.savefig(png, dpi=150)
+            figure.savefig(svg, metadata={"Date": None})
+        before, _, rest = svg.read_text(encoding="utf-8").partition("<svg ")
+        attributes, _, body = rest.partition(">")
+        tag = f'<svg role="img" aria-labelledby="{name}-title {name}-desc" {attributes}>'
+        first = f'<title id="{name}-title">{html.escape(title)}</title>'
+        second = f'<desc id="{name}-desc">{html.escape(description)}</desc>'
+        svg.write_text(f"{before}{tag}\n{first}\n{second}{body}", encoding="utf-8")
+        for path in (png, svg):
+            os.replace(path, folder / path.name)
+    return folder / png.name, folder / svg.name
+
+
+def _panels(titles, caption, xlabel, ylabel, widest=4, size=(3.0, 2.7)):
+    """A figure with one panel a title, axes shared, labelled at its rim, and a caption below."""
+    rows = math.ceil(len(titles) / widest)
+    columns = math.ceil(len(titles) / rows)
+    width = max(columns * size[0], 6.0)
+    figure = Figure(figsize=(width, rows * size[1] + 1.0), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.08)  # inches
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for i, (panel, title) in enumerate(zip(axes, titles, strict=False)):
+        panel.set_title(title, fontsize=10)
+        panel.grid(color="0.9", linewidth=0.6)
+        panel.set_axisbelow(True)
+        if i % columns == 0:
+            panel.set_ylabel(ylabel)
+        if i + columns >= len(titles):  # nothing below it
+            panel.set_xlabel(xlabel)
+            panel.tick_params(labelbottom=True)
+    for unused in axes[len(titles) :]:
+        unused.set_axis_off()
+    figure.supxlabel(textwrap.fill(caption, int(width * 13)), x=0.01, ha="left", fontsize=9)
+    return figure, axes[: len(titles)]
+
+
+def _legend(figure, handles):
+    """A legend above the panels, in as few rows as fit the width of the figure."""
+    inches = sum(0.65 + 0.075 * len(handle.get_label()) for handle in handles)
+    columns = math.ceil(len(handles) / math.ceil(inches / figure.get_figwidth()))
+    look = {"frameon": False, "fontsize": 9, "handlelength": 2.7, "columnspacing": 1.5}
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, **look)
+
+
+def _handle(label, **look):
+    return Line2D([], [], label=label, **look)
+
+
+def _titled(label, *notes):
+    """A panel title: the label, and below it whatever the panel cannot show."""
+    lines = [line for note in notes if note for line in textwrap.wrap(note, 38)]
+    return "\n".join([str(label), *lines])
+
+
+def _note(words, flagged):
+    """How many are flagged, or nothing if none is."""
+    count = np.count_nonzero(flagged)
+    return f"{words}: {count} of {np.size(flagged)}" if count else ""
+
+
+def _for_log_axis(values, caption):
+    """Zeros raised to a floor, a decade below the smallest positive value; the caption says so."""
+    finite = {key: np.where(np.isfinite(v), v, np.nan) for key, v in values.items()}
+    everything = np.concatenate([v.ravel() for v in finite.values()])
+    floor = 0.1 * np.min(everything[everything > 0], initial=1.0)
+    if (everything <= 0).any():
+        caption = f"{caption} Values of 0 are drawn at {floor:.0e}."
+    return {key: np.maximum(v, floor) for key, v in finite.items()}, caption

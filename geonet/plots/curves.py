@@ -1,0 +1,63 @@
+"""What networks make of their data: fits, and learning curves."""
+
+import numpy as np
+
+from geonet.plots.base import METHOD_STYLES, _handle, _legend, _note, _panels, _titled, styles
+
+
+def function_fits(test_x, test_y, train_x, train_y, predictions, caption):
+    """What each method made of a 1-D regression problem, one panel each.
+
+    Parameters
+    ----------
+    test_x, test_y : array, shape (T,) or (T, 1)
+        The true function.
+    train_x, train_y : array, shape (N,) or (N, 1)
+    predictions : dict
+        label -> prediction at test_x, shape (T,) or (T, 1).
+    """
+    test_x, test_y, train_x, train_y = map(np.ravel, (test_x, test_y, train_x, train_y))
+    low, high = np.min([*test_y, *train_y]), np.max([*test_y, *train_y])
+    low, high = low - 0.1 * (high - low), high + 0.1 * (high - low)
+    titles = []
+    for label, y in predictions.items():
+        notes = _note("out of view", (y < low) | (y > high)), _note("not finite", ~np.isfinite(y))
+        titles.append(_titled(label, *notes))
+    figure, panels = _panels(titles, caption, "x", "y")
+    looks, truth = styles(predictions), {"color": "0.75", "linewidth": 4}
+    data = {"color": "black", "linestyle": "", "marker": "o", "markersize": 3}
+    for panel, (label, y) in zip(panels, predictions.items(), strict=True):
+        panel.plot(test_x, test_y, **truth)
+        panel.plot(train_x, train_y, **data)
+        panel.plot(test_x, np.ravel(y), color=looks[label].color, linewidth=1.8)
+        panel.set_ylim(low, high)
+    handles = [_handle("true function", **truth), _handle("training points", **data)]
+    _legend(figure, [*handles, _handle("prediction", color=METHOD_STYLES["GmP"].color)])
+    return figure
+
+
+def learning_curves(quantities, ylabel, caption):
+    """Curves of all methods over the epochs, one panel a quantity, median and range over seeds.
+
+    Parameters
+    ----------
+    quantities : dict
+        title of the panel -> dict of label -> values, shape (seeds, epochs); rows that ended early
+        are filled up with NaN.
+    ylabel : str
+        What all of them are, with the unit.
+    caption : str
+    """
+    labels = list(next(iter(quantities.values())))
+    looks = styles(labels)
+    figure, axes = _panels(list(quantities), caption, "epoch", ylabel, size=(4.4, 3.4))
+    for panel, curves in zip(axes, quantities.values(), strict=True):
+        for label, values in curves.items():
+            epochs, look = np.arange(1, values.shape[1] + 1), looks[label]
+            low, middle, high = np.nanquantile(values, (0, 0.5, 1), axis=0)
+            line = {"color": look.color, "linestyle": look.linestyle, "linewidth": 1.6}
+            every = max(1, len(epochs) // 6)
+            panel.plot(epochs, middle, marker=look.marker, markevery=every, markersize=4, **line)
+            panel.fill_between(epochs, low, high, color=look.color, alpha=0.15, linewidth=0)
+    _legend(figure, [_handle(label, **looks[label]._asdict()) for label in labels])
+    return figure
