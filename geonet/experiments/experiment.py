@@ -15,8 +15,6 @@ from geonet.models import METHODS, PAPER_METHODS
 from geonet.text import BadInput, aligned, duration
 from geonet.train import Diverged, Progress
 
-QUICK_SEEDS = "5"
-
 
 class Experiment(ABC):
     """One experiment of the paper; a file of this package makes one and calls it EXPERIMENT.
@@ -29,7 +27,8 @@ class Experiment(ABC):
     metric = ""  # of the table
     metric_title = ""
     larger_is_better = False
-    seeds = "5"
+    further_metrics = ()  # (name, title) of further columns of the table
+    seeds = quick_seeds = "5"
     methods = ",".join(METHODS)
     init = "glorot_uniform"
     trains = True  # whether there is a learning rate
@@ -67,7 +66,7 @@ class Experiment(ABC):
         ValueError, OSError
             If an argument makes no sense, or a file that it names is of no use.
         """
-        seeds = arguments.seeds or (QUICK_SEEDS if arguments.quick else self.seeds)
+        seeds = arguments.seeds or (self.quick_seeds if arguments.quick else self.seeds)
         methods = options.method_list(arguments.methods)
         config = {"methods": methods, "seeds": options.seed_list(seeds)}
         if self.trains:
@@ -223,10 +222,13 @@ class Experiment(ABC):
         """Mean ± standard deviation and 95 % interval over seeds, and the paired difference."""
         first = results.config["methods"][0]
         rows = [("method", "rate", f"{self.metric_title}, mean ± sd", "95 % interval",
-                 f"minus {first}'s, paired 95 %", "steps", "diverged")]  # fmt: skip
+                 f"minus {first}'s, paired 95 %", "steps",
+                 *(title for _, title in self.further_metrics), "diverged")]  # fmt: skip
         for case in self.cases(results.config):
             if case:
-                rows.append((", ".join(f"{k} {v}" for k, v in case.items()), *[""] * 6))
+                rows.append(
+                    (", ".join(f"{k} {v}" for k, v in case.items()), *[""] * (len(rows[0]) - 1))
+                )
             rows += [self._row(results, m, first, case) for m in results.config["methods"]]
         seconds = sum(run["metrics"]["seconds"] for run in results.runs.values())
         end = [f"{len(results.runs)} runs, {duration(seconds)} of computing"]
@@ -249,7 +251,13 @@ class Experiment(ABC):
         if both.any() and method != first:
             paired = paired_interval(values[both], reference[both])
             row[4] = f"{paired.mean:+.3g} {limits(paired, '+.3g')}".rstrip()
-        return (*row, f"{np.count_nonzero(~finished)} of {len(values)}")
+        further = [
+            f"{np.mean(results.metrics(method, name, **case)[finished]):.4g}"
+            for name, _ in self.further_metrics
+            if finished.any()
+        ]
+        blank = [""] * (len(self.further_metrics) - len(further))
+        return (*row, *further, *blank, f"{np.count_nonzero(~finished)} of {len(values)}")
 
 
 def spread(interval):
