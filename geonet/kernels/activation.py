@@ -1,6 +1,6 @@
-"""Bias, ReLU and scale of a layer in one pass: y = r max(z + b, 0), and its pullback.
+"""ReLU, and bias, ReLU and scale of a layer in one pass: y = r max(z + b, 0), and the pullbacks.
 
-    z, g, grad   (N, O)    units last and contiguous
+    z, g, grad   (N, O)    units last
     bias, scale  (O,)      b and r
     y            (N, O)
 
@@ -10,46 +10,86 @@ The pullback of g = ∂L/∂y, with a = 1 where z + b > 0 and 0 elsewhere:
 
 import numpy as np
 
+from geonet.kernels.blocks import BLOCK_SIZE, blocks, column_sums, compilable, spread_blocks
 from geonet.kernels.jit import lazy_jit
+from geonet.kernels.threads import spread
+
+
+def scaled_relu(z, bias, scale):
+    """y (N, O). float32 and float64 run compiled, on threads where z is large."""
+    if not compilable(z, bias, scale):
+        return scaled_relu_numpy(z, bias, scale)
+    z, bias, scale = map(np.ascontiguousarray, (z, bias, scale))
+    y = np.empty_like(z)
+    spread_blocks(_forward, z, bias, scale, y)
+    return y
+
+
+def scaled_relu_pullback(g, z, bias, scale):
+    """∂L/∂z (N, O), ∂L/∂b (O,) and ∂L/∂r (O,), their sums in float64 before they are rounded."""
+    if not compilable(g, z, bias, scale):
+        return scaled_relu_pullback_numpy(g, z, bias, scale)
+    g, z, bias, scale = map(np.ascontiguousarray, (g, z, bias, scale))
+    grad = np.empty_like(z)
+    sums = column_sums(2, _backward, z, g, bias, scale, grad)
+    return grad, *sums.astype(z.dtype, copy=False)
 
 
 def scaled_relu_numpy(z, bias, scale):
-    """y (N, O)."""
+    """`scaled_relu` in plain NumPy."""
     shifted = z + bias
     return scale * np.where(shifted.real <= 0, 0, shifted)
 
 
 def scaled_relu_pullback_numpy(g, z, bias, scale):
-    """∂L/∂z (N, O), ∂L/∂b (O,) and ∂L/∂r (O,)."""
+    """`scaled_relu_pullback` in plain NumPy."""
     shifted = z + bias
-    active = shifted.real > 0
-    grad = g * scale * active
-    return grad, grad.sum(axis=0), (g * active * shifted).sum(axis=0)
+    active = g * (shifted.real > 0)
+    grad = active * scale
+    return grad, grad.sum(axis=0), (active * shifted).sum(axis=0)
 
 
 @lazy_jit
-def scaled_relu(z, bias, scale):
-    """`scaled_relu_numpy` in one pass."""
-    (rows, units), zero = z.shape, z.dtype.type(0)
-    y = np.empty_like(z)
-    for i in range(rows):
-        for k in range(units):
+def _forward(z, bias, scale, y, first, last):
+    zero = z.dtype.type(0)
+    for i in range(first, last):
+        for k in range(z.shape[1]):
             shifted = z[i, k] + bias[k]
             y[i, k] = scale[k] * (zero if shifted <= 0 else shifted)  # NaN stays NaN
-    return y
 
 
 @lazy_jit
-def scaled_relu_pullback(g, z, bias, scale):
-    """`scaled_relu_pullback_numpy` in one pass."""
-    (rows, units), zero = z.shape, z.dtype.type(0)
-    grad = np.empty_like(z)
-    to_bias, to_scale = np.zeros(units), np.zeros(units)  # float64: they sum over many rows
-    for i in range(rows):
-        for k in range(units):
+def _backward(z, g, bias, scale, grad, sums, first, last):
+    for i in range(first, last):
+        for k in range(z.shape[1]):
             shifted = z[i, k] + bias[k]
-            active = g[i, k] if shifted > 0 else zero
+            active = g[i, k] * (shifted > 0)  # a product, since a choice would not be vectorized
             grad[i, k] = active * scale[k]
-            to_bias[k] += active * scale[k]
-            to_scale[k] += active * shifted
-    return grad, to_bias.astype(z.dtype), to_scale.astype(z.dtype)
+            sums[0, k] += active * scale[k]
+            sums[1, k] += active * shifted
+
+
+def relu(x):
+    """max(x, 0) for x of any shape; NaN stays NaN. Large arrays go to threads."""
+    if np.iscomplexobj(x):
+        return np.where(x.real > 0, x, 0)
+    if np.size(x) <= BLOCK_SIZE:
+        return np.maximum(x, 0)
+    flat = np.ascontiguousarray(x).reshape(-1)
+    y = np.empty_like(flat)
+    spread(lambda first, last: np.maximum(flat[first:last], 0, out=y[first:last]), blocks(flat))
+    return y.reshape(x.shape)
+
+
+def relu_pullback(g, y):
+    """g where y = relu(x) is above 0, elsewhere 0; x itself is not needed."""
+    if y.size <= BLOCK_SIZE or not compilable(g, y):
+        return g * (y.real > 0)
+    flat_g, flat_y = (np.ascontiguousarray(array).reshape(-1) for array in (g, y))
+    grad = np.empty_like(flat_g)
+
+    def pull_back(first, last):
+        np.multiply(flat_g[first:last], flat_y[first:last] > 0, out=grad[first:last])
+
+    spread(pull_back, blocks(flat_g))
+    return grad.reshape(g.shape)

@@ -20,9 +20,11 @@ channels, contiguous in memory, through buffers of its own: arrays are (..., blo
 """
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from geonet.kernels import threads
-from geonet.kernels.jit import lazy_jit
+from geonet.kernels import winograd_transforms as compiled
+from geonet.kernels.winograd_transforms import LANES
 
 INPUT = np.array([  # Bᵀ
     [4, 0, -5, 0, 1, 0],
@@ -47,12 +49,12 @@ OUTPUT = np.array([  # Aᵀ
     [0, 1, -1, 8, -8, 1],
 ])  # fmt: skip
 
-LANES = 32  # channels that a transform takes at a time
 TILES = 128  # tiles that go through all steps at a time, about
 
 
 def forward(x, weight, bias, stride, padding):
-    shape = output_shape(x, weight, padding)
+    """y (N, H', W', O) of x (N, H, W, C), weight (O, 3, 3, C), bias (O,) or None; stride (1, 1)."""
+    shape = _output_shape(x, weight, padding)
     units = len(weight)
     x, weight = _in_lanes(x), _fill(_fill(weight, 3), 0)
     y = np.empty((*shape[:3], len(weight) // LANES, LANES), x.dtype)
@@ -63,15 +65,20 @@ def forward(x, weight, bias, stride, padding):
         for part, tiles in _parts(first, last, shape):
             v = _frequencies("v", tiles, x.shape[3], x.dtype)
             m = _frequencies("m", tiles, y.shape[3], x.dtype)
-            _transform_input(x[part], v, shape[1], shape[2], *padding)
+            compiled.transform_input(x[part], v, shape[1], shape[2], *padding)
             np.matmul(_matrices(v, tiles), u, out=_matrices(m, tiles))
-            _transform_output(m, offset, y[part])
+            compiled.transform_output(m, offset, y[part])
 
     threads.spread(some_images, threads.shares(shape[0]))
     return _out_of_lanes(y, units)
 
 
 def pullback(g, x, weight, stride, padding, needs):
+    """∂L/∂x and ∂L/∂weight of g = ∂L/∂y, each None unless needed.
+
+    Each thread has its own sum ∂L/∂U over its images, so the last digits of ∂L/∂weight depend on
+    the number of threads.
+    """
     shape, units, channels = g.shape, len(weight), x.shape[-1]
     x, g, weight = _in_lanes(x), _in_lanes(g), _fill(_fill(weight, 3), 0)
     u = _transformed(weight) if needs[0] else None  # (36, O, C)
@@ -84,26 +91,69 @@ def pullback(g, x, weight, stride, padding, needs):
         for part, tiles in _parts(first, last, shape):
             v = _frequencies("v", tiles, x.shape[3], x.dtype)
             m = _frequencies("m", tiles, g.shape[3], x.dtype)
-            _transform_gradient(g[part], m)
+            compiled.transform_gradient(g[part], m)
             if needs[1]:
-                _transform_input(x[part], v, shape[1], shape[2], *padding)
+                compiled.transform_input(x[part], v, shape[1], shape[2], *padding)
                 total = _add_products(total, _matrices(m, tiles), _matrices(v, tiles))
             if needs[0]:
                 np.matmul(_matrices(m, tiles), u, out=_matrices(v, tiles))
-                _transform_input_back(v, grad[part], shape[1], shape[2], *padding)
+                compiled.transform_input_back(v, grad[part], shape[1], shape[2], *padding)
         if total is not None:
-            _transform_kernel_back(total, grads[share])
+            compiled.transform_kernel_back(total, grads[share])
 
     threads.spread(some_images, [(i, *share) for i, share in enumerate(shares)])
-    return (
-        _out_of_lanes(grad, channels) if needs[0] else None,
-        _out_of_lanes(grads.sum(axis=0)[:units], channels).reshape(units, 3, 3, channels)
-        if needs[1]
-        else None,
-    )
+    to_x = _out_of_lanes(grad, channels) if needs[0] else None
+    to_weight = _out_of_lanes(grads.sum(axis=0)[:units], channels) if needs[1] else None
+    return to_x, to_weight.reshape(units, 3, 3, channels) if needs[1] else None
 
 
-def output_shape(x, weight, padding):
+def forward_numpy(x, weight, bias, stride, padding):
+    """`forward` in plain NumPy, all images at once."""
+    rows, columns = _output_shape(x, weight, padding)[1:3]
+    v = _transform_numpy(INPUT, _tiles(x, rows, columns, padding))  # (N, tiles…, 6, 6, C)
+    u = _transform_numpy(KERNEL, weight)  # (O, 6, 6, C)
+    y = _transform_numpy(OUTPUT, np.einsum("...ijc,oijc->...ijo", v, u))  # (N, tiles…, 4, 4, O)
+    y = y.swapaxes(2, 3).reshape(len(x), 4 * y.shape[1], 4 * y.shape[2], len(weight))
+    return y[:, :rows, :columns] + (0 if bias is None else bias)
+
+
+def pullback_numpy(g, x, weight, stride, padding, needs):
+    """`pullback` in plain NumPy; it computes both gradients, needed or not."""
+    (rows, columns), (top, left) = g.shape[1:3], padding
+    v = _transform_numpy(INPUT, _tiles(x, rows, columns, padding))
+    u = _transform_numpy(KERNEL, weight)
+    down, across = v.shape[1:3]  # numbers of tiles
+    whole = np.pad(g, [(0, 0), (0, 4 * down - rows), (0, 4 * across - columns), (0, 0)])
+    tiles = whole.reshape(len(g), down, 4, across, 4, -1).swapaxes(2, 3)
+    m = _transform_numpy(OUTPUT.T, tiles)  # ∂L/∂M
+    to_weight = _transform_numpy(KERNEL.T, np.einsum("ntsijo,ntsijc->oijc", m, v))
+    d = _transform_numpy(INPUT.T, np.einsum("...ijo,oijc->...ijc", m, u))  # ∂L/∂d
+    padded = np.zeros((len(x), 4 * down + 2, 4 * across + 2, x.shape[3]), d.dtype)
+    for i in range(6):
+        for j in range(6):
+            padded[:, i : i + 4 * down : 4, j : j + 4 * across : 4] += d[:, :, :, i, j]
+    to_x = np.zeros(x.shape, d.dtype)  # rows and columns that no tile reaches have no gradient
+    inner = padded[:, top : top + x.shape[1], left : left + x.shape[2]]
+    to_x[:, : inner.shape[1], : inner.shape[2]] = inner
+    return to_x, to_weight
+
+
+def _transform_numpy(matrix, tiles):
+    """matrix · tile · matrixᵀ over the axes −3 and −2 of tiles (..., h, w, C)."""
+    return np.einsum("ai,...ijc,bj->...abc", matrix, tiles, matrix, optimize=True)
+
+
+def _tiles(x, rows, columns, padding):
+    """The 6×6 tiles of x, 4 apart, zeros outside it: (N, H, W, C) -> (N, tiles…, 6, 6, C)."""
+    down, across = -(-rows // 4), -(-columns // 4)
+    below = max(0, 4 * down + 2 - padding[0] - x.shape[1])
+    right = max(0, 4 * across + 2 - padding[1] - x.shape[2])
+    padded = np.pad(x, [(0, 0), (padding[0], below), (padding[1], right), (0, 0)])
+    windows = sliding_window_view(padded, (6, 6), axis=(1, 2))[:, ::4, ::4][:, :down, :across]
+    return np.moveaxis(windows, 3, -1)
+
+
+def _output_shape(x, weight, padding):
     return len(x), x.shape[1] + 2 * padding[0] - 2, x.shape[2] + 2 * padding[1] - 2, len(weight)
 
 
@@ -168,243 +218,7 @@ def _transformed(weight):
 
     def some_rows(first, last):
         lanes = _in_lanes(weight[first:last]).reshape(-1, 9, blocks, LANES)
-        _transform_kernel(lanes, u, first * blocks)
+        compiled.transform_kernel(lanes, u, first * blocks)
 
     threads.spread(some_rows, threads.shares(rows))
     return _matrices(u, rows)
-
-
-@lazy_jit(fastmath={"contract"})
-def _input_line(d0, d1, d2, d3, d4, d5, out, first, step):
-    """Bᵀ d for LANES columns d, to rows first, first + step, … of out."""
-    two, four, five = out.dtype.type(2), out.dtype.type(4), out.dtype.type(5)
-    for c in range(LANES):
-        even, odd = d4[c] - four * d2[c], d3[c] - four * d1[c]
-        out[first, c] = four * d0[c] - five * d2[c] + d4[c]
-        out[first + step, c] = even + odd
-        out[first + 2 * step, c] = even - odd
-        even, odd = d4[c] - d2[c], two * (d3[c] - d1[c])
-        out[first + 3 * step, c] = even + odd
-        out[first + 4 * step, c] = even - odd
-        out[first + 5 * step, c] = four * d1[c] - five * d3[c] + d5[c]
-
-
-@lazy_jit(fastmath={"contract"})
-def _input_line_back(v0, v1, v2, v3, v4, v5, out, first, step):
-    """B v."""
-    two, four, five = out.dtype.type(2), out.dtype.type(4), out.dtype.type(5)
-    for c in range(LANES):
-        near, far = v1[c] + v2[c], v3[c] + v4[c]
-        near_odd, far_odd = v2[c] - v1[c], two * (v4[c] - v3[c])
-        out[first, c] = four * v0[c]
-        out[first + step, c] = four * (near_odd + v5[c]) + far_odd
-        out[first + 2 * step, c] = -(five * v0[c] + four * near + far)
-        out[first + 3 * step, c] = -(near_odd + far_odd + five * v5[c])
-        out[first + 4 * step, c] = v0[c] + near + far
-        out[first + 5 * step, c] = v5[c]
-
-
-@lazy_jit(fastmath={"contract"})
-def _output_line(m0, m1, m2, m3, m4, m5, out, first, step):
-    """Aᵀ m."""
-    two, four, eight = out.dtype.type(2), out.dtype.type(4), out.dtype.type(8)
-    for c in range(LANES):
-        near, far = m1[c] + m2[c], m3[c] + m4[c]
-        near_odd, far_odd = m1[c] - m2[c], m3[c] - m4[c]
-        out[first, c] = m0[c] + near + far
-        out[first + step, c] = near_odd + two * far_odd
-        out[first + 2 * step, c] = near + four * far
-        out[first + 3 * step, c] = near_odd + eight * far_odd + m5[c]
-
-
-@lazy_jit(fastmath={"contract"})
-def _output_line_back(g0, g1, g2, g3, out, first, step):
-    """A g."""
-    two, four, eight = out.dtype.type(2), out.dtype.type(4), out.dtype.type(8)
-    for c in range(LANES):
-        even, odd = g0[c] + g2[c], g1[c] + g3[c]
-        far_even, far_odd = g0[c] + four * g2[c], two * g1[c] + eight * g3[c]
-        out[first, c] = g0[c]
-        out[first + step, c] = even + odd
-        out[first + 2 * step, c] = even - odd
-        out[first + 3 * step, c] = far_even + far_odd
-        out[first + 4 * step, c] = far_even - far_odd
-        out[first + 5 * step, c] = g3[c]
-
-
-@lazy_jit(fastmath={"contract"})
-def _kernel_line(w, out, a, b, step):
-    """G w."""
-    quarter, sixth = w.dtype.type(1 / 4), w.dtype.type(1 / 6)
-    small, middle = w.dtype.type(1 / 24), w.dtype.type(1 / 12)
-    for c in range(LANES):
-        w0, w1, w2 = w[a, c], w[a + step, c], w[a + 2 * step, c]
-        even, odd = sixth * (w0 + w2), sixth * w1
-        far_even, far_odd = small * w0 + sixth * w2, middle * w1
-        out[b, c] = quarter * w0
-        out[b + step, c] = -(even + odd)
-        out[b + 2 * step, c] = odd - even
-        out[b + 3 * step, c] = far_even + far_odd
-        out[b + 4 * step, c] = far_even - far_odd
-        out[b + 5 * step, c] = w2
-
-
-@lazy_jit(fastmath={"contract"})
-def _kernel_line_back(u, out, a, b, step):
-    """Gᵀ u."""
-    quarter, sixth = u.dtype.type(1 / 4), u.dtype.type(1 / 6)
-    small, middle = u.dtype.type(1 / 24), u.dtype.type(1 / 12)
-    for c in range(LANES):
-        u0, u1, u2 = u[a, c], u[a + step, c], u[a + 2 * step, c]
-        u3, u4, u5 = u[a + 3 * step, c], u[a + 4 * step, c], u[a + 5 * step, c]
-        near, far = sixth * (u1 + u2), u3 + u4
-        out[b, c] = quarter * u0 - near + small * far
-        out[b + step, c] = sixth * (u2 - u1) + middle * (u3 - u4)
-        out[b + 2 * step, c] = sixth * far - near + u5
-
-
-@lazy_jit
-def _read_square(image, top, left, block, size, patch):
-    """Pixels of a square of an image (H, W, blocks, LANES), zeros outside it."""
-    for i in range(size):
-        for j in range(size):
-            y, x = top + i, left + j
-            if 0 <= y < image.shape[0] and 0 <= x < image.shape[1]:
-                for c in range(LANES):
-                    patch[size * i + j, c] = image[y, x, block, c]
-            else:
-                for c in range(LANES):
-                    patch[size * i + j, c] = 0
-
-
-@lazy_jit
-def _write(buffer, v, p):
-    for k in range(36):
-        for c in range(LANES):
-            v[k, p, c] = buffer[k, c]
-
-
-@lazy_jit
-def _transform_input(x, v, height, width, top, left):
-    half, full = np.empty((36, LANES), x.dtype), np.empty((36, LANES), x.dtype)
-    p = 0
-    for n in range(x.shape[0]):
-        for i in range(-top, height - top, 4):
-            for j in range(-left, width - left, 4):
-                for b in range(x.shape[3]):
-                    _read_square(x[n], i, j, b, 6, full)
-                    for k in range(6):
-                        _input_line(full[k], full[k + 6], full[k + 12], full[k + 18],
-                                    full[k + 24], full[k + 30], half, k, 6)  # fmt: skip
-                    for k in range(0, 36, 6):
-                        _input_line(half[k], half[k + 1], half[k + 2], half[k + 3], half[k + 4],
-                                    half[k + 5], full, k, 1)  # fmt: skip
-                    _write(full, v, p)
-                    p += 1
-
-
-@lazy_jit
-def _transform_input_back(v, grad, height, width, top, left):
-    half, full = np.empty((36, LANES), v.dtype), np.empty((36, LANES), v.dtype)
-    grad[:] = 0
-    p = 0
-    for n in range(grad.shape[0]):
-        for i in range(-top, height - top, 4):
-            for j in range(-left, width - left, 4):
-                for b in range(grad.shape[3]):
-                    for k in range(6):
-                        _input_line_back(v[k, p], v[k + 6, p], v[k + 12, p], v[k + 18, p],
-                                         v[k + 24, p], v[k + 30, p], half, k, 6)  # fmt: skip
-                    for k in range(0, 36, 6):
-                        _input_line_back(half[k], half[k + 1], half[k + 2], half[k + 3],
-                                         half[k + 4], half[k + 5], full, k, 1)  # fmt: skip
-                    for y in range(max(0, -i), min(6, grad.shape[1] - i)):
-                        for x in range(max(0, -j), min(6, grad.shape[2] - j)):
-                            for c in range(LANES):
-                                grad[n, i + y, j + x, b, c] += full[6 * y + x, c]
-                    p += 1
-
-
-@lazy_jit
-def _transform_output(m, bias, y):
-    half, tile = np.empty((24, LANES), y.dtype), np.empty((16, LANES), y.dtype)
-    p = 0
-    for n in range(y.shape[0]):
-        for i in range(0, y.shape[1], 4):
-            for j in range(0, y.shape[2], 4):
-                for b in range(y.shape[3]):
-                    for k in range(6):
-                        _output_line(m[k, p], m[k + 6, p], m[k + 12, p], m[k + 18, p],
-                                     m[k + 24, p], m[k + 30, p], half, k, 6)  # fmt: skip
-                    for k in range(4):
-                        l = 6 * k
-                        _output_line(half[l], half[l + 1], half[l + 2], half[l + 3], half[l + 4],
-                                     half[l + 5], tile, 4 * k, 1)  # fmt: skip
-                    for row in range(min(4, y.shape[1] - i)):
-                        for column in range(min(4, y.shape[2] - j)):
-                            for c in range(LANES):
-                                value = tile[4 * row + column, c] + bias[b, c]
-                                y[n, i + row, j + column, b, c] = value
-                    p += 1
-
-
-@lazy_jit
-def _transform_gradient(g, m):
-    tile, half = np.empty((16, LANES), g.dtype), np.empty((24, LANES), g.dtype)
-    full = np.empty((36, LANES), g.dtype)
-    p = 0
-    for n in range(g.shape[0]):
-        for i in range(0, g.shape[1], 4):
-            for j in range(0, g.shape[2], 4):
-                for b in range(g.shape[3]):
-                    _read_square(g[n], i, j, b, 4, tile)
-                    for k in range(4):
-                        _output_line_back(
-                            tile[k], tile[k + 4], tile[k + 8], tile[k + 12], half, k, 4
-                        )
-                    for k in range(6):
-                        l = 4 * k
-                        _output_line_back(
-                            half[l], half[l + 1], half[l + 2], half[l + 3], full, 6 * k, 1
-                        )
-                    _write(full, m, p)
-                    p += 1
-
-
-@lazy_jit
-def _transform_kernel(w, u, p):
-    """A row at a time, so that each of the 36 matrices is written in long stretches."""
-    blocks = w.shape[2]
-    kernel, half = np.empty((9, LANES), w.dtype), np.empty((18, LANES), w.dtype)
-    full = np.empty((blocks, 36, LANES), w.dtype)
-    for r in range(w.shape[0]):
-        for b in range(blocks):
-            kernel[:] = w[r, :, b]
-            for k in range(3):
-                _kernel_line(kernel, half, k, k, 3)
-            for k in range(6):
-                _kernel_line(half, full[b], 3 * k, 6 * k, 1)
-        for k in range(36):
-            for b in range(blocks):
-                for c in range(LANES):
-                    u[k, p + b, c] = full[b, k, c]
-        p += blocks
-
-
-@lazy_jit
-def _transform_kernel_back(u, grad):
-    """A row at a time, so that each of the 36 matrices is read in long stretches."""
-    blocks = grad.shape[2]
-    full, half = np.empty((blocks, 36, LANES), u.dtype), np.empty((18, LANES), u.dtype)
-    kernel = np.empty((9, LANES), u.dtype)
-    for r in range(grad.shape[0]):
-        for k in range(36):
-            for b in range(blocks):
-                for c in range(LANES):
-                    full[b, k, c] = u[k, r * blocks + b, c]
-        for b in range(blocks):
-            for k in range(6):
-                _kernel_line_back(full[b], half, k, k, 6)
-            for k in range(3):
-                _kernel_line_back(half, kernel, 6 * k, 3 * k, 1)
-            grad[r, :, b] = kernel

@@ -1,0 +1,252 @@
+"""The transforms of Winograd's convolution, compiled: tiles of images to and from 36 frequencies.
+
+`geonet.kernels.winograd` says what they are for, and has the matrices Bᵀ, G and Aᵀ. Here a product
+with one of them from the left is a function `_…_line`, of rows of LANES channels, and a transform
+applies it to the columns of a tile and then to its rows. Shapes, with blocks of LANES channels:
+
+    images x, g, y, grad    (N, H, W, blocks, LANES)
+    frequencies v, m, u     (36, P, LANES), row p for every tile (or row of the weight) and block
+    weights w, grad         (R, 9, blocks, LANES)
+"""
+
+import numpy as np
+
+from geonet.kernels.jit import lazy_jit
+
+LANES = 32  # channels that a transform takes at a time
+
+
+@lazy_jit(fastmath={"contract"})
+def _input_line(d0, d1, d2, d3, d4, d5, out, first, step):
+    """Bᵀ d for LANES columns d, to rows first, first + step, … of out."""
+    two, four, five = out.dtype.type(2), out.dtype.type(4), out.dtype.type(5)
+    for c in range(LANES):
+        even, odd = d4[c] - four * d2[c], d3[c] - four * d1[c]
+        out[first, c] = four * d0[c] - five * d2[c] + d4[c]
+        out[first + step, c] = even + odd
+        out[first + 2 * step, c] = even - odd
+        even, odd = d4[c] - d2[c], two * (d3[c] - d1[c])
+        out[first + 3 * step, c] = even + odd
+        out[first + 4 * step, c] = even - odd
+        out[first + 5 * step, c] = four * d1[c] - five * d3[c] + d5[c]
+
+
+@lazy_jit(fastmath={"contract"})
+def _input_line_back(v0, v1, v2, v3, v4, v5, out, first, step):
+    """B v."""
+    two, four, five = out.dtype.type(2), out.dtype.type(4), out.dtype.type(5)
+    for c in range(LANES):
+        near, far = v1[c] + v2[c], v3[c] + v4[c]
+        near_odd, far_odd = v2[c] - v1[c], two * (v4[c] - v3[c])
+        out[first, c] = four * v0[c]
+        out[first + step, c] = four * (near_odd + v5[c]) + far_odd
+        out[first + 2 * step, c] = -(five * v0[c] + four * near + far)
+        out[first + 3 * step, c] = -(near_odd + far_odd + five * v5[c])
+        out[first + 4 * step, c] = v0[c] + near + far
+        out[first + 5 * step, c] = v5[c]
+
+
+@lazy_jit(fastmath={"contract"})
+def _output_line(m0, m1, m2, m3, m4, m5, out, first, step):
+    """Aᵀ m."""
+    two, four, eight = out.dtype.type(2), out.dtype.type(4), out.dtype.type(8)
+    for c in range(LANES):
+        near, far = m1[c] + m2[c], m3[c] + m4[c]
+        near_odd, far_odd = m1[c] - m2[c], m3[c] - m4[c]
+        out[first, c] = m0[c] + near + far
+        out[first + step, c] = near_odd + two * far_odd
+        out[first + 2 * step, c] = near + four * far
+        out[first + 3 * step, c] = near_odd + eight * far_odd + m5[c]
+
+
+@lazy_jit(fastmath={"contract"})
+def _output_line_back(g0, g1, g2, g3, out, first, step):
+    """A g."""
+    two, four, eight = out.dtype.type(2), out.dtype.type(4), out.dtype.type(8)
+    for c in range(LANES):
+        even, odd = g0[c] + g2[c], g1[c] + g3[c]
+        far_even, far_odd = g0[c] + four * g2[c], two * g1[c] + eight * g3[c]
+        out[first, c] = g0[c]
+        out[first + step, c] = even + odd
+        out[first + 2 * step, c] = even - odd
+        out[first + 3 * step, c] = far_even + far_odd
+        out[first + 4 * step, c] = far_even - far_odd
+        out[first + 5 * step, c] = g3[c]
+
+
+@lazy_jit(fastmath={"contract"})
+def _kernel_line(w, out, a, b, step):
+    """G w."""
+    quarter, sixth = w.dtype.type(1 / 4), w.dtype.type(1 / 6)
+    small, middle = w.dtype.type(1 / 24), w.dtype.type(1 / 12)
+    for c in range(LANES):
+        w0, w1, w2 = w[a, c], w[a + step, c], w[a + 2 * step, c]
+        even, odd = sixth * (w0 + w2), sixth * w1
+        far_even, far_odd = small * w0 + sixth * w2, middle * w1
+        out[b, c] = quarter * w0
+        out[b + step, c] = -(even + odd)
+        out[b + 2 * step, c] = odd - even
+        out[b + 3 * step, c] = far_even + far_odd
+        out[b + 4 * step, c] = far_even - far_odd
+        out[b + 5 * step, c] = w2
+
+
+@lazy_jit(fastmath={"contract"})
+def _kernel_line_back(u, out, a, b, step):
+    """Gᵀ u."""
+    quarter, sixth = u.dtype.type(1 / 4), u.dtype.type(1 / 6)
+    small, middle = u.dtype.type(1 / 24), u.dtype.type(1 / 12)
+    for c in range(LANES):
+        u0, u1, u2 = u[a, c], u[a + step, c], u[a + 2 * step, c]
+        u3, u4, u5 = u[a + 3 * step, c], u[a + 4 * step, c], u[a + 5 * step, c]
+        near, far = sixth * (u1 + u2), u3 + u4
+        out[b, c] = quarter * u0 - near + small * far
+        out[b + step, c] = sixth * (u2 - u1) + middle * (u3 - u4)
+        out[b + 2 * step, c] = sixth * far - near + u5
+
+
+@lazy_jit
+def _read_square(image, top, left, block, size, patch):
+    """Pixels of a square of an image (H, W, blocks, LANES), zeros outside it."""
+    for i in range(size):
+        for j in range(size):
+            y, x = top + i, left + j
+            if 0 <= y < image.shape[0] and 0 <= x < image.shape[1]:
+                for c in range(LANES):
+                    patch[size * i + j, c] = image[y, x, block, c]
+            else:
+                for c in range(LANES):
+                    patch[size * i + j, c] = 0
+
+
+@lazy_jit
+def _write(buffer, v, p):
+    for k in range(36):
+        for c in range(LANES):
+            v[k, p, c] = buffer[k, c]
+
+
+@lazy_jit
+def transform_input(x, v, height, width, top, left):
+    half, full = np.empty((36, LANES), x.dtype), np.empty((36, LANES), x.dtype)
+    p = 0
+    for n in range(x.shape[0]):
+        for i in range(-top, height - top, 4):
+            for j in range(-left, width - left, 4):
+                for b in range(x.shape[3]):
+                    _read_square(x[n], i, j, b, 6, full)
+                    for k in range(6):
+                        _input_line(full[k], full[k + 6], full[k + 12], full[k + 18],
+                                    full[k + 24], full[k + 30], half, k, 6)  # fmt: skip
+                    for k in range(0, 36, 6):
+                        _input_line(half[k], half[k + 1], half[k + 2], half[k + 3], half[k + 4],
+                                    half[k + 5], full, k, 1)  # fmt: skip
+                    _write(full, v, p)
+                    p += 1
+
+
+@lazy_jit
+def transform_input_back(v, grad, height, width, top, left):
+    half, full = np.empty((36, LANES), v.dtype), np.empty((36, LANES), v.dtype)
+    grad[:] = 0
+    p = 0
+    for n in range(grad.shape[0]):
+        for i in range(-top, height - top, 4):
+            for j in range(-left, width - left, 4):
+                for b in range(grad.shape[3]):
+                    for k in range(6):
+                        _input_line_back(v[k, p], v[k + 6, p], v[k + 12, p], v[k + 18, p],
+                                         v[k + 24, p], v[k + 30, p], half, k, 6)  # fmt: skip
+                    for k in range(0, 36, 6):
+                        _input_line_back(half[k], half[k + 1], half[k + 2], half[k + 3],
+                                         half[k + 4], half[k + 5], full, k, 1)  # fmt: skip
+                    for y in range(max(0, -i), min(6, grad.shape[1] - i)):
+                        for x in range(max(0, -j), min(6, grad.shape[2] - j)):
+                            for c in range(LANES):
+                                grad[n, i + y, j + x, b, c] += full[6 * y + x, c]
+                    p += 1
+
+
+@lazy_jit
+def transform_output(m, bias, y):
+    half, tile = np.empty((24, LANES), y.dtype), np.empty((16, LANES), y.dtype)
+    p = 0
+    for n in range(y.shape[0]):
+        for i in range(0, y.shape[1], 4):
+            for j in range(0, y.shape[2], 4):
+                for b in range(y.shape[3]):
+                    for k in range(6):
+                        _output_line(m[k, p], m[k + 6, p], m[k + 12, p], m[k + 18, p],
+                                     m[k + 24, p], m[k + 30, p], half, k, 6)  # fmt: skip
+                    for k in range(4):
+                        l = 6 * k
+                        _output_line(half[l], half[l + 1], half[l + 2], half[l + 3], half[l + 4],
+                                     half[l + 5], tile, 4 * k, 1)  # fmt: skip
+                    for row in range(min(4, y.shape[1] - i)):
+                        for column in range(min(4, y.shape[2] - j)):
+                            for c in range(LANES):
+                                value = tile[4 * row + column, c] + bias[b, c]
+                                y[n, i + row, j + column, b, c] = value
+                    p += 1
+
+
+@lazy_jit
+def transform_gradient(g, m):
+    tile, half = np.empty((16, LANES), g.dtype), np.empty((24, LANES), g.dtype)
+    full = np.empty((36, LANES), g.dtype)
+    p = 0
+    for n in range(g.shape[0]):
+        for i in range(0, g.shape[1], 4):
+            for j in range(0, g.shape[2], 4):
+                for b in range(g.shape[3]):
+                    _read_square(g[n], i, j, b, 4, tile)
+                    for k in range(4):
+                        _output_line_back(
+                            tile[k], tile[k + 4], tile[k + 8], tile[k + 12], half, k, 4
+                        )
+                    for k in range(6):
+                        l = 4 * k
+                        _output_line_back(
+                            half[l], half[l + 1], half[l + 2], half[l + 3], full, 6 * k, 1
+                        )
+                    _write(full, m, p)
+                    p += 1
+
+
+@lazy_jit
+def transform_kernel(w, u, p):
+    """A row at a time, so that each of the 36 matrices is written in long stretches."""
+    blocks = w.shape[2]
+    kernel, half = np.empty((9, LANES), w.dtype), np.empty((18, LANES), w.dtype)
+    full = np.empty((blocks, 36, LANES), w.dtype)
+    for r in range(w.shape[0]):
+        for b in range(blocks):
+            kernel[:] = w[r, :, b]
+            for k in range(3):
+                _kernel_line(kernel, half, k, k, 3)
+            for k in range(6):
+                _kernel_line(half, full[b], 3 * k, 6 * k, 1)
+        for k in range(36):
+            for b in range(blocks):
+                for c in range(LANES):
+                    u[k, p + b, c] = full[b, k, c]
+        p += blocks
+
+
+@lazy_jit
+def transform_kernel_back(u, grad):
+    """A row at a time, so that each of the 36 matrices is read in long stretches."""
+    blocks = grad.shape[2]
+    full, half = np.empty((blocks, 36, LANES), u.dtype), np.empty((18, LANES), u.dtype)
+    kernel = np.empty((9, LANES), u.dtype)
+    for r in range(grad.shape[0]):
+        for k in range(36):
+            for b in range(blocks):
+                for c in range(LANES):
+                    full[b, k, c] = u[k, r * blocks + b, c]
+        for b in range(blocks):
+            for k in range(6):
+                _kernel_line_back(full[b], half, k, k, 6)
+            for k in range(3):
+                _kernel_line_back(half, kernel, 6 * k, 3 * k, 1)
+            grad[r, :, b] = kernel

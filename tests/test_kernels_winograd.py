@@ -1,0 +1,154 @@
+"""Winograd's convolution: what its matrices promise, and the compiled steps against plain NumPy."""
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from geonet.kernels import im2col, winograd
+
+INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT") == "1"
+STRIDE = (1, 1)
+
+
+@st.composite
+def problems(draw):
+    """x, weight, bias, g and padding of one convolution, float64."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    padding = draw(st.integers(0, 3)), draw(st.integers(0, 3))
+    height, width = (
+        draw(st.integers(max(1, 3 - 2 * p), 6 if INTERPRETED else 11)) for p in padding
+    )
+    images, channels, units = (draw(st.integers(1, n)) for n in (3, 40, 40))
+    x, weight = (
+        rng.normal(size=(images, height, width, channels)),
+        rng.normal(size=(units, 3, 3, channels)),
+    )
+    g = rng.normal(size=(images, height + 2 * padding[0] - 2, width + 2 * padding[1] - 2, units))
+    return x, weight, rng.normal(size=units), g, padding
+
+
+def assert_near(actual, expected, tolerance):
+    scale = np.abs(expected).max(initial=1e-300)
+    assert actual.shape == expected.shape
+    assert_allclose(actual, expected, rtol=0, atol=tolerance * scale)
+
+
+def test_the_matrices_compute_four_outputs_of_a_filter_of_three():
+    rng = np.random.default_rng(0)
+    d, w = rng.normal(size=6), rng.normal(size=3)
+    y = winograd.OUTPUT @ ((winograd.KERNEL @ w) * (winograd.INPUT @ d))
+    assert_allclose(y, [d[i : i + 3] @ w for i in range(4)], rtol=1e-13)
+
+
+@settings(max_examples=10 if INTERPRETED else 60)
+@given(problems())
+def test_compiled_steps_agree_with_plain_numpy(problem):
+    x, weight, bias, g, padding = problem
+    arguments = x, weight, bias, STRIDE, padding
+    y = winograd.forward(*arguments)
+    assert_near(y, winograd.forward_numpy(*arguments), 1e-13)
+    arguments = g, x, weight, STRIDE, padding, (True, True)
+    for actual, expected in zip(winograd.pullback(*arguments), winograd.pullback_numpy(*arguments)):
+        assert_near(actual, expected, 1e-13)
+
+
+@settings(max_examples=10 if INTERPRETED else 60)
+@given(problems())
+def test_in_float32_it_agrees_with_the_plain_convolution_in_float64(problem):
+    x, weight, bias, g, padding = problem
+    single = [a.astype(np.float32) for a in (x, weight, bias, g)]
+    y = winograd.forward(*single[:3], STRIDE, padding)
+    grads = winograd.pullback(single[3], *single[:2], STRIDE, padding, (True, True))
+    assert y.dtype == grads[0].dtype == grads[1].dtype == np.float32
+    assert_near(y, im2col.forward(x, weight, bias, STRIDE, padding), 1e-5)
+    expected = im2col.pullback(g, x, weight, STRIDE, padding, (True, True))
+    for actual, exact in zip(grads, expected):
+        assert_near(actual, exact, 1e-5)
+
+
+@pytest.mark.skipif(INTERPRETED, reason="large")
+@pytest.mark.parametrize(
+    "shape", [(4, 16, 16, 128, 128), (2, 8, 8, 512, 512), (1, 14, 14, 256, 64)]
+)
+def test_the_error_in_float32_stays_below_a_hundred_thousandth(shape):
+    *images, channels, units = shape
+    rng = np.random.default_rng(1)
+    x, g = rng.normal(size=(*images, channels)), rng.normal(size=(*images, units))
+    weight = rng.normal(size=(units, 3, 3, channels))
+    x, g, weight = (a.astype(np.float32) for a in (x, g, weight))
+    wide = [a.astype(np.float64) for a in (g, x, weight)]
+    y = winograd.forward(x, weight, None, STRIDE, (1, 1))
+    assert_near(y, im2col.forward(*wide[1:], None, STRIDE, (1, 1)), 1e-5)
+    grads = winograd.pullback(g, x, weight, STRIDE, (1, 1), (True, True))
+    expected = im2col.pullback(*wide, STRIDE, (1, 1), (True, True))
+    for actual, exact in zip(grads, expected):
+        assert_near(actual, exact, 1e-5)
+
+
+@pytest.mark.parametrize("tiles", [1, 5, 1000])
+def test_parts_and_threads_change_nothing_but_the_last_digits(tiles, monkeypatch):
+    rng = np.random.default_rng(2)
+    x, g, weight = (
+        rng.normal(size=(5, 6, 7, 8)),
+        rng.normal(size=(5, 6, 7, 9)),
+        rng.normal(size=(9, 3, 3, 8)),
+    )
+    y = winograd.forward(x, weight, None, STRIDE, (1, 1))
+    to_x, to_weight = winograd.pullback(g, x, weight, STRIDE, (1, 1), (True, True))
+    monkeypatch.setattr(winograd, "TILES", tiles)
+    monkeypatch.setenv("GEONET_THREADS", "3")
+    assert_near(winograd.forward(x, weight, None, STRIDE, (1, 1)), y, 1e-14)
+    grads = winograd.pullback(g, x, weight, STRIDE, (1, 1), (True, True))
+    assert_near(grads[0], to_x, 1e-14)
+    assert_near(grads[1], to_weight, 1e-14)
+
+
+def test_only_the_gradients_that_are_needed_are_computed():
+    rng = np.random.default_rng(3)
+    x, g, weight = (
+        rng.normal(size=(2, 5, 5, 4)),
+        rng.normal(size=(2, 5, 5, 3)),
+        rng.normal(size=(3, 3, 3, 4)),
+    )
+    both = winograd.pullback(g, x, weight, STRIDE, (1, 1), (True, True))
+    for needs in ((True, False), (False, True), (False, False)):
+        found = winograd.pullback(g, x, weight, STRIDE, (1, 1), needs)
+        for needed, grad, expected in zip(needs, found, both):
+            assert (grad is not None) == needed
+            if needed:
+                assert_array_equal(grad, expected)
+
+
+def test_strided_and_read_only_arguments_are_as_good_and_left_alone():
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(2, 4, 12, 7)).transpose(0, 2, 3, 1)[:, ::2]  # (2, 6, 7, 4)
+    weight = rng.normal(size=(6, 3, 3, 8))[::2, ::-1, :, ::2]
+    g = np.broadcast_to(rng.normal(size=3), (2, 6, 7, 3))
+    copies = [np.ascontiguousarray(a) for a in (x, weight, g)]
+    expected_y = winograd.forward(*copies[:2], None, STRIDE, (1, 1))
+    expected = winograd.pullback(copies[2], *copies[:2], STRIDE, (1, 1), (True, True))
+    for array in (x, weight):
+        array.setflags(write=False)
+    assert_array_equal(winograd.forward(x, weight, None, STRIDE, (1, 1)), expected_y)
+    for actual, exact in zip(
+        winograd.pullback(g, x, weight, STRIDE, (1, 1), (True, True)), expected
+    ):
+        assert_array_equal(actual, exact)
+    for array, copy in zip((x, weight, g), copies):
+        assert_array_equal(array, copy)
+
+
+def test_results_of_one_call_survive_the_next():
+    rng = np.random.default_rng(5)
+    x, weight = rng.normal(size=(2, 8, 8, 32)), rng.normal(size=(32, 3, 3, 32))
+    y = winograd.forward(x, weight, None, STRIDE, (1, 1))
+    grads = winograd.pullback(y, x, weight, STRIDE, (1, 1), (True, True))
+    kept = [a.copy() for a in (y, *grads)]
+    winograd.pullback(2 * y, winograd.forward(2 * x, weight, None, STRIDE, (1, 1)), weight, STRIDE,
+                      (1, 1), (True, True))  # fmt: skip
+    for array, copy in zip((y, *grads), kept):
+        assert_array_equal(array, copy)
