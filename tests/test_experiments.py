@@ -20,6 +20,7 @@ SMALL = {
     "perturbation": {"units": 3},
     "levy": {"steps": 12},
     "banana": {"epochs": 2},
+    "imagenet32": {"epochs": 2, "width": 0.02},
 }
 
 

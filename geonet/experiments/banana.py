@@ -6,7 +6,6 @@ looked at once; under `paper` the test part also steers, as in the authors' code
 
 import functools
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from geonet import ops, plots
 from geonet.characteristic import Tracker, boundary, location
 from geonet.data.banana import generate_banana, read_banana, split_banana
+from geonet.experiments import options
 from geonet.experiments.experiment import (
     Experiment,
     changes_figure,
@@ -36,17 +36,6 @@ def points(path):
     if path is None:
         return generate_banana(GENERATED, np.random.default_rng(0))
     return read_banana(path)
-
-
-def data_path(argument):
-    """The file to read: --data (a file, or a folder with banana.csv), or GEONET_DATA, or None."""
-    folder = os.environ.get("GEONET_DATA")
-    if argument is None and folder is not None and not Path(folder).is_dir():
-        raise ValueError(f"GEONET_DATA must name a folder, but is {folder!r}")
-    if argument is None and (folder is None or not Path(folder, "banana.csv").exists()):
-        return None
-    path = Path(folder if argument is None else argument).resolve()
-    return str(path / "banana.csv" if path.is_dir() else path)
 
 
 def accuracy(logits, targets):
@@ -74,7 +63,9 @@ class Banana(Experiment):
         config = super().configure(arguments)
         if arguments.protocol == "paper" and arguments.lr == "sweep":
             raise ValueError("--lr sweep needs validation data, which --protocol paper has none of")
-        path = data_path(arguments.data)
+        path = options.data_path(arguments.data, "banana.csv")
+        if path is not None:
+            path = str(path / "banana.csv" if path.is_dir() else path)
         points(path)
         digest = None if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
         data = {"data": path, "sha256": digest, "protocol": arguments.protocol}

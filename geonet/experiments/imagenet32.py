@@ -15,6 +15,7 @@ import numpy as np
 from geonet import ops, plots
 from geonet.data.imagenet32 import read_imagenet32
 from geonet.data.pictures import load_pictures
+from geonet.experiments import options
 from geonet.experiments.experiment import Experiment, generators, in_words, recipe
 from geonet.models import vgg6
 from geonet.train import SGD, CosineSchedule, EarlyStopping, ReduceLROnPlateau, fit, predict
@@ -27,16 +28,6 @@ EVALUATION_BATCH = 250
 def images(path):
     """The images of a folder, or the embedded ones for None."""
     return load_pictures(np.random.default_rng(0)) if path is None else read_imagenet32(path)
-
-
-def data_path(argument):
-    """The folder to read: --data, or imagenet32 in GEONET_DATA, or None."""
-    folder = os.environ.get("GEONET_DATA")
-    if argument is None and folder is not None and not Path(folder).is_dir():
-        raise ValueError(f"GEONET_DATA must name a folder, but is {folder!r}")
-    if argument is None and (folder is None or not Path(folder, "imagenet32").is_dir()):
-        return None
-    return str((Path(folder, "imagenet32") if argument is None else Path(argument)).resolve())
 
 
 def batch_sizes(text, largest):
@@ -136,7 +127,8 @@ class ImageNet32(Experiment):
         config = super().configure(arguments)
         if arguments.lr == "sweep":
             raise ValueError("--lr sweep needs a third part of the data, which ImageNet32 lacks")
-        path = data_path(arguments.data)
+        path = options.data_path(arguments.data, "imagenet32")
+        path = None if path is None else str(path)
         data = images(path)
         width = arguments.width or (0.25 if arguments.quick else 1.0)
         epochs = (2 if arguments.quick else 30) if arguments.epochs is None else arguments.epochs

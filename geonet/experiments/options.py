@@ -1,6 +1,8 @@
 """What experiments have in common on the command line: words into values, or one clear sentence."""
 
 import math
+import os
+from pathlib import Path
 
 from geonet.models import METHODS
 from geonet.nn.initializers import parse
@@ -101,3 +103,32 @@ def initializer(text):
     """
     parse(text)
     return text
+
+
+def data_path(argument, name):
+    """Where the data are.
+
+    Parameters
+    ----------
+    argument : str or None
+        What --data says.
+    name : str
+        File or folder to look for in the folder GEONET_DATA where --data says nothing.
+
+    Returns
+    -------
+    Path or None
+        Absolute; None for the data that the package draws itself.
+
+    Raises
+    ------
+    ValueError
+        If GEONET_DATA would be used, but names no folder.
+    """
+    if argument is not None:
+        return Path(argument).resolve()
+    folder = os.environ.get("GEONET_DATA")
+    if folder is not None and not Path(folder).is_dir():
+        raise ValueError(f"GEONET_DATA must name a folder, but is {folder!r}")
+    known = folder is not None and Path(folder, name).exists()
+    return Path(folder, name).resolve() if known else None
