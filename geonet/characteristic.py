@@ -20,7 +20,8 @@ def boundary(unit, statistics="running"):
 
     Parameters
     ----------
-    unit : geonet.nn.Unit or geonet.nn.Linear
+    unit : geonet.nn.Unit, Linear or Conv2d
+        A filter of a convolution is a row of n = kh·kw·C weights, flattened in that order.
     statistics : {"running", "batch"}
         Which μ and σ of a batch or mean normalization: the running ones, or those of the last
         batch that passed in training mode.
@@ -41,7 +42,7 @@ def boundary(unit, statistics="running"):
         raise ValueError(f"statistics must be 'running' or 'batch', but is {statistics!r}")
     layer = getattr(unit, "layer", unit)
     if not hasattr(layer, "parameterization"):
-        raise TypeError(f"unit must be a Unit or a Linear, but is a {type(unit).__name__}")
+        raise TypeError(f"unit must be a Unit, Linear or Conv2d, but is a {type(unit).__name__}")
     with no_grad():
         weight, bias = layer.parameterization.affine()
     weight = weight.data.copy()
@@ -109,7 +110,7 @@ class Tracker:
 
     Parameters
     ----------
-    unit : geonet.nn.Unit or geonet.nn.Linear
+    unit : geonet.nn.Unit, Linear or Conv2d
     statistics : {"running", "batch"}
         As for `boundary`.
 
@@ -174,13 +175,13 @@ def perturb(unit, epsilon, batch=None):
 
     Parameters
     ----------
-    unit : geonet.nn.Unit or geonet.nn.Linear
+    unit : geonet.nn.Unit, Linear or Conv2d
     epsilon : float or dict
         The same number for every component of every parameter, or {parameter name: array}, names
         as in `Module.named_parameters`.
     batch : array_like, optional
-        (N, n) inputs whose statistics a normalization uses, before and after; without it, the
-        running ones.
+        (N, n) inputs, or images, whose statistics a normalization uses, before and after; without
+        it, the running ones.
 
     Returns
     -------

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from geonet import METHODS, Tensor, nn, ops, train
 from geonet.characteristic import Tracker, boundary, coordinates, location, perturb
 from geonet.hypersphere import angle_between
-from geonet.models import PAPER_METHODS, mlp
+from geonet.models import PAPER_METHODS, mlp, vgg6
 
 seeds = st.integers(0, 2**32 - 1)
 sizes = st.integers(1, 12)
@@ -21,14 +21,27 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-def random_unit(method, n=3, units=5, seed=0):
-    """A unit with parameters of either sign, γ and r included, and statistics of other batches."""
-    unit = mlp([n, units, 1], method, rng=rng(seed))[0]
+def randomized(unit, method, seed):
+    """Parameters of either sign, γ and r included; a layer norm keeps its β of 0."""
     for i, (name, parameter) in enumerate(unit.named_parameters()):
         if method != "LN" or not name.endswith("beta"):
             parameter.data[...] = rng([seed, i]).normal(size=parameter.shape)
+    return unit
+
+
+def random_unit(method, n=3, units=5, seed=0):
+    """A unit with random parameters, and statistics of other batches."""
+    unit = randomized(mlp([n, units, 1], method, rng=rng(seed))[0], method, seed)
     for i in range(3):
         unit(rng([seed, i]).normal(i, 2, size=(9, n)))
+    return unit
+
+
+def random_filters(method, seed=0):
+    """As `random_unit`, of five 3×3 filters for images with 3 channels."""
+    model = vgg6(method, widths=[5], num_classes=2, rng=rng(seed), dtype=np.float64)
+    unit = randomized(model[0], method, seed)
+    unit(rng(seed).normal(1, 2, size=(4, 6, 6, 3)))
     return unit
 
 
@@ -63,6 +76,17 @@ def test_batch_statistics_give_the_boundary_that_the_batch_saw(method, n, units,
     x = rng(seed).normal(3, 3, size=(50, n))
     z = pre_activation(unit, x)
     assert_active_side(*boundary(unit, statistics="batch"), x, z)
+
+
+@EVERY_METHOD
+@pytest.mark.parametrize("statistics", ["running", "batch"])
+def test_the_boundary_of_filters_parts_active_from_inactive_windows(method, statistics):
+    """A window is flattened as a filter is: height, width, channel."""
+    unit = random_filters(method).train(statistics == "batch")
+    x = rng(1).normal(1, 3, size=(4, 7, 8, 3))
+    z = pre_activation(unit, x)[:, 1:-1, 1:-1].reshape(-1, 5)  # padding is none of x's business
+    windows = np.array([x[n, i : i + 3, j : j + 3].ravel() for n, i, j in np.ndindex(4, 5, 6)])
+    assert_active_side(*boundary(unit, statistics), windows, z)
 
 
 @pytest.mark.parametrize("method", ["BN", "WN+MBN"])
@@ -245,6 +269,26 @@ def test_a_tracker_records_before_training_and_after_every_step(method):
         assert np.all(trackers[0].displacements().max(axis=0) > 0)
 
 
+@EVERY_METHOD
+def test_a_tracker_follows_filters_too(method):
+    model = vgg6(method, widths=[4, 5], num_classes=3, rng=rng(), dtype=np.float64)
+    images, labels = rng(1).normal(size=(12, 6, 6, 3)), np.arange(12) % 3
+    trackers = [Tracker(model[0]), Tracker(model[1])]
+    optimizer = train.SGD(model.parameters(), lr=0.1)
+
+    def look():
+        for tracker in trackers:
+            tracker.record()
+
+    train.fit(model, ops.cross_entropy, (images, labels), optimizer, epochs=2, on_step=look)
+    for tracker, (units, n) in zip(trackers, ((4, 27), (5, 36))):
+        assert tracker.weights.shape == tracker.locations().shape == (3, units, n)
+        assert tracker.biases.shape == (3, units)
+        assert tracker.turns().shape == (2, units)
+        if method != "LN":  # whose β is no longer 0
+            assert np.all(tracker.turns().max(axis=0) > 0)
+
+
 def test_turns_are_radians_between_successive_directions():
     layer = nn.Linear(2, 1, rng=rng())
     angles = [0.3, 0.5, -0.5, np.pi - 0.5, 2.0]
@@ -290,6 +334,21 @@ def test_noise_turns_no_boundary_beyond_the_bound(method, n, units, exponent, ba
     # near a right angle the arcsine doubles the relative error of what it is taken of
     assert np.all(result.turn <= result.bound * (1 + 1e-7) + 1e-14)
     assert np.all(result.bound <= np.pi)
+
+
+@EVERY_METHOD
+@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("size", [1e-4, 1e-1, 10.0])
+def test_noise_turns_no_filter_beyond_the_bound(method, batched, size):
+    unit = random_filters(method)
+    noise = {
+        name: size * rng(i).normal(size=parameter.shape)
+        for i, (name, parameter) in enumerate(unit.named_parameters())
+        if method != "LN" or not name.endswith("beta")
+    }
+    result = perturb(unit, noise, rng(1).normal(size=(4, 6, 6, 3)) if batched else None)
+    assert np.all(result.turn > 0)
+    assert np.all(result.turn <= result.bound * (1 + 1e-7))
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "LN"])

@@ -1,11 +1,11 @@
-"""The fused bias, ReLU and scale: compiled and plain forms agree."""
+"""ReLU alone and fused with bias and scale: compiled and plain forms agree, with threads or not."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geonet.kernels import activation
+from geonet.kernels import activation, blocks
 
 SHAPES = st.tuples(st.integers(0, 6), st.integers(1, 6))
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-13}
@@ -48,3 +48,57 @@ def test_nan_is_passed_on_not_rectified_away():
     z = np.array([[np.nan, 1.0]])
     for form in (activation.scaled_relu, activation.scaled_relu_numpy):
         np.testing.assert_array_equal(np.isnan(form(z, np.zeros(2), np.ones(2))), [[True, False]])
+
+
+def test_sums_over_many_rows_of_single_precision_are_right_to_seven_digits():
+    g, z, bias, scale = arrays((20_000, 4), 0, np.float32)
+    g = np.abs(g)
+    double = [a.astype(np.float64) for a in (g, z, bias, scale)]
+    ours = activation.scaled_relu_pullback(g, z, bias, scale)
+    for a, b in zip(ours[1:], activation.scaled_relu_pullback_numpy(*double)[1:]):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def in_blocks(patch, size, threads):
+    for module in (blocks, activation):
+        patch.setattr(module, "BLOCK_SIZE", size)
+    patch.setenv("GEONET_THREADS", str(threads))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(shape=SHAPES, seed=st.integers(0, 2**32 - 1), size=st.integers(1, 12))
+def test_threads_change_nothing_and_blocks_only_the_rounding(dtype, shape, seed, size):
+    g, *inputs = arrays(shape, seed, dtype)
+    y = activation.scaled_relu(*inputs)
+    whole = activation.scaled_relu_pullback(g, *inputs)
+    with pytest.MonkeyPatch.context() as patch:
+        in_blocks(patch, size, threads=1)
+        one = activation.scaled_relu_pullback(g, *inputs)
+        in_blocks(patch, size, threads=2)
+        np.testing.assert_array_equal(activation.scaled_relu(*inputs), y)
+        for a, b, c in zip(activation.scaled_relu_pullback(g, *inputs), one, whole):
+            np.testing.assert_array_equal(a, b)
+            np.testing.assert_allclose(a, c, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=3),
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 12),
+)
+def test_relu_of_any_shape_is_the_same_on_threads(shape, seed, size):
+    rng = np.random.default_rng(seed)
+    x, g = rng.normal(size=(2, *shape)).astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        in_blocks(patch, size, threads=2)
+        for layout in (np.asarray, np.asfortranarray, lambda a: np.flip(np.flip(a).copy())):
+            y = activation.relu(layout(x))
+            grad = activation.relu_pullback(layout(g), y)
+            np.testing.assert_array_equal(y, np.where(x > 0, x, 0), strict=True)
+            np.testing.assert_array_equal(grad, np.where(x > 0, g, 0), strict=True)
+
+
+def test_relu_passes_nan_on_also_where_threads_take_it():
+    x = np.full((2, activation.BLOCK_SIZE), np.nan, np.float32)
+    assert np.isnan(activation.relu(x)).all()
+    assert np.isnan(activation.relu(x[0])).all()

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from geonet import METHODS, Tensor, nn, ops
 from geonet.characteristic import boundary
-from geonet.models import PAPER_METHODS, Method, mlp
+from geonet.gradcheck import gradcheck
+from geonet.models import PAPER_METHODS, Method, mlp, vgg6
 from geonet.train import Adam, fit, predict
 
 AFFINE = {
@@ -220,3 +221,130 @@ def test_a_trained_state_moves_to_another_model(method):
     fit(model, ops.mse, (x, x**2), Adam(model.parameters(), lr=0.01), epochs=3)
     other.load_state_dict(model.state_dict())
     assert np.array_equal(predict(model, x), predict(other, x))
+
+
+# Convolutional networks ---------------------------------------------------------------------------
+
+WIDTHS = (128, 128, 256, 256, 512, 512)
+TINY = {"widths": (2, 3, 2, 2), "num_classes": 3, "dtype": np.float64}
+
+
+def vgg6_of(method, seed=0, **options):
+    return vgg6(method, rng=rng(seed), **TINY | options)
+
+
+def images(*shape, seed=1, dtype=np.float64):
+    return rng(seed).normal(size=(*shape, 3)).astype(dtype)
+
+
+def test_vgg6_is_the_network_of_the_paper():
+    model = vgg6("SP", rng=rng())
+    units, shape, sizes = [], (2, 32, 32, 3), []
+    x = Tensor(images(*shape[:3], dtype=np.float32))
+    for step in model:
+        x = step(x)
+        sizes.append(x.shape[1:])
+        if isinstance(step, nn.Unit):
+            units.append(step)
+    assert sizes == [
+        *((32, 32, 128), (32, 32, 128), (16, 16, 128)),
+        *((16, 16, 256), (16, 16, 256), (8, 8, 256)),
+        *((8, 8, 512), (8, 8, 512), (4, 4, 512)),
+        *((512,), (1000,)),
+    ]
+    assert x.dtype == np.float32
+    fans = [(9 * c, o) for c, o in zip((3, *WIDTHS), WIDTHS)]
+    assert [unit.layer.parameterization.weight.shape[::-1] for unit in units] == fans
+    assert sum(p.size for p in model.parameters()) == sum(n * o + o for n, o in fans) + 513_000
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_convolutional_unit_has_the_parameters_of_its_method(method):
+    model = vgg6_of(method)
+    units = [step for step in model if isinstance(step, nn.Unit)]
+    assert len(units) == 4
+    for unit in units:
+        assert {name for name, _ in unit.named_parameters()} == HIDDEN[method]
+        assert type(unit.layer) is nn.Conv2d
+        assert type(unit.normalization) is NORMALIZATION.get(method, type(None))
+        assert type(unit.centring) is (nn.MeanNorm if method == "GmP+IMN" else type(None))
+    output = "weight_norm" if method.startswith("WN") else "standard"
+    assert {f"layer.{name}" for name, _ in model[-1].named_parameters()} == AFFINE[output]
+
+
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [(0.25, (32, 32, 64, 64, 128, 128)), (1e-6, (1,) * 6), (0.1, (13, 13, 26, 26, 51, 51))],
+)
+def test_the_width_multiplies_all_widths(width, expected):
+    model = vgg6("GmP", width=width, num_classes=7, rng=rng())
+    units = [step for step in model if isinstance(step, nn.Unit)]
+    assert tuple(len(unit.layer.parameterization.radius) for unit in units) == expected
+    assert model(images(2, 8, 8, dtype=np.float32)).shape == (2, 7)
+
+
+@pytest.mark.parametrize(
+    "options", [{"widths": ()}, {"width": 0.0}, {"width": -1.0}, {"width": np.nan}]
+)
+def test_widths_that_cannot_be_are_refused(options):
+    with pytest.raises(ValueError, match="widths must not be empty and width be positive"):
+        vgg6_of("SP", **options)
+    with pytest.raises(ValueError, match="method must be one of SP, WN, BN, LN"):
+        vgg6_of("gmp")
+
+
+@pytest.mark.parametrize("init", ["glorot_uniform", "he_normal", "orthogonal", "sphere"])
+def test_for_one_seed_all_convnets_start_from_the_same_weights(init):
+    standard = vgg6_of("SP", init=init)
+    for method in METHODS:
+        for ours, theirs in zip(vgg6_of(method, init=init), standard):
+            if isinstance(theirs, nn.Unit | nn.Linear):
+                expected = weights(theirs)
+                np.testing.assert_allclose(weights(ours), expected, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("seed", range(3))
+def test_sp_wn_and_gmp_convnets_start_from_the_very_same_function(seed, dtype):
+    x = images(5, 9, 8, seed=seed, dtype=dtype)
+    options = {"widths": (4, 5, 6, 7, 8, 9), "dtype": dtype}
+    sp, wn, gmp = (predict(vgg6_of(method, seed, **options), x) for method in ("SP", "WN", "GmP"))
+    tolerance = 1e-12 if dtype is np.float64 else 1e-5
+    assert np.ptp(sp) > 0
+    np.testing.assert_allclose(wn, sp, rtol=0, atol=tolerance * np.abs(sp).max())
+    np.testing.assert_allclose(gmp, sp, rtol=0, atol=tolerance * np.abs(sp).max())
+
+
+def test_the_outputs_of_units_are_centred_before_pooling():
+    model = vgg6_of("GmP+IMN").train()
+    x = Tensor(images(6, 8, 8))
+    for step in model[:-2]:
+        x = step(x)
+        if isinstance(step, nn.Unit):
+            np.testing.assert_allclose(x.data.mean(axis=(0, 1, 2)), 0, atol=1e-14)
+        else:
+            assert np.all(x.data.mean(axis=(0, 1, 2)) > 0.01)  # the largest of four
+
+
+@pytest.mark.parametrize("method", [*METHODS, PAPER_METHODS["BN"], PAPER_METHODS["WN+MBN"]])
+@pytest.mark.parametrize("training", [True, False])
+def test_gradients_of_a_convnet_are_the_numeric_ones(method, training):
+    """Of every parameter of every layer, and of the images."""
+    model, x = vgg6_of(method).train(training), images(3, 5, 4)
+    for i, parameter in enumerate(model.parameters()):
+        parameter.data += 0.1 * rng(i).normal(size=parameter.shape)
+    model(images(3, 5, 4, seed=2))  # so that there are running statistics
+    places = {}
+    for _, module in model.named_modules():
+        for name, value in vars(module).items():
+            if isinstance(value, nn.Parameter):
+                places[module, name] = value
+
+    def loss(x, *parameters):
+        for (module, name), parameter in zip(places, parameters):
+            setattr(module, name, parameter)
+        return ops.cross_entropy(model(x), np.array([0, 2, 1]))
+
+    report = gradcheck(loss, x, *places.values(), tolerance=1e-8)
+    assert report.entries > 300
+    assert report.complex < 1e-8

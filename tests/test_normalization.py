@@ -120,6 +120,64 @@ def test_single_precision_stays_so(kind):
     assert all(value.dtype == np.float32 for value in layer.state_dict().values())
 
 
+# The operations -----------------------------------------------------------------------------------
+
+
+def test_moments_that_are_known_change_nothing_and_are_not_worked_out_again(monkeypatch):
+    x, gamma, beta = rng().normal(2, 3, (4, 5, 3)), np.arange(1.0, 4.0), np.ones(3)
+    moments = ops.batch_moments(x)
+    expected = ops.batch_norm(x, gamma, beta, 1e-2).data, ops.centre(x, beta).data
+    np.testing.assert_array_equal(moments[0], *ops.batch_moments(Tensor(x), variance=False))
+    monkeypatch.delattr("geonet.kernels.normalization.moments")
+    monkeypatch.delattr("geonet.kernels.normalization.mean")
+    y = ops.batch_norm(x, gamma, beta, 1e-2, moments=moments).data
+    np.testing.assert_array_equal(y, expected[0])
+    np.testing.assert_array_equal(ops.centre(x, beta, moments=moments).data, expected[1])
+
+
+@pytest.mark.parametrize("shape", BATCHES)
+def test_gradients_do_not_depend_on_whether_the_moments_were_known(shape):
+    """They are those of the whole, with the moments a function of x, either way."""
+    x, gamma, beta = rng().normal(2, 3, shape), np.arange(1.0, 4.0), np.ones(3)
+    for operation, others in ((ops.batch_norm, (gamma, beta, 1e-2)), (ops.centre, (beta,))):
+        gradients = []
+        for options in ({}, {"moments": ops.batch_moments(x)}):
+            inputs = [Tensor(a, requires_grad=True) for a in (x, *others) if np.ndim(a)]
+            operation(*inputs, *others[2:], **options).backward(
+                np.cos(np.arange(x.size)).reshape(shape)
+            )
+            gradients.append([t.grad for t in inputs])
+        for a, b in zip(*gradients):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: ops.batch_norm(x, np.ones(2), np.ones(3), 1), r"gamma must have \(3,\).*\(2,\)"),
+        (lambda x: ops.batch_norm(x, np.ones(3), np.ones((1, 3)), 1), r"beta must have .*\(1, 3\)"),
+        (lambda x: ops.layer_norm(x, np.ones(1), np.ones(3), 1), r"layer_norm: x has .*\(5, 3\)"),
+        (lambda x: ops.centre(x, np.ones(4)), r"centre: x has .*\(5, 3\).*shift .*\(4,\)"),
+        (lambda x: ops.centre(x, moments=(np.ones(4),)), r"centre: .*the mean must .* \(4,\)"),
+        (
+            lambda x: ops.batch_norm(
+                x, np.ones(3), np.ones(3), 1, moments=(np.ones(3), np.ones(1))
+            ),
+            r"the variance must have \(3,\), but has \(1,\)",
+        ),
+        (lambda x: ops.centre(x[:0]), r"centre: x must have entries .* \(0, 3\)"),
+        (lambda x: ops.batch_moments(x[:, :0]), r"batch_moments: x must .* \(5, 0\)"),
+        (
+            lambda x: ops.layer_norm(np.ones(()), np.ones(()), np.ones(()), 1),
+            r"layer_norm: x must .* shape \(\)",
+        ),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(np.zeros((5, 3)))
+
+
 # Invariances --------------------------------------------------------------------------------------
 
 

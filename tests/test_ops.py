@@ -4,7 +4,9 @@ Most tests run over `geonet.ops.OPERATIONS` and the examples that each operation
 that a new operation is tested without a line here.
 """
 
+import gc
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -31,6 +33,24 @@ def plain_softmax(x, axis=-1):
     return np.exp(x) / np.exp(x).sum(axis=axis, keepdims=True)
 
 
+def plain_windows(x, size, padding_value, stride=None, padding=0):
+    """(N, H', W', C, size²): the entries of each window."""
+    widths = (0, 0), (padding, padding), (padding, padding), (0, 0)
+    padded = np.pad(x, widths, constant_values=padding_value)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(1, 2))
+    stride = size if stride is None else stride
+    return windows[:, ::stride, ::stride].reshape(*windows[:, ::stride, ::stride].shape[:4], -1)
+
+
+def batch_axes(x):
+    return tuple(range(x.ndim - 1))
+
+
+def normalized(x, gamma, beta, eps, axes):
+    std = np.sqrt(x.var(axis=axes, keepdims=True) + eps)
+    return gamma * (x - x.mean(axis=axes, keepdims=True)) / std + beta
+
+
 FORMULAS = {
     "relu": lambda x: np.where(x > 0, x, 0),
     "leaky_relu": lambda x, slope: np.where(x > 0, x, slope * x),
@@ -40,7 +60,13 @@ FORMULAS = {
     "getitem": lambda x, index: x[index],
     "join": lambda *arrays, axis: np.concatenate(arrays, axis),
     "linear": lambda x, weight, bias=0: np.einsum("...n,on->...o", x, weight) + bias,
-    "scaled_relu": lambda z, bias, scale: scale * np.where(z + bias > 0, z + bias, 0),
+    "scaled_relu": lambda z, bias, scale=1: scale * np.where(z + bias > 0, z + bias, 0),
+    "max_pool2d": lambda x, size, **options: plain_windows(x, size, -np.inf, **options).max(-1),
+    "average_pool2d": lambda x, size, **options: plain_windows(x, size, 0, **options).mean(-1),
+    "global_average_pool": lambda x: x.mean(axis=(1, 2)),
+    "batch_norm": lambda x, gamma, beta, eps: normalized(x, gamma, beta, eps, batch_axes(x)),
+    "layer_norm": lambda x, gamma, beta, eps: normalized(x, gamma, beta, eps, -1),
+    "centre": lambda x, shift=0: x - x.mean(axis=batch_axes(x)) + shift,
     "weight_norm": lambda v, length: np.array(
         [scale * row / np.linalg.norm(row) for row, scale in zip(v, length)]
     ),
@@ -155,6 +181,27 @@ def test_neither_inputs_nor_gradients_are_changed(name):
         for array, copy in zip(arguments, before):
             if isinstance(array, np.ndarray):
                 np.testing.assert_array_equal(array, copy)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        ops.relu,
+        ops.centre,
+        ops.global_average_pool,
+        lambda x: ops.scaled_relu(x, np.zeros(3)),
+        lambda x: ops.max_pool2d(x, 2),
+        lambda x: ops.average_pool2d(x, 2),
+    ],
+)
+def test_pullbacks_that_can_do_without_their_large_input_let_it_go(operation):
+    x = np.ones((1, 4, 4, 3))
+    alive, image = weakref.ref(x), Tensor(x, requires_grad=True)
+    pullback = operation(image)._record.pullback
+    del x, image
+    gc.collect()
+    assert alive() is None
+    assert pullback is not None
 
 
 @every_operation

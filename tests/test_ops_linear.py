@@ -95,6 +95,7 @@ def zeros(*shapes):
         (ops.linear, zeros((2, 3), (2, 3), (2, 1)), r"bias has shape \(2, 1\).*\(2, 3\)"),
         (ops.scaled_relu, zeros((5, 3), 2, 3), r"z has shape \(5, 3\).*bias \(2,\).*scale \(3,\)"),
         (ops.scaled_relu, zeros((5, 3), 3, (3, 1)), r"z has shape \(5, 3\).*scale \(3, 1\)"),
+        (ops.scaled_relu, zeros((), (), ()), r"z has shape \(\), so bias"),
         (ops.matmul, zeros((2, 3), (2, 3)), r"matmul: x .*\(2, 3\).*y .*\(2, 3\)"),
         (ops.matmul, zeros(3, (2, 3)), r"matmul: x .*\(3,\).*y .*\(2, 3\)"),
         (ops.matmul, zeros((2, 3), 2), r"matmul: x .*\(2, 3\).*y .*\(2,\)"),

@@ -61,15 +61,14 @@ def forward(x, weight, bias, stride, padding):
     offset = _in_lanes(np.zeros(units, x.dtype) if bias is None else bias)
     u = _transformed(weight.transpose(3, 1, 2, 0))  # (36, C, O)
 
-    def some_images(first, last):
-        for part, tiles in _parts(first, last, shape):
-            v = _frequencies("v", tiles, x.shape[3], x.dtype)
-            m = _frequencies("m", tiles, y.shape[3], x.dtype)
-            compiled.transform_input(x[part], v, shape[1], shape[2], *padding)
-            np.matmul(_matrices(v, tiles), u, out=_matrices(m, tiles))
-            compiled.transform_output(m, offset, y[part])
+    def some_images(part, tiles):
+        v = _frequencies("v", tiles, x.shape[3], x.dtype)
+        m = _frequencies("m", tiles, y.shape[3], x.dtype)
+        compiled.transform_input(x[part], v, shape[1], shape[2], *padding)
+        np.matmul(_matrices(v, tiles), u, out=_matrices(m, tiles))
+        compiled.transform_output(m, offset, y[part])
 
-    threads.spread(some_images, threads.shares(shape[0]))
+    threads.spread(some_images, _parts(shape))
     return _out_of_lanes(y, units)
 
 
@@ -83,12 +82,13 @@ def pullback(g, x, weight, stride, padding, needs):
     x, g, weight = _in_lanes(x), _in_lanes(g), _fill(_fill(weight, 3), 0)
     u = _transformed(weight) if needs[0] else None  # (36, O, C)
     grad = np.empty_like(x) if needs[0] else None
-    shares = threads.shares(shape[0])
+    parts = _parts(shape)
+    shares = threads.shares(len(parts))
     grads = np.zeros((len(shares), len(weight), 9, *x.shape[3:]), x.dtype)  # of weight, by share
 
     def some_images(share, first, last):
         total = None
-        for part, tiles in _parts(first, last, shape):
+        for part, tiles in parts[first:last]:
             v = _frequencies("v", tiles, x.shape[3], x.dtype)
             m = _frequencies("m", tiles, g.shape[3], x.dtype)
             compiled.transform_gradient(g[part], m)
@@ -183,19 +183,18 @@ def _fill(x, axis):
 def _in_lanes(x):
     """(..., C) -> (..., blocks, LANES)."""
     x = np.require(_fill(x, x.ndim - 1), requirements=("C", "W"))
-    return x.reshape(*x.shape[:-1], -1, LANES)
+    return x.reshape(*x.shape[:-1], x.shape[-1] // LANES, LANES)
 
 
 def _out_of_lanes(x, channels):
-    return np.ascontiguousarray(x.reshape(*x.shape[:-2], -1)[..., :channels])
+    return np.ascontiguousarray(x.reshape(*x.shape[:-2], x.shape[-2] * LANES)[..., :channels])
 
 
-def _parts(first, last, shape):
-    """(slice, tiles) of a few images each, from those that one thread has."""
+def _parts(shape):
+    """The batch in parts of a few images: (slice, tiles) of each."""
     tiles = -(-shape[1] // 4) * -(-shape[2] // 4)  # of an image
-    size = max(1, TILES // tiles)
-    stretches = threads.ranges(last - first, size)
-    return [(slice(first + a, first + b), (b - a) * tiles) for a, b in stretches]
+    stretches = threads.ranges(shape[0], max(1, TILES // tiles))
+    return [(slice(first, last), (last - first) * tiles) for first, last in stretches]
 
 
 def _frequencies(name, rows, blocks, dtype):

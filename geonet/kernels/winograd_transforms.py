@@ -128,6 +128,7 @@ def _write(buffer, v, p):
 
 @lazy_jit
 def transform_input(x, v, height, width, top, left):
+    """v ← Bᵀ d B of the tiles d of images x, for an output of height × width."""
     half, full = np.empty((36, LANES), x.dtype), np.empty((36, LANES), x.dtype)
     p = 0
     for n in range(x.shape[0]):
@@ -147,6 +148,7 @@ def transform_input(x, v, height, width, top, left):
 
 @lazy_jit
 def transform_input_back(v, grad, height, width, top, left):
+    """grad ← the sums of B v Bᵀ where the tiles came from."""
     half, full = np.empty((36, LANES), v.dtype), np.empty((36, LANES), v.dtype)
     grad[:] = 0
     p = 0
@@ -169,6 +171,7 @@ def transform_input_back(v, grad, height, width, top, left):
 
 @lazy_jit
 def transform_output(m, bias, y):
+    """y ← Aᵀ m A, plus the bias (blocks, LANES)."""
     half, tile = np.empty((24, LANES), y.dtype), np.empty((16, LANES), y.dtype)
     p = 0
     for n in range(y.shape[0]):
@@ -192,6 +195,7 @@ def transform_output(m, bias, y):
 
 @lazy_jit
 def transform_gradient(g, m):
+    """m ← A g Aᵀ of the 4×4 tiles of g."""
     tile, half = np.empty((16, LANES), g.dtype), np.empty((24, LANES), g.dtype)
     full = np.empty((36, LANES), g.dtype)
     p = 0
@@ -215,7 +219,7 @@ def transform_gradient(g, m):
 
 @lazy_jit
 def transform_kernel(w, u, p):
-    """A row at a time, so that each of the 36 matrices is written in long stretches."""
+    """u from row p on ← G w Gᵀ; a row of w at a time, to write in long stretches."""
     blocks = w.shape[2]
     kernel, half = np.empty((9, LANES), w.dtype), np.empty((18, LANES), w.dtype)
     full = np.empty((blocks, 36, LANES), w.dtype)
@@ -235,7 +239,7 @@ def transform_kernel(w, u, p):
 
 @lazy_jit
 def transform_kernel_back(u, grad):
-    """A row at a time, so that each of the 36 matrices is read in long stretches."""
+    """grad ← Gᵀ u G; a row at a time, to read in long stretches."""
     blocks = grad.shape[2]
     full, half = np.empty((blocks, 36, LANES), u.dtype), np.empty((18, LANES), u.dtype)
     kernel = np.empty((9, LANES), u.dtype)

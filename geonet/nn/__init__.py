@@ -1,15 +1,17 @@
 """Modules, parameterizations, layers and normalizations."""
 
-from geonet.nn.layers import Linear, Unit
+from geonet.nn.layers import Conv2d, Linear, MaxPool2d, Unit
 from geonet.nn.module import Module, Parameter, Sequential
 from geonet.nn.normalization import BatchNorm, LayerNorm, MeanNorm
 from geonet.nn.parameterizations import Geometric, Standard, WeightNorm
 
 __all__ = [
     "BatchNorm",
+    "Conv2d",
     "Geometric",
     "LayerNorm",
     "Linear",
+    "MaxPool2d",
     "MeanNorm",
     "Module",
     "Parameter",

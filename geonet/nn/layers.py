@@ -1,5 +1,7 @@
 """Layers: an affine map under a parameterization, and the Unit that is a whole hidden layer."""
 
+import math
+
 import numpy as np
 
 from geonet import ops
@@ -23,7 +25,52 @@ def _choose(argument, name, table):
     return table[name]
 
 
-class Linear(Module):
+def _pair(name, value, least):
+    pair = value if isinstance(value, tuple) else (value, value)
+    if len(pair) != 2 or not all(isinstance(x, int) and x >= least for x in pair):
+        raise ValueError(
+            f"{name} must be an int of at least {least}, or a pair of them, but is {value!r}"
+        )
+    return pair
+
+
+class Layer(Module):
+    """What layers share: rows (O, n) under a parameterization, activation and gain.
+
+    A kind of layer adds `apply`, its affine map, and says how many rows of what length there are
+    and which fan-out an initializer takes.
+    """
+
+    def __init__(self, rows, fan_out, parameterization, activation, *, rng, init, bias, dtype):
+        dtype = np.dtype(dtype)
+        if dtype not in (np.float32, np.float64):
+            raise ValueError(f"dtype must be float32 or float64, but is {dtype}")
+        kind = _choose("parameterization", parameterization, PARAMETERIZATIONS)
+        weight = initial_weight(init, *rows, fan_out, rng).astype(dtype)
+        self.parameterization = kind(weight, np.zeros(len(weight), dtype) if bias else None)
+        self.activation = _choose("activation", activation, ACTIVATIONS)
+
+    def apply(self, x, weight, bias=None):
+        """The affine map with the given rows (O, n) and bias (O,)."""
+        raise NotImplementedError
+
+    def affine(self, x):
+        """The map before activation and gain, (..., inputs) -> (..., O)."""
+        return self.apply(x, *self.parameterization.affine())
+
+    def activate(self, z):
+        """What follows the affine map: activation, then gain."""
+        y, gain = self.activation(z), self.parameterization.gain
+        return y if gain is None else y * gain
+
+    def __call__(self, x):
+        weight, bias = self.parameterization.affine()
+        if self.activation is ops.relu and bias is not None:  # bias, relu and gain in one pass
+            return ops.scaled_relu(self.apply(x, weight), bias, self.parameterization.gain)
+        return self.activate(self.apply(x, weight, bias))
+
+
+class Linear(Layer):
     """Fully connected layer, gain(activation(W x + b)).
 
     Parameters
@@ -61,28 +108,76 @@ class Linear(Module):
     ):
         if fan_in < 1 or fan_out < 1:
             raise ValueError(f"fan_in and fan_out must be at least 1, but are {fan_in}, {fan_out}")
-        dtype = np.dtype(dtype)
-        if dtype not in (np.float32, np.float64):
-            raise ValueError(f"dtype must be float32 or float64, but is {dtype}")
-        kind = _choose("parameterization", parameterization, PARAMETERIZATIONS)
-        weight = initial_weight(init, fan_out, fan_in, fan_out, rng).astype(dtype)
-        self.parameterization = kind(weight, np.zeros(fan_out, dtype) if bias else None)
-        self.activation = _choose("activation", activation, ACTIVATIONS)
+        options = {"rng": rng, "init": init, "bias": bias, "dtype": dtype}
+        super().__init__((fan_out, fan_in), fan_out, parameterization, activation, **options)
 
-    def affine(self, x):
-        """The map before activation and gain, (N, n) -> (N, O)."""
-        return ops.linear(x, *self.parameterization.affine())
+    def apply(self, x, weight, bias=None):
+        """x Wᵀ + b, (..., n) -> (..., O)."""
+        return ops.linear(x, weight, bias)
 
-    def activate(self, z):
-        """What follows the affine map: activation, then gain."""
-        y, gain = self.activation(z), self.parameterization.gain
-        return y if gain is None else y * gain
+
+class Conv2d(Layer):
+    """Convolution of images (N, H, W, C), gain(activation(W ∗ x + b)): (N, H', W', O).
+
+    A filter is a row of n = kh·kw·C weights, flattened in the order height, width, channel. For
+    initializers the fan-in is n and the fan-out kh·kw·O, under every parameterization.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        C, and the number of filters O.
+    kernel_size, stride, padding : int or (int, int)
+        For height and width; zeros are padded.
+    parameterization, activation, rng, init, bias, dtype
+        As for `Linear`.
+
+    Raises
+    ------
+    ValueError
+        If a size is below 1 or the padding below 0, or a name or the dtype is not one of those of
+        `Linear`.
+    """
+
+    def __init__(
+        self,
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        parameterization="standard",
+        activation=None,
+        *,
+        rng,
+        init="glorot_uniform",
+        bias=True,
+        dtype=np.float64,
+    ):
+        if min(in_channels, out_channels) < 1:
+            raise ValueError(f"in_channels and out_channels must be at least 1, but are "
+                             f"{in_channels}, {out_channels}")  # fmt: skip
+        kernel = _pair("kernel_size", kernel_size, 1)
+        self.filter_shape = *kernel, in_channels
+        self.stride, self.padding = _pair("stride", stride, 1), _pair("padding", padding, 0)
+        rows = out_channels, math.prod(self.filter_shape)
+        fan_out = math.prod(kernel) * out_channels
+        options = {"rng": rng, "init": init, "bias": bias, "dtype": dtype}
+        super().__init__(rows, fan_out, parameterization, activation, **options)
+
+    def apply(self, x, weight, bias=None):
+        """W ∗ x + b, (N, H, W, C) -> (N, H', W', O)."""
+        filters = ops.reshape(weight, (-1, *self.filter_shape))
+        return ops.conv2d(x, filters, bias, self.stride, self.padding)
+
+
+class MaxPool2d(Module):
+    """The largest entry of each window of images, as `geonet.ops.max_pool2d` has it."""
+
+    def __init__(self, size, stride=None, padding=0):
+        self.window = size, stride, padding
 
     def __call__(self, x):
-        (weight, bias), gain = self.parameterization.affine(), self.parameterization.gain
-        if self.activation is ops.relu and bias is not None and gain is not None:
-            return ops.scaled_relu(ops.linear(x, weight), bias, gain)  # the same in one pass
-        return self.activate(self.affine(x))
+        return ops.max_pool2d(x, *self.window)
 
 
 class Unit(Module):
@@ -90,7 +185,7 @@ class Unit(Module):
 
     Parameters
     ----------
-    layer : Linear
+    layer : Linear or Conv2d
         The affine map with its parameterization and activation.
     normalization : BatchNorm, LayerNorm, MeanNorm or None
         Stands between the affine map and the activation, so it moves the boundary.

@@ -49,18 +49,14 @@ class BatchNorm(Module):
 
     def __call__(self, x):
         _check_features(x, self.gamma.size)
-        if self.training:
-            axes = tuple(range(x.ndim - 1))
-            mean = ops.mean(x, axes)
-            centred = x - mean
-            var = ops.mean(ops.square(centred), axes)
-            self.batch_mean, self.batch_var = mean.data, var.data
-            for running, batch in ((self.running_mean, mean), (self.running_var, var)):
-                running *= self.momentum
-                running += (1 - self.momentum) * batch.data.real  # complex in a complex step
-        else:
-            centred, var = x - self.running_mean, self.running_var
-        return centred * (self.gamma / ops.sqrt(var + self.eps)) + self.beta
+        if not self.training:
+            scale = self.gamma / ops.sqrt(self.running_var + self.eps)
+            return (x - self.running_mean) * scale + self.beta
+        moments = self.batch_mean, self.batch_var = ops.batch_moments(x)
+        for running, batch in zip((self.running_mean, self.running_var), moments):
+            running *= self.momentum
+            running += (1 - self.momentum) * batch.real  # complex in a complex step
+        return ops.batch_norm(x, self.gamma, self.beta, self.eps, moments)
 
     def fold(self, weight, bias, statistics):
         """sign(γ) · (w, b − μ + σβ/γ); NaN where γ = 0, which has no boundary."""
@@ -102,14 +98,13 @@ class MeanNorm(Module):
 
     def __call__(self, x):
         _check_features(x, self.running_mean.size)
-        mean = self.running_mean
-        if self.training:
-            mean = ops.mean(x, tuple(range(x.ndim - 1)))
-            self.batch_mean = mean.data
-            self.running_mean *= self.momentum
-            self.running_mean += (1 - self.momentum) * mean.data.real
-        centred = x - mean
-        return centred if self.shift is None else centred + self.shift
+        if not self.training:
+            centred = x - self.running_mean
+            return centred if self.shift is None else centred + self.shift
+        moments = (self.batch_mean,) = ops.batch_moments(x, variance=False)
+        self.running_mean *= self.momentum
+        self.running_mean += (1 - self.momentum) * self.batch_mean.real
+        return ops.centre(x, self.shift, moments)
 
     def fold(self, weight, bias, statistics):
         """(w, b − μ + shift)."""
@@ -141,9 +136,7 @@ class LayerNorm(Module):
 
     def __call__(self, x):
         _check_features(x, self.gamma.size)
-        centred = x - ops.mean(x, -1, keepdims=True)
-        var = ops.mean(ops.square(centred), -1, keepdims=True)
-        return centred / ops.sqrt(var + self.eps) * self.gamma + self.beta
+        return ops.layer_norm(x, self.gamma, self.beta, self.eps)
 
     def fold(self, weight, bias, statistics):
         """sign(γ) · (w, b) centred over the units of the layer, where β = 0; NaN where γ = 0.

@@ -1,15 +1,16 @@
 """Every differentiable operation, its forward computation and its pullback side by side.
 
-The four modules of this package hold one kind of operation each: `elementwise`, `arrays`, `linear`
-and `losses`. An operation takes arrays (or Tensors) and gives a Tensor; `geonet.tensor.primitive`
-tells the form. In the docstrings g = ∂L/∂y is the gradient of the result y, and the arrow shows
-what the pullback makes of it for each input. Sums over broadcast axes are the engine's business.
+Each module of this package holds one kind of operation. An operation takes arrays (or Tensors) and
+gives a Tensor; `geonet.tensor.primitive` tells the form. In the docstrings g = ∂L/∂y is the
+gradient of the result y, and the arrow shows what the pullback makes of it for each input. Sums
+over broadcast axes are the engine's business.
 
 Conventions where a derivative does not exist, the same everywhere:
 
 - relu, leaky_relu, absolute, mae: at the kink the derivative is 0 for relu, the slope for
   leaky_relu, 0 for absolute and mae;
 - maximum, minimum, max, min: entries that tie share the gradient equally;
+- max_pool2d: of entries that tie the first of the window, row by row, gets the gradient;
 - clip: 1 on the closed interval, 0 outside;
 - sqrt, log and power at 0, arcsin and arccos at ±1: what the formula gives (infinity or NaN),
   without a repair.
@@ -21,9 +22,12 @@ choose their piece by the real part.
 import numpy as np
 
 from geonet.ops.arrays import *
+from geonet.ops.convolution import *
 from geonet.ops.elementwise import *
+from geonet.ops.images import *
 from geonet.ops.linear import *
 from geonet.ops.losses import *
+from geonet.ops.normalization import *
 from geonet.tensor import Tensor
 
 OPERATIONS = {name: f for name, f in globals().items() if getattr(f, "is_primitive", False)}

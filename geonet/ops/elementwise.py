@@ -5,6 +5,7 @@ g = ∂L/∂y is the gradient of the result; the arrow shows what the pullback m
 
 import numpy as np
 
+from geonet.kernels import activation
 from geonet.tensor import primitive
 
 # Arithmetic ---------------------------------------------------------------------------------------
@@ -185,8 +186,8 @@ def clip(x, low, high):
 @primitive
 def relu(x):
     """Rectifier, max(x, 0). g → g where x > 0, else 0."""
-    value = np.where(x.real > 0, x, 0) if np.iscomplexobj(x) else np.maximum(x, 0)
-    return value, (lambda g: g * (value.real > 0),)
+    value = activation.relu(x)
+    return value, (lambda g: activation.relu_pullback(g, value),)
 
 
 @primitive(samples=lambda rng: [((rng.normal(size=(3, 4)),), {"slope": 0.2})])

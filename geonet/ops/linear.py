@@ -103,25 +103,26 @@ def hyperspherical(theta):
 
 def _scaled_relus(rng):
     bias, scale = rng.normal(size=(2, 3))
-    return [((rng.normal(size=shape), bias, scale), {}) for shape in ((5, 3), (2, 2, 3))]
+    inputs = [rng.normal(size=shape) for shape in ((5, 3), (2, 2, 3))]
+    return [((z, bias, scale), {}) for z in inputs] + [((z, bias), {}) for z in inputs]
 
 
 @primitive(samples=_scaled_relus)
-def scaled_relu(z, bias, scale):
+def scaled_relu(z, bias, scale=None):
     """Bias, rectifier and scale in one pass, r max(z + b, 0): z (..., O), bias and scale (O,).
-    With a = 1 where z + b > 0, else 0: g → g r a, Σ g r a, Σ g a (z + b)."""
-    if not z.shape[-1:] == bias.shape == scale.shape:  # compiled loops do not look
+    Without a scale r = 1. With a = 1 where z + b > 0, else 0: g → g r a, Σ g r a, Σ g a (z + b)."""
+    plain = scale is None
+    scale = np.ones_like(bias) if plain else scale
+    if not z.ndim or not z.shape[-1:] == bias.shape == scale.shape:  # compiled loops do not look
         raise ValueError(f"scaled_relu: z has shape {z.shape}, so bias {bias.shape} and scale "
                          f"{scale.shape} must have {z.shape[-1:]}")  # fmt: skip
-    arrays = z.reshape(-1, z.shape[-1]), bias, scale
-    compiled = z.dtype.kind + bias.dtype.kind + scale.dtype.kind == "fff"
-    forward = activation.scaled_relu if compiled else activation.scaled_relu_numpy
+    rows, shape = z.reshape(-1, z.shape[-1]), z.shape
+    value = activation.scaled_relu(rows, bias, scale)
+    # y > 0 where z + b > 0, so without a scale y does for z + b, and z can go
+    saved = (value, np.zeros_like(bias), scale) if plain else (rows, bias, scale)
 
     def pullback(g, needs):
-        back = activation.scaled_relu_pullback
-        if not compiled or g.dtype.kind == "c":
-            back = activation.scaled_relu_pullback_numpy
-        to_z, to_bias, to_scale = back(np.ascontiguousarray(g).reshape(arrays[0].shape), *arrays)
-        return to_z.reshape(z.shape), to_bias, to_scale
+        to_z, *others = activation.scaled_relu_pullback(g.reshape(saved[0].shape), *saved)
+        return to_z.reshape(shape), *others
 
-    return forward(*arrays).reshape(z.shape), pullback
+    return value.reshape(shape), pullback

@@ -1,0 +1,60 @@
+"""Blocks: how the work on a large array is cut up for threads.
+
+The cuts depend on the shape alone. What a kernel sums up, it sums up block by block, and the sums
+of the blocks are added in order, so that no result depends on the number of threads. A small array,
+as MLPs have, is one block, and then nothing is done but to call the kernel.
+"""
+
+import math
+
+import numpy as np
+
+from geonet.kernels.threads import ranges, spread
+
+BLOCK_SIZE = 2**17  # entries
+
+
+def compilable(*arrays):
+    """Whether compiled kernels take these arrays: float32 or float64, not complex or integers."""
+    return np.result_type(*arrays).char in "fd"
+
+
+def blocks(x):
+    """(first, last) of stretches of the first axis that have about `BLOCK_SIZE` entries each."""
+    return ranges(len(x), max(1, BLOCK_SIZE // max(1, math.prod(x.shape[1:]))))
+
+
+def spread_blocks(kernel, x, *arguments):
+    """Call `kernel(x, *arguments, first, last)` for every block of x."""
+    if x.size <= BLOCK_SIZE:
+        kernel(x, *arguments, 0, len(x))
+    else:
+        spread(kernel, [(x, *arguments, *block) for block in blocks(x)])
+
+
+def column_sums(count, kernel, x, *arguments):
+    """Call `kernel(x, *arguments, sums, first, last)` for every block of x; add up their sums.
+
+    Parameters
+    ----------
+    count : int
+    kernel : function
+        Adds `count` sums over the rows first to last into `sums`, float64 (count, C).
+    x : numpy.ndarray
+        (N, C).
+    *arguments
+        Whatever else the kernel takes.
+
+    Returns
+    -------
+    numpy.ndarray
+        (count, C), float64.
+    """
+    if x.size <= BLOCK_SIZE:
+        sums = np.zeros((count, x.shape[1]))
+        kernel(x, *arguments, sums, 0, len(x))
+        return sums
+    ends = blocks(x)
+    sums = np.zeros((len(ends), count, x.shape[1]))
+    spread(kernel, [(x, *arguments, own, *block) for own, block in zip(sums, ends)])
+    return sums.sum(axis=0)

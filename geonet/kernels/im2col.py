@@ -1,0 +1,121 @@
+"""Convolution as one matrix product: every window of the images becomes a row of numbers.
+
+    x      (N, H, W, C)     images                    P = N·H'·W'   windows in a block of images
+    weight (O, kh, kw, C)   filters                   K = kh·kw·C   numbers in a window
+    y, g   (N, H', W', O)   result, and ∂L/∂y
+
+With rows X (P, K) and filters F (O, K) the result is X Fᵀ. So ∂L/∂F = gᵀ X; and ∂L/∂X = g F goes
+back to where the windows were taken from, summed where they overlap. This is the plain form of a
+convolution, by which the others are tested, and the fastest one where windows are small.
+"""
+
+import math
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from geonet.kernels import threads
+
+BLOCK_SIZE = 2**19  # numbers in the rows of a block: 2 MB in float32, near the size of a cache
+PARTS = 8  # of a batch, each with its own sum of ∂L/∂F
+
+
+def output_size(image, kernel, stride, padding):
+    """(H', W'), where H' = ⌊(H + 2p − kh)/s⌋ + 1; the arguments are pairs."""
+    sizes = zip(image, kernel, stride, padding)
+    return tuple((length + 2 * pad - side) // step + 1 for length, side, step, pad in sizes)
+
+
+def stretches(first, last, images):
+    """(first, last) of stretches of nearly equal length, with no more than this many images each
+    (but always one)."""
+    count = math.ceil((last - first) / max(1, images)) or 1
+    ranges = threads.ranges(last - first, math.ceil((last - first) / count) or 1)
+    return [(first + start, first + end) for start, end in ranges]
+
+
+def forward(x, weight, bias, stride, padding):
+    """y (N, H', W', O); bias (O,) or None."""
+    kernel, filters = weight.shape[1:3], weight.reshape(len(weight), -1)
+    size = output_size(x.shape[1:3], kernel, stride, padding)
+    y = np.empty((len(x), *size, len(filters)), x.dtype)
+
+    def convolve(first, last):
+        block = y[first:last].reshape(-1, len(filters))  # (P, O)
+        np.matmul(_rows(x[first:last], kernel, stride, padding), filters.T, out=block)
+        if bias is not None:
+            block += bias
+
+    threads.spread(convolve, stretches(0, len(x), _images(size, filters)))
+    return y
+
+
+def pullback(g, x, weight, stride, padding, needs):
+    """∂L/∂x and ∂L/∂weight, each None unless needed."""
+    to_x = _to_x(g, x.shape, weight, stride, padding) if needs[0] else None
+    to_weight = _to_weight(g, x, weight, stride, padding) if needs[1] else None
+    return to_x, to_weight
+
+
+def _to_x(g, shape, weight, stride, padding):
+    kernel, filters = weight.shape[1:3], weight.reshape(len(weight), -1)
+    grad = np.empty(shape, g.dtype)
+
+    def pull_back(first, last):
+        framed, images = _frame(grad[first:last].shape, padding, grad.dtype)
+        windows = _windows(framed, kernel, stride)
+        rows = threads.scratch("rows", windows.shape, grad.dtype)
+        block = g[first:last].reshape(-1, len(filters))  # (P, O)
+        np.matmul(block, filters, out=rows.reshape(len(block), -1))
+        for i, j in np.ndindex(kernel):  # windows overlap, but not in the same one of their places
+            windows[:, :, :, i, j] += rows[:, :, :, i, j]
+        grad[first:last] = images
+
+    threads.spread(pull_back, stretches(0, len(g), _images(g.shape[1:3], filters)))
+    return grad
+
+
+def _to_weight(g, x, weight, stride, padding):
+    kernel, filters = weight.shape[1:3], weight.reshape(len(weight), -1)
+    parts = threads.ranges(len(x), math.ceil(len(x) / PARTS) or 1)
+    sums = np.zeros((len(parts), *filters.shape), g.dtype)
+
+    def pull_back(own, start, end):
+        for first, last in stretches(start, end, _images(g.shape[1:3], filters)):
+            block = g[first:last].reshape(-1, len(filters))  # (P, O)
+            own += block.T @ _rows(x[first:last], kernel, stride, padding)
+
+    threads.spread(pull_back, [(own, *part) for own, part in zip(sums, parts)])
+    return sums.sum(axis=0).reshape(weight.shape)
+
+
+def _images(size, filters):
+    """How many images have `BLOCK_SIZE` numbers in their rows."""
+    return BLOCK_SIZE // (math.prod(size) * filters.shape[1])
+
+
+def _frame(shape, padding, dtype):
+    """Zeros for images of this shape with padding around, and the view of them without it."""
+    images, height, width, channels = shape
+    top, left = padding
+    framed = threads.scratch(
+        "framed", (images, height + 2 * top, width + 2 * left, channels), dtype
+    )
+    framed[...] = 0
+    return framed, framed[:, top : top + height, left : left + width]
+
+
+def _windows(framed, kernel, stride):
+    """View (N, H', W', kh, kw, C) of the windows of padded images."""
+    every = sliding_window_view(framed, kernel, axis=(1, 2), writeable=True)
+    return np.moveaxis(every[:, :: stride[0], :: stride[1]], 3, 5)
+
+
+def _rows(x, kernel, stride, padding):
+    """The windows of images one after the other, (P, K), in scratch memory."""
+    framed, images = _frame(x.shape, padding, x.dtype)
+    images[...] = x
+    windows = _windows(framed, kernel, stride)
+    rows = threads.scratch("rows", windows.shape, x.dtype)
+    rows[...] = windows
+    return rows.reshape(math.prod(windows.shape[:3]), -1)

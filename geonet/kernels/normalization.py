@@ -1,0 +1,247 @@
+"""Normalization of the columns or the rows of a matrix, in as few passes over memory as can be.
+
+    x, y, g, grad  (N, C)   features last
+    mean, var      (C,)     of the columns, in float64 whatever x is
+    gamma, beta    (C,)     γ and β
+
+With x̂ = (x − mean)/√(var + eps), y = γ x̂ + β and g = ∂L/∂y, and with mean and var those of x:
+∂L/∂x = (h − mean h − x̂ mean(h x̂))/√(var + eps), where h = γ g;  ∂L/∂γ = Σ g x̂,  ∂L/∂β = Σ g.
+Batch norm means over N, layer norm over C; the sums are over N in both.
+"""
+
+import numpy as np
+
+from geonet.kernels.blocks import blocks, column_sums, compilable, spread_blocks
+from geonet.kernels.jit import lazy_jit
+from geonet.kernels.threads import spread
+
+STRETCH = 64  # rows that stay in the cache while first their mean, then their variance is taken
+
+
+def _in_precision_of(x, array):
+    """What was worked out in float64 rounded to the precision of x, unless it is complex."""
+    return array if array.dtype.kind == "c" else array.astype(np.result_type(x, np.float32))
+
+
+# Columns ------------------------------------------------------------------------------------------
+
+
+def mean(x):
+    """Mean of each column, float64 (C,)."""
+    if not compilable(x):
+        return mean_numpy(x)
+    x = np.ascontiguousarray(x)
+    return column_sums(1, _sums, x)[0] / len(x)
+
+
+def moments(x):
+    """Mean and (biased) variance of each column, both float64 (C,).
+
+    The variance is that of the deviations of some rows from their own mean, joined with that of
+    other rows as by Chan, Golub & LeVeque (1983, eq. 2.1): exact also where the mean is large.
+    """
+    if not compilable(x):
+        return moments_numpy(x)
+    x, ends = np.ascontiguousarray(x), blocks(x)
+    parts = np.empty((len(ends), 2, x.shape[1]))  # mean and Σ (x − mean)² of each block
+    spread(_moments, [(x, part, *block) for part, block in zip(parts, ends)])
+    for part, (first, last) in zip(parts[1:], ends[1:]):
+        _join(parts[0], first, *part, last - first)
+    return parts[0, 0], parts[0, 1] / len(x)
+
+
+def affine(x, mean, scale, shift):
+    """(x − mean) · scale + shift for each column, (N, C), worked out in float64."""
+    if not compilable(x, mean, scale, shift):
+        return affine_numpy(x, mean, scale, shift)
+    x, scale = np.ascontiguousarray(x), np.ascontiguousarray(scale)
+    shift = np.ascontiguousarray(shift, x.dtype)
+    y = np.empty_like(x)
+    spread_blocks(_affine, x, mean, scale, shift, y)
+    return y
+
+
+def batch_norm_pullback(g, x, mean, var, gamma, eps):
+    """∂L/∂x (N, C), ∂L/∂γ (C,), ∂L/∂β (C,), where mean and var are the `moments` of x."""
+    if not compilable(g, x, mean, var, gamma):
+        return batch_norm_pullback_numpy(g, x, mean, var, gamma, eps)
+    g, x = np.ascontiguousarray(g), np.ascontiguousarray(x)
+    to_beta, to_deviation = column_sums(2, _gradient_sums, x, g, mean)
+    inverse_std = 1 / np.sqrt(var + eps)
+    to_gamma = to_deviation * inverse_std
+    # mean g, mean(g x̂)/√(var + eps), which goes with x − mean, and γ/√(var + eps)
+    coefficients = to_beta / len(x), to_gamma * inverse_std / len(x), gamma * inverse_std
+    grad = np.empty_like(x)
+    spread_blocks(_batch_norm_backward, x, g, mean, *coefficients, grad)
+    return grad, to_gamma.astype(x.dtype), to_beta.astype(x.dtype)
+
+
+def mean_numpy(x):
+    """`mean` in plain NumPy."""
+    return x.mean(axis=0, dtype=np.result_type(x, np.float64))
+
+
+def moments_numpy(x):
+    """`moments` in plain NumPy."""
+    mean = mean_numpy(x)
+    deviation = x - mean
+    return mean, mean_numpy(deviation * deviation)
+
+
+def affine_numpy(x, mean, scale, shift):
+    """`affine` in plain NumPy."""
+    return _in_precision_of(x, (x - mean) * scale + shift)
+
+
+def batch_norm_pullback_numpy(g, x, mean, var, gamma, eps):
+    """`batch_norm_pullback` in plain NumPy."""
+    std = np.sqrt(var + eps)
+    normalized, h = (x - mean) / std, g * gamma
+    grad = (h - mean_numpy(h) - normalized * mean_numpy(h * normalized)) / std
+    gradients = grad, (g * normalized).sum(axis=0), g.sum(axis=0, dtype=normalized.dtype)
+    return tuple(_in_precision_of(x, gradient) for gradient in gradients)
+
+
+@lazy_jit
+def _sums(x, sums, first, last):
+    for i in range(first, last):
+        for k in range(x.shape[1]):
+            sums[0, k] += x[i, k]
+
+
+@lazy_jit
+def _join(total, count, mean, squares, more):
+    """Mean and Σ (x − mean)² of `count` rows, total (2, C), joined with those of `more` rows."""
+    weight = more / (count + more)
+    for k in range(mean.size):
+        apart = mean[k] - total[0, k]
+        total[0, k] += apart * weight
+        total[1, k] += squares[k] + apart * apart * count * weight
+
+
+@lazy_jit
+def _moments(x, total, first, last):
+    mean, squares = np.empty(x.shape[1]), np.empty(x.shape[1])
+    total[:] = 0
+    for start in range(first, last, STRETCH):
+        end = min(start + STRETCH, last)
+        mean[:] = 0
+        squares[:] = 0
+        for i in range(start, end):
+            for k in range(mean.size):
+                mean[k] += x[i, k]
+        mean /= end - start
+        for i in range(start, end):
+            for k in range(mean.size):
+                deviation = x[i, k] - mean[k]
+                squares[k] += deviation * deviation
+        _join(total, start - first, mean, squares, end - start)
+
+
+@lazy_jit
+def _affine(x, mean, scale, shift, y, first, last):
+    for i in range(first, last):
+        for k in range(x.shape[1]):
+            y[i, k] = (x[i, k] - mean[k]) * scale[k] + shift[k]
+
+
+@lazy_jit
+def _gradient_sums(x, g, mean, sums, first, last):
+    for i in range(first, last):
+        for k in range(x.shape[1]):
+            sums[0, k] += g[i, k]
+            sums[1, k] += g[i, k] * (x[i, k] - mean[k])
+
+
+@lazy_jit
+def _batch_norm_backward(x, g, mean, level, slope, scale, grad, first, last):
+    for i in range(first, last):
+        for k in range(x.shape[1]):
+            grad[i, k] = scale[k] * (g[i, k] - level[k] - slope[k] * (x[i, k] - mean[k]))
+
+
+# Rows ---------------------------------------------------------------------------------------------
+
+
+def layer_norm(x, gamma, beta, eps):
+    """y (N, C), with the mean and variance of each row."""
+    if not compilable(x, gamma, beta):
+        return layer_norm_numpy(x, gamma, beta, eps)
+    x, gamma, beta = map(np.ascontiguousarray, (x, gamma, beta))
+    y = np.empty_like(x)
+    spread_blocks(_layer_norm, x, gamma, beta, eps, y)
+    return y
+
+
+def layer_norm_pullback(g, x, gamma, eps):
+    """∂L/∂x (N, C), ∂L/∂γ (C,), ∂L/∂β (C,)."""
+    if not compilable(g, x, gamma):
+        return layer_norm_pullback_numpy(g, x, gamma, eps)
+    g, x, gamma = map(np.ascontiguousarray, (g, x, gamma))
+    grad = np.empty_like(x)
+    sums = column_sums(2, _layer_norm_backward, x, g, gamma, eps, grad)
+    return grad, *sums.astype(x.dtype)
+
+
+def layer_norm_numpy(x, gamma, beta, eps):
+    """`layer_norm` in plain NumPy."""
+    normalized, _ = _normalized_rows(x, eps)
+    return _in_precision_of(x, normalized * gamma + beta)
+
+
+def layer_norm_pullback_numpy(g, x, gamma, eps):
+    """`layer_norm_pullback` in plain NumPy."""
+    (normalized, std), h = _normalized_rows(x, eps), g * gamma
+    level, slope = (row.mean(axis=1, keepdims=True) for row in (h, h * normalized))
+    grad = (h - level - normalized * slope) / std
+    gradients = grad, (g * normalized).sum(axis=0), g.sum(axis=0, dtype=normalized.dtype)
+    return tuple(_in_precision_of(x, gradient) for gradient in gradients)
+
+
+def _normalized_rows(x, eps):
+    """x̂ (N, C) and √(var + eps) (N, 1)."""
+    deviation = x - x.mean(axis=1, keepdims=True, dtype=np.result_type(x, np.float64))
+    std = np.sqrt((deviation * deviation).mean(axis=1, keepdims=True) + eps)
+    return deviation / std, std
+
+
+# "reassoc": a sum along a row may be taken in several strands at once
+@lazy_jit(fastmath={"reassoc"})
+def _row_moments(x, i, eps):
+    """Mean and 1/√(var + eps) of row i."""
+    features = x.shape[1]
+    mean = squares = np.float64(0)
+    for k in range(features):
+        mean += x[i, k]
+    mean /= features
+    for k in range(features):
+        deviation = x[i, k] - mean
+        squares += deviation * deviation
+    return mean, 1 / np.sqrt(squares / features + eps)
+
+
+@lazy_jit
+def _layer_norm(x, gamma, beta, eps, y, first, last):
+    for i in range(first, last):
+        mean, inverse_std = _row_moments(x, i, eps)
+        for k in range(x.shape[1]):
+            y[i, k] = (x[i, k] - mean) * inverse_std * gamma[k] + beta[k]
+
+
+@lazy_jit(fastmath={"reassoc"})
+def _layer_norm_backward(x, g, gamma, eps, grad, sums, first, last):
+    features = x.shape[1]
+    for i in range(first, last):
+        mean, inverse_std = _row_moments(x, i, eps)
+        level = slope = np.float64(0)
+        for k in range(features):
+            normalized = (x[i, k] - mean) * inverse_std
+            h = np.float64(gamma[k]) * g[i, k]
+            level += h
+            slope += h * normalized
+            sums[0, k] += g[i, k] * normalized
+            sums[1, k] += g[i, k]
+        for k in range(features):
+            normalized = (x[i, k] - mean) * inverse_std
+            h = np.float64(gamma[k]) * g[i, k]
+            grad[i, k] = (h - level / features - normalized * slope / features) * inverse_std

@@ -1,0 +1,195 @@
+"""Max and average pooling of images, window by window, along the channels.
+
+    x, grad      (N, H, W, C)     channels last
+    y, g         (N, H', W', C)   H' = ⌊(H + 2 padding − size)/stride⌋ + 1, W' likewise
+    position     (N, H', W', C)   which entry of its window the maximum is, row by row from 0
+
+Rows and columns that fill no window are left out. Padding counts as −∞ for the maximum and as 0 for
+the average, which always divides by size². Of entries that tie the first is the maximum.
+"""
+
+import numpy as np
+
+from geonet.kernels.blocks import compilable, spread_blocks
+from geonet.kernels.jit import lazy_jit
+
+
+def pooled_shape(shape, size, stride, padding):
+    """(N, H', W', C) for images of shape (N, H, W, C)."""
+    images, *lengths, channels = shape
+    pooled = [(length + 2 * padding - size) // stride + 1 for length in lengths]
+    return images, *pooled, channels
+
+
+def max_pool(x, size, stride, padding):
+    """y and position. float32 and float64 run compiled, large arrays on threads."""
+    if not compilable(x):
+        return max_pool_numpy(x, size, stride, padding)
+    x = np.ascontiguousarray(x)
+    y = np.empty(pooled_shape(x.shape, size, stride, padding), x.dtype)
+    position = np.empty(y.shape, np.min_scalar_type(size * size - 1))
+    spread_blocks(_max_pool, x, y, position, size, stride, padding)
+    return y, position
+
+
+def max_pool_pullback(g, position, shape, size, stride, padding):
+    """∂L/∂x of this shape: g at the entry that was the maximum."""
+    if not compilable(g):
+        return max_pool_pullback_numpy(g, position, shape, size, stride, padding)
+    g, grad = np.ascontiguousarray(g), np.empty(shape, g.dtype)
+    spread_blocks(_max_pool_backward, grad, g, position, size, stride, padding)
+    return grad
+
+
+def average_pool(x, size, stride, padding):
+    """y. float32 and float64 run compiled, large arrays on threads."""
+    if not compilable(x):
+        return average_pool_numpy(x, size, stride, padding)
+    x = np.ascontiguousarray(x)
+    y = np.empty(pooled_shape(x.shape, size, stride, padding), x.dtype)
+    spread_blocks(_average_pool, x, y, size, stride, padding)
+    return y
+
+
+def average_pool_pullback(g, shape, size, stride, padding):
+    """∂L/∂x of this shape: g / size² at every entry of the window."""
+    if not compilable(g):
+        return average_pool_pullback_numpy(g, shape, size, stride, padding)
+    g, grad = np.ascontiguousarray(g), np.empty(shape, g.dtype)
+    spread_blocks(_average_pool_backward, grad, g, size, stride, padding)
+    return grad
+
+
+# Plain NumPy: one entry of all windows at a time --------------------------------------------------
+
+
+def max_pool_numpy(x, size, stride, padding):
+    """`max_pool` in plain NumPy; complex numbers are compared by their real parts."""
+    entries = _entries(_padded(x, padding, -np.inf), size, stride)
+    y = next(entries).copy()
+    position = np.zeros(y.shape, np.min_scalar_type(size * size - 1))
+    for k, entry in enumerate(entries, 1):
+        larger = ~(entry.real <= y.real) & ~np.isnan(y)
+        y[larger], position[larger] = entry[larger], k
+    return y, position
+
+
+def max_pool_pullback_numpy(g, position, shape, size, stride, padding):
+    """`max_pool_pullback` in plain NumPy."""
+    padded = _padded(np.zeros(shape, g.dtype), padding, 0)
+    for k, entry in enumerate(_entries(padded, size, stride)):
+        entry += g * (position == k)
+    return _without(padding, padded)
+
+
+def average_pool_numpy(x, size, stride, padding):
+    """`average_pool` in plain NumPy."""
+    share = x.dtype.type(1 / (size * size))
+    return sum(entry * share for entry in _entries(_padded(x, padding, 0), size, stride))
+
+
+def average_pool_pullback_numpy(g, shape, size, stride, padding):
+    """`average_pool_pullback` in plain NumPy."""
+    padded = _padded(np.zeros(shape, g.dtype), padding, 0)
+    for entry in _entries(padded, size, stride):
+        entry += g * g.dtype.type(1 / (size * size))
+    return _without(padding, padded)
+
+
+def _padded(x, padding, value):
+    widths = (0, 0), (padding, padding), (padding, padding), (0, 0)
+    return np.pad(x, widths, constant_values=value)
+
+
+def _without(padding, padded):
+    """A view (N, H, W, C) of the images inside their padding."""
+    height, width = padded.shape[1:3]
+    return padded[:, padding : height - padding, padding : width - padding]
+
+
+def _entries(padded, size, stride):
+    """For each entry of a window, a view (N, H', W', C) of that entry of all windows."""
+    _, height, width, _ = padded.shape
+    for row in range(size):
+        rows = slice(row, height - size + row + 1, stride)
+        for column in range(size):
+            yield padded[:, rows, column : width - size + column + 1 : stride]
+
+
+# Compiled: one window after the other -------------------------------------------------------------
+
+
+@lazy_jit
+def _inside(start, size, length):
+    """First and last + 1 of the entries of a window, along one axis, that are not padding."""
+    return max(0, -start), min(size, length - start)
+
+
+@lazy_jit
+def _max_pool(x, y, position, size, stride, padding, first, last):
+    _, height, width, channels = x.shape
+    y[first:last], position[first:last] = -np.inf, 0
+    for n in range(first, last):
+        for i in range(y.shape[1]):
+            top = i * stride - padding
+            for j in range(y.shape[2]):
+                left = j * stride - padding
+                largest, where = y[n, i, j], position[n, i, j]
+                for row in range(*_inside(top, size, height)):
+                    for column in range(*_inside(left, size, width)):
+                        entry = x[n, top + row, left + column]
+                        k = where.dtype.type(row * size + column)
+                        for c in range(channels):
+                            larger = not entry[c] <= largest[c] and largest[c] == largest[c]
+                            largest[c] = entry[c] if larger else largest[c]
+                            where[c] = k if larger else where[c]
+
+
+@lazy_jit
+def _max_pool_backward(grad, g, position, size, stride, padding, first, last):
+    _, height, width, channels = grad.shape
+    for n in range(first, last):
+        grad[n] = 0  # image by image, so that it is still in the cache when gradients are added
+        for i in range(g.shape[1]):
+            top = i * stride - padding
+            for j in range(g.shape[2]):
+                left = j * stride - padding
+                passed, where = g[n, i, j], position[n, i, j]
+                for row in range(*_inside(top, size, height)):
+                    for column in range(*_inside(left, size, width)):
+                        entry = grad[n, top + row, left + column]
+                        k = where.dtype.type(row * size + column)
+                        for c in range(channels):
+                            entry[c] += passed[c] * (where[c] == k)
+
+
+@lazy_jit
+def _average_pool(x, y, size, stride, padding, first, last):
+    (_, height, width, channels), share = x.shape, x.dtype.type(1 / (size * size))
+    y[first:last] = 0
+    for n in range(first, last):
+        for i in range(y.shape[1]):
+            top = i * stride - padding
+            for j in range(y.shape[2]):
+                left, total = j * stride - padding, y[n, i, j]
+                for row in range(*_inside(top, size, height)):
+                    for column in range(*_inside(left, size, width)):
+                        entry = x[n, top + row, left + column]
+                        for c in range(channels):
+                            total[c] += entry[c] * share
+
+
+@lazy_jit
+def _average_pool_backward(grad, g, size, stride, padding, first, last):
+    (_, height, width, channels), share = grad.shape, g.dtype.type(1 / (size * size))
+    for n in range(first, last):
+        grad[n] = 0
+        for i in range(g.shape[1]):
+            top = i * stride - padding
+            for j in range(g.shape[2]):
+                left, passed = j * stride - padding, g[n, i, j]
+                for row in range(*_inside(top, size, height)):
+                    for column in range(*_inside(left, size, width)):
+                        entry = grad[n, top + row, left + column]
+                        for c in range(channels):
+                            entry[c] += passed[c] * share

@@ -1,0 +1,86 @@
+"""Normalization over the batch or over the features. Features are the last axis, C of them.
+
+g = ∂L/∂y is the gradient of the result; the arrow shows what the pullback makes of it.
+"""
+
+import numpy as np
+
+from geonet.kernels import normalization as kernel
+from geonet.tensor import Tensor, primitive
+
+
+def _rows(operation, x, moments=None, **features):
+    """x as a matrix (N, C), once every other array is known to be (C,): kernels do not look."""
+    if not x.ndim or not x.size:
+        raise ValueError(f"{operation}: x must have entries and a last axis of features, but has "
+                         f"shape {x.shape}")  # fmt: skip
+    features.update(zip(("the mean", "the variance"), moments or ()))
+    for name, array in features.items():
+        if array is not None and array.shape != x.shape[-1:]:
+            raise ValueError(f"{operation}: x has shape {x.shape}, so {name} must have "
+                             f"{x.shape[-1:]}, but has {array.shape}")  # fmt: skip
+    return x.reshape(-1, x.shape[-1])
+
+
+def batch_moments(x, variance=True):
+    """Mean and, if asked for, (biased) variance over all axes but the last: a tuple of plain arrays
+    (C,), in float64. For running statistics, and for the operations below, which then need not work
+    them out again."""
+    rows = _rows("batch_moments", x.data if isinstance(x, Tensor) else x)
+    return kernel.moments(rows) if variance else (kernel.mean(rows),)
+
+
+def _samples(rng, count):
+    shapes = (5, 3), (2, 2, 4, 3)
+    return [(rng.normal(size=shape), *rng.normal(size=(count, 3))) for shape in shapes]
+
+
+@primitive(samples=lambda rng: [((*arrays, 0.1), {}) for arrays in _samples(rng, 2)])
+def batch_norm(x, gamma, beta, eps, moments=None):
+    """y = γ x̂ + β, x̂ = (x − μ)/σ, σ = √(var + eps), with the mean μ and var over all axes but the
+    last (Ioffe & Szegedy 2015): x (..., C), gamma and beta (C,). `moments` are those of x itself as
+    `batch_moments` gives them, if they are known. With μ and σ depending on x,
+    g → (γ/σ) (g − mean g − x̂ mean(g x̂)), Σ g x̂, Σ g."""
+    rows = _rows("batch_norm", x, moments, gamma=gamma, beta=beta)
+    mean, var = kernel.moments(rows) if moments is None else moments
+    value = kernel.affine(rows, mean, gamma / np.sqrt(var + eps), beta)
+
+    def pullback(g, needs):
+        g = g.reshape(rows.shape)
+        to_rows, *others = kernel.batch_norm_pullback(g, rows, mean, var, gamma, eps)
+        return to_rows.reshape(x.shape), *others
+
+    return value.reshape(x.shape), pullback
+
+
+@primitive(samples=lambda rng: [(a[:n], {}) for n in (1, 2) for a in _samples(rng, 1)])
+def centre(x, shift=None, moments=None):
+    """x − μ + b with the mean μ over all axes but the last: x (..., C), shift b (C,) or none.
+    `moments` are those of x as `batch_moments` gives them (the mean is enough), if they are known.
+    g → g − mean g, Σ g."""
+    rows = _rows("centre", x, moments, shift=shift)
+    mean = kernel.mean(rows) if moments is None else moments[0]
+    (count, features), shape = rows.shape, x.shape  # all that the pullback keeps of x
+    one, zero = np.ones(features), np.zeros(features)
+
+    def pullback(g, needs):
+        g = g.reshape(count, features)
+        level = kernel.mean(g)
+        return kernel.affine(g, level, one, zero).reshape(shape), count * level
+
+    value = kernel.affine(rows, mean, one, zero if shift is None else shift)
+    return value.reshape(shape), pullback
+
+
+@primitive(samples=lambda rng: [((*arrays, 0.1), {}) for arrays in _samples(rng, 2)])
+def layer_norm(x, gamma, beta, eps):
+    """y = γ x̂ + β, x̂ = (x − μ)/σ, σ = √(var + eps), with the mean μ and var over the last axis
+    (Ba et al. 2016): x (..., C), gamma and beta (C,). With h = γ g and means over the last axis:
+    g → (h − mean h − x̂ mean(h x̂))/σ, Σ g x̂, Σ g."""
+    rows = _rows("layer_norm", x, gamma=gamma, beta=beta)
+
+    def pullback(g, needs):
+        to_rows, *others = kernel.layer_norm_pullback(g.reshape(rows.shape), rows, gamma, eps)
+        return to_rows.reshape(x.shape), *others
+
+    return kernel.layer_norm(rows, gamma, beta, eps).reshape(x.shape), pullback

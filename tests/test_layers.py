@@ -1,0 +1,206 @@
+"""Convolutional layers under every parameterization, pooling, and Units of them."""
+
+import numpy as np
+import pytest
+from convolution_helpers import plain_conv2d
+
+from geonet import Tensor, nn, ops
+from geonet.gradcheck import gradcheck
+from geonet.nn import initializers
+from geonet.nn.layers import ACTIVATIONS
+from geonet.nn.parameterizations import PARAMETERIZATIONS
+
+every_parameterization = pytest.mark.parametrize("parameterization", PARAMETERIZATIONS)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def randomize(module, seed=0):
+    """Parameters of either sign, biases and radii included."""
+    for i, parameter in enumerate(module.parameters()):
+        parameter.data[...] = rng([seed, i]).normal(size=parameter.shape)
+    return module
+
+
+def filters(layer, shape):
+    """The effective weight (O, kh, kw, C) and bias (O,) before the activation."""
+    weight, bias = layer.parameterization.affine()
+    return weight.data.reshape(len(weight), *shape), 0 if bias is None else bias.data
+
+
+# The layer ----------------------------------------------------------------------------------------
+
+
+@every_parameterization
+@pytest.mark.parametrize("activation", [None, "relu", "tanh"])
+@pytest.mark.parametrize(
+    ("kernel_size", "stride", "padding"),
+    [(3, 1, 1), (1, 1, 0), ((2, 3), (1, 2), (0, 2)), (3, 2, 0)],
+)
+def test_a_convolution_is_its_activation_of_the_plain_sum(
+    parameterization, activation, kernel_size, stride, padding
+):
+    """Rows are filters flattened in the order height, width, channel."""
+    how = kernel_size, stride, padding
+    layer = randomize(nn.Conv2d(3, 4, *how, parameterization, activation, rng=rng()))
+    pairs = [n if isinstance(n, tuple) else (n, n) for n in how]
+    x = rng(1).normal(size=(2, 6, 5, 3))
+    z = plain_conv2d(x, *filters(layer, (*pairs[0], 3)), *pairs[1:])
+    y = ACTIVATIONS[activation](Tensor(z)).data
+    if parameterization == "geometric":
+        y = y * layer.parameterization.radius.data
+    np.testing.assert_allclose(layer(x).data, y, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(layer.affine(x).data, z, rtol=1e-12, atol=1e-13)
+
+
+@every_parameterization
+def test_on_single_pixels_it_is_the_fully_connected_layer(parameterization):
+    dense = randomize(nn.Linear(3, 4, parameterization, "relu", rng=rng()))
+    layer = nn.Conv2d(3, 4, 1, parameterization=parameterization, activation="relu", rng=rng())
+    layer.load_state_dict(dense.state_dict())
+    x = rng(1).normal(size=(7, 3))
+    y = layer(x.reshape(7, 1, 1, 3)).data
+    np.testing.assert_allclose(y.reshape(7, 4), dense(x).data, rtol=1e-13, atol=1e-14)
+
+
+@every_parameterization
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("init", ["glorot_uniform", "glorot_normal", "he_normal", "orthogonal"])
+def test_it_starts_from_the_drawn_filters_with_zero_bias(parameterization, dtype, init):
+    layer = nn.Conv2d(
+        3, 5, (3, 2), parameterization=parameterization, rng=rng(7), init=init, dtype=dtype
+    )
+    drawn = initializers.initial_weight(init, 5, 3 * 2 * 3, 3 * 2 * 5, rng(7))
+    x = rng().normal(size=(2, 6, 5, 3)).astype(dtype)
+    y = layer(x)
+    expected = plain_conv2d(x, drawn.reshape(5, 3, 2, 3), 0, (1, 1), (0, 0))
+    np.testing.assert_allclose(y.data, expected, atol=1e-13 if dtype is np.float64 else 1e-5)
+    assert y.dtype == dtype
+    assert all(p.dtype == dtype for p in layer.parameters())
+
+
+@every_parameterization
+def test_glorots_limit_is_that_of_the_fans_of_a_convolution(parameterization):
+    """√(6 / (kh·kw·C + kh·kw·O)), under every parameterization."""
+    layer = nn.Conv2d(8, 24, (5, 3), parameterization=parameterization, rng=rng())
+    weight = layer.parameterization.affine()[0].data
+    gain = layer.parameterization.gain
+    largest = np.abs(weight if gain is None else weight * gain.data[:, None]).max()
+    limit = np.sqrt(6 / (15 * 8 + 15 * 24))
+    assert 0.99 * limit < largest <= limit * (1 + 1e-12)
+
+
+@every_parameterization
+def test_without_bias_there_is_no_bias(parameterization):
+    with_bias, without = (
+        nn.Conv2d(3, 4, 3, parameterization=parameterization, rng=rng(), bias=bias)
+        for bias in (True, False)
+    )
+    assert len(with_bias.parameters()) == len(without.parameters()) + 1
+    x = rng(1).normal(size=(2, 4, 4, 3))
+    assert np.array_equal(with_bias(x).data, without(x).data)
+
+
+@every_parameterization
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("bias", [True, False])
+def test_gradients_of_inputs_and_parameters_are_the_numeric_ones(
+    parameterization, activation, bias
+):
+    layer = nn.Conv2d(
+        2, 3, (2, 3), (1, 2), (1, 0), parameterization, activation, rng=rng(), bias=bias
+    )
+    randomize(layer, seed=3)
+    names = [name.rsplit(".", 1)[-1] for name, _ in layer.named_parameters()]
+
+    def output(x, *parameters):
+        for name, parameter in zip(names, parameters):
+            setattr(layer.parameterization, name, parameter)
+        return layer(x)
+
+    report = gradcheck(output, rng(1).normal(size=(2, 4, 5, 2)), *layer.parameters())
+    assert report.complex < 1e-9
+
+
+@every_parameterization
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_layer_at_once_is_the_layer_step_by_step(parameterization, activation, bias):
+    layer = nn.Conv2d(3, 4, 3, 1, 1, parameterization, activation, rng=rng(), bias=bias)
+    randomize(layer)
+    x, weights, results = rng(1).normal(size=(2, 5, 4, 3)), rng(2).normal(size=(2, 5, 4, 4)), []
+    for compute in (layer, lambda x: layer.activate(layer.affine(x))):
+        inputs = Tensor(x, requires_grad=True)
+        y = compute(inputs)
+        y.backward(weights)
+        results.append([y.data, inputs.grad, *(p.grad for p in layer.parameters())])
+        for parameter in layer.parameters():
+            parameter.grad = None
+    for at_once, by_steps in zip(*results):
+        np.testing.assert_allclose(at_once, by_steps, rtol=1e-12, atol=1e-13)
+
+
+def test_a_unit_normalizes_and_centres_each_channel_over_images_and_pixels():
+    layer = randomize(nn.Conv2d(3, 4, 3, 1, 1, "geometric", "relu", rng=rng()))
+    unit = nn.Unit(layer, nn.BatchNorm(4), nn.MeanNorm(4))
+    unit.normalization.gamma.data[...] = [1.0, -1.0, 2.0, 0.5]
+    unit.normalization.beta.data[...] = [0.1, 0.2, -0.3, 0.4]
+    x = rng(2).normal(size=(5, 6, 4, 3))
+    z, axes = layer.affine(x).data, (0, 1, 2)
+    z = (z - z.mean(axes)) / np.sqrt(z.var(axes) + 1e-3)
+    z = z * unit.normalization.gamma.data + unit.normalization.beta.data
+    y = np.maximum(z, 0) * layer.parameterization.radius.data
+    np.testing.assert_allclose(unit(Tensor(x)).data, y - y.mean(axes), rtol=1e-11, atol=1e-12)
+
+
+def test_pooling_takes_the_largest_of_each_window():
+    x = rng().normal(size=(2, 6, 7, 3))
+    for window in ((2,), (3, 2, 1), (2, 1)):
+        pooled = nn.MaxPool2d(*window)(Tensor(x)).data
+        np.testing.assert_array_equal(pooled, ops.max_pool2d(x, *window).data)
+    np.testing.assert_array_equal(nn.MaxPool2d(2)(x).data[0, 0, 0], x[0, :2, :2].max(axis=(0, 1)))
+
+
+# Errors -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ((0, 3, 3), "in_channels and out_channels must be at least 1, but are 0, 3"),
+        ((2, -1, 3), "in_channels and out_channels must be at least 1, but are 2, -1"),
+        ((2, 3, 0), "kernel_size must be an int of at least 1, or a pair of them, but is 0"),
+        ((2, 3, (3,)), r"kernel_size must be .* a pair of them, but is \(3,\)"),
+        ((2, 3, (3, 3, 3)), r"kernel_size must be .* a pair of them, but is \(3, 3, 3\)"),
+        ((2, 3, (3, 1.5)), r"kernel_size must be .*, but is \(3, 1.5\)"),
+        ((2, 3, 1.5), "kernel_size must be .*, but is 1.5"),
+        ((2, 3, 3, 0), "stride must be an int of at least 1, or a pair of them, but is 0"),
+        ((2, 3, 3, 1, -1), "padding must be an int of at least 0, or a pair of them, but is -1"),
+    ],
+)
+def test_sizes_that_cannot_be_are_named(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        nn.Conv2d(*sizes, rng=rng())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"parameterization": "polar"}, "parameterization must be one of standard, weight_norm"),
+        ({"activation": "swish"}, "activation must be one of None, relu"),
+        ({"init": "zeros"}, "init must be one of glorot_uniform"),
+        ({"dtype": np.float16}, "dtype must be float32 or float64, but is float16"),
+    ],
+)
+def test_names_and_precisions_are_those_of_linear(options, message):
+    for make in (lambda: nn.Conv2d(2, 3, 3, rng=rng(), **options),
+                 lambda: nn.Linear(2, 3, rng=rng(), **options)):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            make()
+
+
+def test_images_of_other_channels_are_refused():
+    with pytest.raises(ValueError, match=r"4 channels, but weight .* takes 3"):
+        nn.Conv2d(3, 2, 1, rng=rng())(np.ones((1, 5, 5, 4)))
