@@ -3,15 +3,14 @@
 The whole idea in four steps:
 1. An operation (a function under ``@primitive``) gets plain arrays and returns two things: its
    value, and how a gradient of that value is pulled back to each of its inputs.
-2. The Tensor that holds the value keeps a `Record`: the operation, its input Tensors, the pullback.
-3. `Tensor.backward` goes from the newest Tensor to the oldest, as only newer ones can use one, and
-   hands every Tensor the sum of what its users pull back to it (the chain rule).
+2. The Tensor that holds the value keeps a `Record`: the operation, the records of its inputs, the
+   pullback. An activation that no pullback needs is not kept alive.
+3. `Tensor.backward` goes from the newest record to the oldest, as only newer ones can use one, and
+   hands every record the sum of what its users pull back to it (the chain rule).
 4. Whatever NumPy broadcast on the way forward is summed on the way back, here and nowhere else.
 
 For y = f(x) and g = ∂L/∂y, the pullback of f at x takes g to ∂L/∂x = gᵀ ∂f/∂x.
 """
-
-from __future__ import annotations
 
 import functools
 import heapq
@@ -19,7 +18,6 @@ import inspect
 import itertools
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,17 +25,21 @@ _numbers = itertools.count()
 _recording = ContextVar("recording", default=True)
 
 
-class Record(NamedTuple):
+class Record:
     """How a Tensor came about."""
 
-    number: int  # in order of creation
-    operation: Any
-    inputs: tuple  # as the operation was called: Tensors, arrays, numbers
-    needs: tuple  # for each input, whether a gradient is wanted
-    pullback: Any  # one function an input, or one function (gradient, needs) for all
+    __slots__ = ("dtype", "inputs", "number", "operation", "pullback", "shape", "tensor")
 
+    def __init__(self, operation, inputs, pullback, value):
+        self.number = next(_numbers)  # in order of creation
+        self.operation, self.shape, self.dtype = operation, value.shape, value.dtype
+        self.inputs = inputs  # of each: its Record, itself (a Tensor without), None (not needed)
+        self.pullback = pullback  # one function an input, or one function (gradient, needs) for all
+        self.tensor = None  # the Tensor itself where it is to keep its gradient
 
-FREED = "freed"  # in the place of a Record that backward() has used up
+    def free(self):
+        """Forget everything that backward() has used up."""
+        self.inputs = self.pullback = self.tensor = None
 
 
 class Tensor:
@@ -53,7 +55,7 @@ class Tensor:
     name : str, optional
     """
 
-    __slots__ = ("__weakref__", "_record", "_retains_grad", "data", "grad", "name", "requires_grad")
+    __slots__ = ("__weakref__", "_record", "data", "grad", "name", "requires_grad")
     __array_ufunc__ = None  # so that ndarray * Tensor asks Tensor.__rmul__
 
     def __init__(self, data, requires_grad=False, name=None):
@@ -65,7 +67,6 @@ class Tensor:
             raise TypeError(f"requires_grad needs floating data, but data is {data.dtype}")
         self.data, self.requires_grad, self.name = data, requires_grad, name
         self.grad = self._record = None
-        self._retains_grad = False
 
     shape = property(lambda self: self.data.shape)
     dtype = property(lambda self: self.data.dtype)
@@ -74,7 +75,7 @@ class Tensor:
 
     def __repr__(self):
         record = self._record
-        made_by = f", made by {record.operation.__name__}" if isinstance(record, Record) else ""
+        made_by = f", made by {record.operation.__name__}" if record and record.pullback else ""
         name = f", name={self.name!r}" if self.name else ""
         return f"Tensor({self.data}, dtype={self.dtype}{name}{made_by})"
 
@@ -108,7 +109,8 @@ class Tensor:
 
     def retain_grad(self):
         """Ask `backward` to leave the gradient of this intermediate result in `grad` too."""
-        self._retains_grad = True
+        if self._record is not None:
+            self._record.tensor = self
         return self
 
     def backward(self, gradient=None, retain_graph=False):
@@ -129,69 +131,67 @@ class Tensor:
         gradient = np.array(1.0 if gradient is None else gradient, self.dtype, ndmin=self.ndim)
         if gradient.shape != self.shape:
             raise ValueError(f"gradient has shape {gradient.shape}, the Tensor {self.shape}")
-
         if self._record is None:
-            self._accumulate(gradient)
-            return
-        newest_first = [(_age(self), id(self), self)]
-        gradients = {id(self): gradient}
+            return self._accumulate(gradient)
+        newest_first = [_place(self._record)]
+        gradients = {self._record: gradient}
         while newest_first:
-            tensor = heapq.heappop(newest_first)[-1]  # only newer ones use it, and all are done
-            gradient = gradients.pop(id(tensor))
-            if tensor._retains_grad:
-                tensor._accumulate(gradient)
-            for x, contribution in _pull_back(tensor._record, gradient):
-                if x._record is None:
+            record = heapq.heappop(newest_first)[-1]  # only newer ones use it, and all are done
+            gradient = gradients.pop(record)
+            if record.tensor is not None:
+                record.tensor._accumulate(gradient)
+            for x, contribution in _pull_back(record, gradient):
+                if isinstance(x, Tensor):
                     x._accumulate(contribution)
-                elif id(x) in gradients:
-                    gradients[id(x)] = gradients[id(x)] + contribution
+                elif x in gradients:
+                    gradients[x] = gradients[x] + contribution
                 else:
-                    gradients[id(x)] = contribution
-                    heapq.heappush(newest_first, (_age(x), id(x), x))
+                    gradients[x] = contribution
+                    heapq.heappush(newest_first, _place(x))
             if not retain_graph:
-                tensor._record = FREED
+                record.free()
 
     def _accumulate(self, gradient):
         # a copy, since the array may be shared or a read-only view
         self.grad = np.array(gradient) if self.grad is None else np.asarray(self.grad + gradient)
 
 
-def _age(tensor):
-    if tensor._record is FREED:
+def _place(record):
+    if record.pullback is None:
         raise RuntimeError("backward() freed this graph before: call it with retain_graph=True")
-    return -tensor._record.number
+    return -record.number, record
 
 
 def _pull_back(record, gradient):
     """Pairs (input, its gradient) for every input of one operation that needs one."""
-    _, operation, inputs, needs, pullback = record
-    together = pullback(gradient, needs) if callable(pullback) else None
+    name, needs = record.operation.__name__, tuple(x is not None for x in record.inputs)
+    together = record.pullback(gradient, needs) if callable(record.pullback) else None
     pairs = []
-    for i, needed in enumerate(needs):
-        if needed:
-            found = pullback if together is None else together
+    for i, x in enumerate(record.inputs):
+        if x is not None:
+            found = record.pullback if together is None else together
             if i >= len(found) or found[i] is None:
-                raise TypeError(f"{operation.__name__} has no pullback for its input {i}")
-            x, contribution = inputs[i], found[i] if together is not None else found[i](gradient)
-            if contribution.shape != x.data.shape or contribution.dtype != x.data.dtype:
-                contribution = _match(contribution, x.data, operation.__name__, i)
+                raise TypeError(f"{name} has no pullback for its input {i}")
+            contribution = found[i] if together is not None else found[i](gradient)
+            if contribution.shape != x.shape or contribution.dtype != x.dtype:
+                contribution = _match(contribution, x.shape, x.dtype, name, i)
             pairs.append((x, contribution))
     return pairs
 
 
-def _match(gradient, x, operation, i):
-    """Undo broadcasting: sum the gradient over the axes along which NumPy repeated x."""
-    if gradient.shape != x.shape:
-        if gradient.ndim > x.ndim:  # axes that NumPy put in front
-            gradient = np.add.reduce(gradient, axis=tuple(range(gradient.ndim - x.ndim)))
-        if gradient.ndim == x.ndim and gradient.shape != x.shape:  # axes of 1 that it stretched
-            stretched = tuple(k for k, n in enumerate(x.shape) if n == 1)
+def _match(gradient, shape, dtype, operation, i):
+    """Undo broadcasting: sum the gradient over the axes along which NumPy repeated the input."""
+    if gradient.shape != shape:
+        if gradient.ndim > len(shape):  # axes that NumPy put in front
+            gradient = np.add.reduce(gradient, axis=tuple(range(gradient.ndim - len(shape))))
+        if gradient.ndim == len(shape) and gradient.shape != shape:  # axes of 1 that it stretched
+            stretched = tuple(k for k, n in enumerate(shape) if n == 1)
             gradient = gradient.sum(axis=stretched, keepdims=True)
-        if gradient.shape != x.shape:
+        if gradient.shape != shape:
             raise ValueError(f"{operation}: the pullback to input {i} gives shape "
-                             f"{gradient.shape}, the input has {x.shape}")  # fmt: skip
-    if gradient.dtype != x.dtype and gradient.dtype.kind == x.dtype.kind:
-        gradient = gradient.astype(x.dtype)
+                             f"{gradient.shape}, the input has {shape}")  # fmt: skip
+    if gradient.dtype != dtype and gradient.dtype.kind == dtype.kind:
+        gradient = gradient.astype(dtype)
     return gradient
 
 
@@ -216,23 +216,23 @@ def primitive(function=None, **examples):
             inputs, options = bound.args, bound.kwargs
         if inputs and isinstance(inputs[0], list):
             inputs = np.asarray(inputs[0]), *inputs[1:]
-        arrays, needs = [], []
+        arrays, records, recording = [], [], False
         for x in inputs:
             if isinstance(x, Tensor):
                 arrays.append(x.data)
-                needs.append(x.requires_grad)
+                records.append((x._record or x) if x.requires_grad else None)
+                recording = recording or x.requires_grad
             else:  # NumPy scalars as Python numbers, which never widen a float32 array
                 arrays.append(x.item() if isinstance(x, np.generic) else x)
-                needs.append(False)
+                records.append(None)
         value, pullback = function(*arrays, **options)
-        result = Tensor(value)
-        dtype = result.data.dtype
+        dtype = (result := Tensor(value)).data.dtype
         for x in arrays:
             if type(x) is np.ndarray and x.dtype != dtype and x.dtype.kind == dtype.kind == "f":
                 raise TypeError(f"{function.__name__} would make {dtype} of {x.dtype}: cast before")
-        if True in needs and _recording.get():
+        if recording and _recording.get():
             result.requires_grad = True
-            result._record = Record(next(_numbers), operation, inputs, tuple(needs), pullback)
+            result._record = Record(operation, records, pullback, result.data)
         return result
 
     operation.is_primitive = True

@@ -6,45 +6,98 @@ import numpy as np
 import pytest
 
 from geonet import bench
+from geonet.bench import convnets, mlps
+from geonet.bench.timing import in_turns
 from geonet.data.levy import load_levy
+
+
+def inside(function):
+    """The variables that a function brings along, by name."""
+    cells = (cell.cell_contents for cell in function.__closure__)
+    return dict(zip(function.__code__.co_freevars, cells))
 
 
 def test_functions_are_timed_in_turns_after_one_turn_to_warm_up():
     calls = []
     functions = {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}
-    seconds = bench.in_turns(functions, turns=2, repeats=3)
+    seconds = in_turns(functions, turns=2, repeats=3)
     assert "".join(calls) == "aaabbb" * 3
     assert {name: values.shape for name, values in seconds.items()} == {"a": (2,), "b": (2,)}
 
 
 def test_a_step_is_a_training_step():
-    step = bench.levy_step("GmP")
+    step = mlps.levy_step("GmP")
     x, y = load_levy(np.random.default_rng(0), "paper").train
-    cells = dict(zip(step.__code__.co_freevars, (c.cell_contents for c in step.__closure__)))
-    before = np.abs(cells["model"](x).data - y).mean()
+    model = inside(step)["model"]
+    before = np.abs(model(x).data - y).mean()
     for _ in range(50):
         step()
-    assert np.abs(cells["model"](x).data - y).mean() < before
+    assert np.abs(model(x).data - y).mean() < before
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-def test_pytorch_does_the_same_work(axis):
+def test_pytorch_does_the_same_work_for_directions(axis):
     torch = pytest.importorskip("torch")
     theta = np.random.default_rng(0).uniform(0, np.pi, (3, 7)).astype(np.float32)
     gradient = np.random.default_rng(1).normal(size=(3, 8)).astype(np.float32)
-    work = bench.torch_map(torch, theta, gradient, axis)
+    work = mlps.torch_map(torch, theta, gradient, axis)
     work()
-    cells = dict(zip(work.__code__.co_freevars, (c.cell_contents for c in work.__closure__)))
-    _, saved = bench.kernel.direction(theta)
-    ours = bench.kernel.direction_pullback(gradient, saved)
-    theirs = cells["theta"].grad.numpy()
+    _, saved = mlps.kernel.direction(theta)
+    ours = mlps.kernel.direction_pullback(gradient, saved)
+    theirs = inside(work)["theta"].grad.numpy()
     np.testing.assert_allclose(theirs if axis else theirs.T, ours, atol=1e-5)
 
 
-def test_without_pytorch_ours_stand_alone(monkeypatch, capsys):
+@pytest.fixture
+def small(monkeypatch):
+    """A batch and a network of a size for tests."""
+    monkeypatch.setattr(convnets, "WIDTHS", (4, 4, 5, 5, 6, 6))
+    monkeypatch.setattr(convnets, "BATCH", 3)
+    monkeypatch.setattr(convnets, "SIZE", 8)
+    monkeypatch.setattr(convnets, "CLASSES", 7)
+    monkeypatch.setattr(convnets, "SHAPES", ((2, 6, 6, 3, 4),))
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("method", ["SP", "GmP+IMN"])
+@pytest.mark.parametrize("layout", ["channels_last", "contiguous_format"])
+def test_pytorch_does_the_same_step_of_a_vgg(method, layout):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(3, 8, 8, 3)).astype(np.float32), rng.integers(0, 7, 3)
+    ours = inside(convnets.vgg_step(method, x, labels))["model"]
+    step = convnets.torch_vgg_step(torch, method, layout, x, labels)
+    theirs = [*(p for _, found in inside(step)["layers"] for p in found)]
+    theirs += inside(step)["output"].parameters()
+    parameters = dict(ours.named_parameters())
+    order = ("theta", "lambda_", "radius") if method != "SP" else ("weight", "bias")
+    names = [f"steps.{i}.layer.parameterization.{q}" for i in (0, 1, 3, 4, 6, 7) for q in order]
+    last = next(name for name in parameters if name.startswith("steps.10"))
+    names += [last, last.replace("weight", "bias")]
+    assert sorted(names) == sorted(parameters)
+    with torch.no_grad():
+        for name, tensor in zip(names, theirs, strict=True):
+            value = torch.tensor(parameters[name].data)
+            if tensor.ndim == 4:  # (O, C, kh, kw)
+                value = value.reshape(len(value), 3, 3, -1).permute(0, 3, 1, 2)
+            tensor.copy_(value)
+    step()  # leaves the gradients of the step in place
+    loss = convnets.ops.cross_entropy(ours(x), labels)
+    loss.backward()
+    for name, tensor in zip(names, theirs, strict=True):
+        gradient = tensor.grad.numpy()
+        if gradient.ndim == 4:
+            gradient = gradient.transpose(0, 2, 3, 1).reshape(len(gradient), -1)
+        scale = np.abs(gradient).max()
+        np.testing.assert_allclose(parameters[name].grad, gradient, rtol=0, atol=1e-4 * scale)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("part", ["mlp", "conv"])
+def test_without_pytorch_ours_stand_alone(part, monkeypatch, capsys):
     monkeypatch.setattr(bench, "_torch", lambda: None)
-    monkeypatch.setattr(bench, "MAP_SHAPE", (4, 8))
-    bench.main(argparse.Namespace(turns=1, threads=1))
+    monkeypatch.setattr(mlps, "MAP_SHAPE", (4, 8))
+    bench.main(argparse.Namespace(part=part, turns=1))
     text = capsys.readouterr().out
     assert "PyTorch is not installed" in text
-    assert "Levy step, GmP" in text
+    assert {"mlp": "Levy step, GmP", "conv": "VGG-6 step, GmP+IMN"}[part] in text

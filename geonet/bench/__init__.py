@@ -31,7 +31,7 @@ def _torch():
 
 def main(arguments):
     """Print the table of timings: what `python -m geonet bench` does."""
-    from geonet.bench import convnets, mlps
+    from geonet.bench import convnets, memory, mlps
 
     turns = PARTS[arguments.part] if arguments.turns is None else arguments.turns
     if turns < 1:
@@ -42,4 +42,6 @@ def main(arguments):
     beside = "PyTorch is not installed" if torch is None else f"PyTorch {torch.__version__}"
     print(f"medians of {turns} turns, {threads.count()} thread(s); {beside}\n")
     rows = {"mlp": mlps, "conv": convnets}[arguments.part].rows(torch, turns)
+    if arguments.part == "conv":
+        rows += memory.rows(torch)
     print(aligned([HEADER, *((*row, *[""] * (len(HEADER) - len(row))) for row in rows)]))

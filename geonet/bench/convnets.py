@@ -17,19 +17,18 @@ SHAPES = (  # N, H, W, C, O of convolutions 3×3 with padding 1
 )
 BATCH, SIZE, CLASSES = 64, 32, 1000
 WIDTHS = (128, 128, 256, 256, 512, 512)
+LAYOUTS = "channels_last", "contiguous_format"  # PyTorch's names for them
 STEPS = {"SP": "SP", "GmP": None, "GmP+IMN": "GmP+IMN"}  # ours -> the same in PyTorch
 
 
 def rows(torch, turns):
     """All rows of this part."""
     found = [_convolution_row(torch, turns, *shape) for shape in SHAPES]
-    for name, functions in (("", step_functions(torch, BATCH)),):
-        seconds = in_turns(functions, turns, repeats=1)
-        for method, theirs in STEPS.items():
-            ours = seconds[method]
-            beside = _fastest(seconds, f"PyTorch {theirs}, ")
-            times = f"{np.median(ours / seconds['SP']):.3f} times SP's"
-            found.append((f"VGG-6 step, {method}{name}", *_columns(ours, beside), times))
+    seconds = in_turns(step_functions(torch), turns, repeats=1)
+    for method, theirs in STEPS.items():
+        columns = _columns(seconds[method], _fastest(seconds, f"PyTorch {theirs}, "))
+        times = f"{np.median(seconds[method] / seconds['SP']):.3f} times SP's"
+        found.append((f"VGG-6 step, {method}, batch {BATCH}", *columns, times))
     return found
 
 
@@ -54,11 +53,11 @@ def _convolution_row(torch, turns, images, height, width, channels, units):
 
     def ours():
         convolution.conv2d(x, weight, None, (1, 1), (1, 1))
-        convolution.conv2d_pullback(g, x, weight, (1, 1), (1, 1), (True, True))
+        convolution.conv2d_pullback(g, x, weight, (1, 1), (1, 1), (True, True, False))
 
     functions = {"ours": ours}
     if torch is not None:
-        for layout in ("channels_last", "contiguous_format"):
+        for layout in LAYOUTS:
             functions[f"PyTorch, {layout}"] = torch_convolution(torch, layout, x, weight, g)
     seconds = in_turns(functions, turns, repeats=1)
     operations = 3 * 2 * x.size * 9 * units  # of the plain sum, whatever the route saves
@@ -85,18 +84,24 @@ def torch_convolution(torch, layout, x, weight, g):
     return forward_and_back
 
 
-def step_functions(torch, batch):
+def step_functions(torch):
     """Training steps of a VGG-6 by name, ours and PyTorch's: forward, backward, SGD."""
+    names = list(STEPS)
+    if torch is not None:
+        for method in filter(None, STEPS.values()):
+            names += [f"PyTorch {method}, {layout}" for layout in LAYOUTS]
+    return {name: step_function(torch, name, BATCH) for name in names}
+
+
+def step_function(torch, name, batch):
+    """The step of a name as `step_functions` has it."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(batch, SIZE, SIZE, 3)).astype(np.float32)
     labels = rng.integers(0, CLASSES, batch)
-    functions = {method: vgg_step(method, x, labels) for method in STEPS}
-    if torch is not None:
-        for method in filter(None, STEPS.values()):
-            for layout in ("channels_last", "contiguous_format"):
-                name = f"PyTorch {method}, {layout}"
-                functions[name] = torch_vgg_step(torch, method, layout, x, labels)
-    return functions
+    if name in STEPS:
+        return vgg_step(name, x, labels)
+    method, layout = name.removeprefix("PyTorch ").split(", ")
+    return torch_vgg_step(torch, method, layout, x, labels)
 
 
 def vgg_step(method, x, labels):

@@ -5,6 +5,9 @@ notice when that one changes.
 """
 
 import functools
+import threading
+
+_lock = threading.RLock()  # two threads may come to a kernel at once, and should compile it once
 
 
 class LazyJit:
@@ -22,6 +25,9 @@ class LazyJit:
         return numba.njit(**self.options)(self.py_func)
 
     def __call__(self, *arguments):
+        if "compiled" not in self.__dict__:
+            with _lock:
+                return self.compiled(*arguments)
         return self.compiled(*arguments)
 
     @property

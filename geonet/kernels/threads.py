@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+LARGEST_SCRATCH = 2**24  # bytes that are kept; what is larger is worth its fresh pages
+
 _memory = threading.local()
 
 
@@ -69,6 +71,8 @@ def scratch(name, shape, dtype):
     may be made of it.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size > LARGEST_SCRATCH:
+        return np.empty(shape, dtype)
     kept = _memory.__dict__.get(name)
     if kept is None or kept.size < size:
         kept = _memory.__dict__[name] = np.empty(size, np.uint8)

@@ -75,7 +75,7 @@ def forward(x, weight, bias, stride, padding):
 def pullback(g, x, weight, stride, padding, needs):
     """∂L/∂x and ∂L/∂weight of g = ∂L/∂y, each None unless needed.
 
-    Each thread has its own sum ∂L/∂U over its images, so the last digits of ∂L/∂weight depend on
+    Each thread has its own sum ∂L/∂w over its images, so the last digits of ∂L/∂weight depend on
     the number of threads.
     """
     shape, units, channels = g.shape, len(weight), x.shape[-1]
@@ -87,19 +87,16 @@ def pullback(g, x, weight, stride, padding, needs):
     grads = np.zeros((len(shares), len(weight), 9, *x.shape[3:]), x.dtype)  # of weight, by share
 
     def some_images(share, first, last):
-        total = None
         for part, tiles in parts[first:last]:
             v = _frequencies("v", tiles, x.shape[3], x.dtype)
             m = _frequencies("m", tiles, g.shape[3], x.dtype)
             compiled.transform_gradient(g[part], m)
             if needs[1]:
                 compiled.transform_input(x[part], v, shape[1], shape[2], *padding)
-                total = _add_products(total, _matrices(m, tiles), _matrices(v, tiles))
+                _add_kernel(_matrices(m, tiles), _matrices(v, tiles), grads[share])
             if needs[0]:
                 np.matmul(_matrices(m, tiles), u, out=_matrices(v, tiles))
                 compiled.transform_input_back(v, grad[part], shape[1], shape[2], *padding)
-        if total is not None:
-            compiled.transform_kernel_back(total, grads[share])
 
     threads.spread(some_images, [(i, *share) for i, share in enumerate(shares)])
     to_x = _out_of_lanes(grad, channels) if needs[0] else None
@@ -157,20 +154,14 @@ def _output_shape(x, weight, padding):
     return len(x), x.shape[1] + 2 * padding[0] - 2, x.shape[2] + 2 * padding[1] - 2, len(weight)
 
 
-def _add_products(total, m, v):
-    """total + Mᵀ V for each frequency, (36, O, C) by lanes. The first sum makes it."""
-    first, rows = total is None, m.shape[2]
-    if first:
-        total = _frequencies("total", rows, v.shape[2] // LANES, v.dtype)
-    sums = _matrices(total, rows)
-    if first:
-        np.matmul(m.swapaxes(1, 2), v, out=sums)
-    else:
-        product = threads.scratch("product", sums.shape[1:], v.dtype)
-        for k in range(36):
-            np.matmul(m[k].T, v[k], out=product)
-            sums[k] += product
-    return total
+def _add_kernel(m, v, grad):
+    """grad + Gᵀ (Mᵀ V) G; a row of the 6×6 frequencies at a time, as all of them take much room."""
+    units, blocks = grad.shape[0], grad.shape[2]
+    u = threads.scratch("u", (6, units * blocks + 3, LANES), grad.dtype)
+    for i in range(6):
+        row = slice(6 * i, 6 * i + 6)
+        np.matmul(m[row].swapaxes(1, 2), v[row], out=_matrices(u, units))
+        compiled.add_kernel(u, KERNEL[i].astype(grad.dtype), grad)
 
 
 def _fill(x, axis):
@@ -206,8 +197,8 @@ def _frequencies(name, rows, blocks, dtype):
 
 
 def _matrices(v, rows):
-    """The same as (36, rows, channels)."""
-    return v[:, : v.shape[1] - 3].reshape(36, rows, -1)
+    """The same as (frequencies, rows, channels)."""
+    return v[:, : v.shape[1] - 3].reshape(len(v), rows, -1)
 
 
 def _transformed(weight):

@@ -237,20 +237,20 @@ def transform_kernel(w, u, p):
         p += blocks
 
 
-@lazy_jit
-def transform_kernel_back(u, grad):
-    """grad ← Gᵀ u G; a row at a time, to read in long stretches."""
-    blocks = grad.shape[2]
-    full, half = np.empty((blocks, 36, LANES), u.dtype), np.empty((18, LANES), u.dtype)
-    kernel = np.empty((9, LANES), u.dtype)
+@lazy_jit(fastmath={"contract"})
+def add_kernel(u, g, grad):
+    """grad ← grad + Gᵀ u G of a row u (6, P, LANES) of the frequencies; g (3,): that row of G."""
+    line, half = np.empty((6, LANES), u.dtype), np.empty((3, LANES), u.dtype)
+    p = 0
     for r in range(grad.shape[0]):
-        for k in range(36):
-            for b in range(blocks):
-                for c in range(LANES):
-                    full[b, k, c] = u[k, r * blocks + b, c]
-        for b in range(blocks):
+        for b in range(grad.shape[2]):
             for k in range(6):
-                _kernel_line_back(full[b], half, k, k, 6)
-            for k in range(3):
-                _kernel_line_back(half, kernel, 6 * k, 3 * k, 1)
-            grad[r, :, b] = kernel
+                for c in range(LANES):
+                    line[k, c] = u[k, p, c]
+            _kernel_line_back(line, half, 0, 0, 1)
+            for i in range(3):
+                if g[i] != 0:
+                    for j in range(3):
+                        for c in range(LANES):
+                            grad[r, 3 * i + j, b, c] += g[i] * half[j, c]
+            p += 1

@@ -1,0 +1,122 @@
+"""What all sets of small images have in common: minibatches, whatever the images come from."""
+
+import numpy as np
+
+SCALE = 255.0
+
+
+class ImageSet:
+    """Images to train on and images to validate on, as minibatches for a convnet.
+
+    The training images are in parts, such as the files of a folder, of which one at a time is in
+    memory; the validation images stay there. What a network sees is
+
+        x = (pixel − mean of its channel)/255,
+
+    with the means of the training pixels, as in Chrabaszcz et al. (arXiv 1707.08819), whose scale
+    the usual learning rates go with.
+
+    Parameters
+    ----------
+    parts : sequence of function
+        Each returns images, uint8 (N, H, W, 3), and labels, int64 (N,) from 0. All are called
+        once at the start, to count, and then once an epoch.
+    validation : tuple of ndarray
+        Images and labels likewise.
+
+    Attributes
+    ----------
+    train_count, validation_count : int
+        Numbers of images.
+    num_classes : int
+        1 + the largest training label.
+    mean : ndarray, shape (3,)
+        Of the training pixels a channel, from 0 to 255, float64.
+    """
+
+    def __init__(self, parts, validation):
+        self._parts, self._validation = parts, validation
+        counts, sums, classes, pixels = zip(*(_survey(*part()) for part in parts), strict=True)
+        self.train_count, self.validation_count = sum(counts), len(validation[1])
+        self.num_classes = max(classes)
+        self.mean = np.sum(sums, axis=0) / sum(pixels)
+
+    def train_batches(self, batch_size, rng):
+        """One epoch of training: every image at most once, in a new order.
+
+        Parts are taken in random order, and the images of a part in random order; batches cross
+        from one part into the next. Half of the images are mirrored, left to right. The
+        train_count % batch_size images that fill no batch are left out.
+
+        Parameters
+        ----------
+        batch_size : int
+            B, at most `train_count`.
+        rng : numpy.random.Generator
+            Decides on orders and mirroring.
+
+        Returns
+        -------
+        iterator
+            train_count // batch_size pairs x (B, H, W, 3) float32, labels (B,) int64.
+
+        Raises
+        ------
+        ValueError
+            If the batch size is not from 1 to `train_count`.
+        """
+        if not 1 <= batch_size <= self.train_count:
+            raise ValueError(
+                f"batch_size must be from 1 to the {self.train_count} training images, "
+                f"not {batch_size}"
+            )
+        return self._epoch(batch_size, rng)
+
+    def _epoch(self, batch_size, rng):
+        batch, labels = None, np.empty(0, np.int64)  # what the parts so far left over
+        for part in rng.permutation(len(self._parts)):
+            images, targets = self._parts[part]()
+            order = rng.permutation(len(targets))
+            for rows in np.split(order, range(batch_size - len(labels), len(order), batch_size)):
+                batch = np.concatenate([batch, images[rows]]) if len(labels) else images[rows]
+                labels = np.concatenate([labels, targets[rows]])
+                if len(labels) == batch_size:
+                    mirrored = rng.random(batch_size) < 0.5
+                    batch[mirrored] = batch[mirrored, :, ::-1]
+                    yield self._centred(batch), labels
+                    labels = labels[:0]
+            del images, targets  # before the next part is read
+
+    def validation_batches(self, batch_size):
+        """The validation images in their order, as they are; the last batch may be smaller.
+
+        Parameters
+        ----------
+        batch_size : int
+            B, at least 1.
+
+        Returns
+        -------
+        iterator
+            Pairs x (B, H, W, 3) float32, labels (B,) int64.
+
+        Raises
+        ------
+        ValueError
+            If the batch size is below 1.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        images, labels = self._validation
+        stretches = (slice(i, i + batch_size) for i in range(0, len(labels), batch_size))
+        return ((self._centred(images[rows]), labels[rows].copy()) for rows in stretches)
+
+    def _centred(self, images):
+        x = images - self.mean.astype(np.float32)
+        return np.multiply(x, np.float32(1 / SCALE), order="C")  # x is laid out as images are
+
+
+def _survey(images, labels):
+    """Number of images, sum a channel, number of classes, and number of pixels."""
+    sums = images.sum(axis=(0, 1, 2), dtype=np.uint64)
+    return len(labels), sums, int(labels.max()) + 1, images[..., 0].size
