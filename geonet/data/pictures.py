@@ -172,8 +172,8 @@ class _Painter:
     def background(self, paper):
         """Paper with soft patches of other colours and a faint grating."""
         coarse = self.normal(5, 5, 3)
-        places = np.linspace(0, 4, SIDE, dtype=np.float32)
-        weights = np.maximum(0, 1 - abs(places[:, None] - np.arange(5)))  # of 5 in each of 32
+        places, corners = np.linspace(0, 4, SIDE, dtype=np.float32), np.arange(5, dtype=np.float32)
+        weights = np.maximum(0, 1 - abs(places[:, None] - corners))  # (32, 5)
         patches = np.einsum("ip,npqc,jq->nijc", weights, coarse, weights, optimize=True)
         x, _ = self.frame((0.5, 1.5), 0, math.pi)
         grating = np.sin(x + self.uniform(0, 2 * math.pi, 1, 1, 1))
