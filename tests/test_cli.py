@@ -33,7 +33,7 @@ def refusal(*words, cwd, **environment):
 
 def test_help_lists_the_commands(tmp_path):
     text = geonet("--help", cwd=tmp_path).stdout
-    for command in ("perturbation", "levy", "banana", "gradcheck", "bench"):
+    for command in ("perturbation", "levy", "banana", "imagenet32", "gradcheck", "bench"):
         assert command in text
 
 
@@ -51,6 +51,9 @@ def test_help_lists_the_commands(tmp_path):
         (("banana", "--data", "nowhere.csv"), "nowhere.csv"),
         (("levy", "--protocol", "own"), "invalid choice: 'own'"),
         (("bench", "--turns", "0"), "--turns must be at least 1"),
+        (("bench", "convolutions"), "invalid choice: 'convolutions'"),
+        (("imagenet32", "--data", "nowhere"), "nowhere"),
+        (("imagenet32", "--quick", "--batch-sizes", "0"), "--batch-sizes must be numbers from 1"),
         (("--threads", "0", "bench"), "--threads"),
         (("nonsense",), "invalid choice: 'nonsense'"),
     ],
@@ -66,6 +69,22 @@ def test_malformed_data_is_named_with_file_line_and_column(tmp_path):
     for part in ("banana.csv", "line 3", "At2", "abc"):
         assert part in line
     assert "banana.csv" in refusal("banana", cwd=tmp_path, GEONET_DATA=str(tmp_path))
+
+
+def test_a_batch_file_that_would_run_code_is_refused_by_name_and_runs_nothing(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    hostile = b"cos\nsystem\n(S'touch executed'\ntR."  # a pickle that calls os.system
+    for name in ("train_data_batch_1", "val_data"):
+        (folder / name).write_bytes(hostile)
+    line = refusal("imagenet32", "--quick", "--data", "images", cwd=tmp_path)
+    for part in ("images", "data", "os", "system"):
+        assert part in line
+    assert sorted(p.name for p in tmp_path.rglob("*")) == [
+        "images",
+        "train_data_batch_1",
+        "val_data",
+    ]
 
 
 def test_a_data_folder_that_does_not_exist_is_refused(tmp_path):
@@ -120,6 +139,15 @@ def test_the_tour_ends_with_pictures(tmp_path):
     assert result.returncode == 0
     assert len(list(tmp_path.glob("results/tour/*/figures/*.png"))) >= 8
     assert "results/tour" in result.stdout
+
+
+@pytest.mark.slow
+def test_a_convnet_learns_from_the_pictures_that_are_drawn(tmp_path):
+    words = ("imagenet32", "--quick", "--methods", "BN,GmP+IMN", "--batch-sizes", "32")
+    assert geonet(*words, cwd=tmp_path).returncode == 0
+    content = json.loads((tmp_path / "results" / "imagenet32" / "results.json").read_text())
+    assert len(content["runs"]) == 2
+    assert all(run["metrics"]["test_top1"] > 0.15 for run in content["runs"])  # by chance: 0.1
 
 
 @pytest.mark.slow

@@ -59,7 +59,7 @@ def _convolution_row(torch, turns, images, height, width, channels, units):
     if torch is not None:
         for layout in LAYOUTS:
             functions[f"PyTorch, {layout}"] = torch_convolution(torch, layout, x, weight, g)
-    seconds = in_turns(functions, turns, repeats=1)
+    seconds = in_turns(functions, turns, repeats=2)
     operations = 3 * 2 * x.size * 9 * units  # of the plain sum, whatever the route saves
     rate = operations / np.median(seconds["ours"]) / 1e9
     name = f"convolution 3×3, {(images, height, width, channels)} → {units}"

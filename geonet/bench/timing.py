@@ -4,6 +4,8 @@ import time
 
 import numpy as np
 
+PAUSE = 0.02  # seconds before each turn: OpenMP's threads keep a core busy for a while when done
+
 
 def in_turns(functions, turns, repeats):
     """Time functions against each other, A B A B …
@@ -23,6 +25,7 @@ def in_turns(functions, turns, repeats):
     seconds = {name: [] for name in functions}
     for turn in range(turns + 1):
         for name, function in functions.items():
+            time.sleep(PAUSE)
             start = time.perf_counter()
             for _ in range(repeats):
                 function()
