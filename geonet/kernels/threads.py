@@ -20,7 +20,10 @@ _memory = threading.local()
 
 def count():
     """Number of threads that kernels use: the environment variable GEONET_THREADS, or 1."""
-    return int(os.environ.get("GEONET_THREADS", "1"))
+    text = os.environ.get("GEONET_THREADS", "1")
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"GEONET_THREADS must be a whole number above 0, but is {text!r}")
+    return int(text)
 
 
 @functools.cache
@@ -28,10 +31,14 @@ def _pool(workers):
     return ThreadPoolExecutor(workers, thread_name_prefix="geonet")
 
 
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not come along
+
+
 def spread(function, parts):
     """Call `function(*part)` for every part, on `count()` threads.
 
-    Which thread takes which part is fixed, and a part runs in one thread from end to end.
+    Every so-and-so-many-th part goes to one thread, in order, whatever the time they take.
 
     Parameters
     ----------
