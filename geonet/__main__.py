@@ -7,6 +7,7 @@ import sys
 
 from geonet.text import BadInput, aligned
 
+RESTARTED = "GEONET_RESTARTED"
 TOUR = ("perturbation", "levy", "banana")
 
 # BLAS and Numba keep to one thread each, as geonet's own threads call them side by side.
@@ -38,8 +39,9 @@ def _has_avx512_of_amd():
 def _restart_with_threads(count):
     """Run this command anew with the environment it needs, unless it has it: NumPy reads it as it
     loads, and by now it has."""
-    wanted = _environment(count)
-    if any(os.environ.get(name) != value for name, value in wanted.items()):
+    wanted = _environment(count) | {RESTARTED: "1"}
+    restarted = os.environ.pop(RESTARTED, None)  # once: what changes it back would do so again
+    if not restarted and any(os.environ.get(name) != wanted[name] for name in _environment(count)):
         command = [sys.executable, *sys.orig_argv[1:]]
         if os.name == "nt":  # where exec would return to the shell at once
             sys.exit(subprocess.call(command, env=os.environ | wanted))
@@ -47,8 +49,10 @@ def _restart_with_threads(count):
 
 
 def _threads(text):
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number above 0, but is {text!r}")
+    if not text.isdecimal() or len(text) > 4 or int(text) < 1:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number from 1 to 9999, but is {text!r:.20}"
+        )
     return int(text)
 
 
@@ -93,11 +97,18 @@ def tour(experiments):
     print("Pictures: results/tour/*/figures. Next: python -m geonet levy --help")
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong."""
+
+    def error(self, message):
+        self.exit(2, f"geonet: {message} ({self.prog} --help tells more)\n")
+
+
 def build_parser(experiments):
     """The parser of the whole command line."""
     from geonet import bench
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m geonet",
         description="Neural characteristic activation analysis and geometric parameterization. "
         "Without a command: a tour of about a minute.",

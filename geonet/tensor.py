@@ -16,13 +16,13 @@ import functools
 import heapq
 import inspect
 import itertools
+import weakref
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 import numpy as np
 
-_numbers = itertools.count()
-_recording = ContextVar("recording", default=True)
+_numbers, _recording = itertools.count(), ContextVar("recording", default=True)
 
 
 class Record:
@@ -35,7 +35,7 @@ class Record:
         self.operation, self.shape, self.dtype = operation, value.shape, value.dtype
         self.inputs = inputs  # of each: its Record, itself (a Tensor without), None (not needed)
         self.pullback = pullback  # one function an input, or one function (gradient, needs) for all
-        self.tensor = None  # the Tensor itself where it is to keep its gradient
+        self.tensor = None  # a weak reference to a Tensor that is to keep its gradient
 
     def free(self):
         """Forget everything that backward() has used up."""
@@ -110,7 +110,7 @@ class Tensor:
     def retain_grad(self):
         """Ask `backward` to leave the gradient of this intermediate result in `grad` too."""
         if self._record is not None:
-            self._record.tensor = self
+            self._record.tensor = weakref.ref(self)
         return self
 
     def backward(self, gradient=None, retain_graph=False):
@@ -138,8 +138,8 @@ class Tensor:
         while newest_first:
             record = heapq.heappop(newest_first)[-1]  # only newer ones use it, and all are done
             gradient = gradients.pop(record)
-            if record.tensor is not None:
-                record.tensor._accumulate(gradient)
+            if record.tensor is not None and (tensor := record.tensor()) is not None:
+                tensor._accumulate(gradient)
             for x, contribution in _pull_back(record, gradient):
                 if isinstance(x, Tensor):
                     x._accumulate(contribution)

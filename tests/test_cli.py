@@ -26,8 +26,7 @@ def refusal(*words, cwd, **environment):
     result = geonet(*words, cwd=cwd, **environment)
     assert result.returncode == 2, result
     assert result.stdout == ""
-    line = result.stderr.strip().splitlines()[-1]
-    assert "Traceback" not in result.stderr
+    (line,) = result.stderr.splitlines()
     return line
 
 
@@ -35,6 +34,13 @@ def test_help_lists_the_commands(tmp_path):
     text = geonet("--help", cwd=tmp_path).stdout
     for command in ("perturbation", "levy", "banana", "imagenet32", "gradcheck", "bench"):
         assert command in text
+
+
+def test_the_command_starts_itself_anew_at_most_once(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import os; os.environ['OMP_NUM_THREADS'] = '4'")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    assert geonet("--threads", "2", "levy", "--help", cwd=tmp_path).returncode == 0
+    assert "'none'" in refusal("levy", "--seeds", "none", cwd=tmp_path, PYTHONPATH=path)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +61,9 @@ def test_help_lists_the_commands(tmp_path):
         (("imagenet32", "--data", "nowhere"), "nowhere"),
         (("imagenet32", "--quick", "--batch-sizes", "0"), "--batch-sizes must be numbers from 1"),
         (("--threads", "0", "bench"), "--threads"),
+        (("--threads", "9" * 5000, "bench"), "--threads"),
+        (("imagenet32", "--epochs", "many"), "--epochs"),
+        (("imagenet32", "--quick", "--width", "0"), "--width must be above 0"),
         (("nonsense",), "invalid choice: 'nonsense'"),
     ],
 )

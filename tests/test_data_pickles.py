@@ -429,3 +429,12 @@ def test_a_missing_file_is_named(tmp_path):
         read_pickle(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="no such file; expected a pickle"):
         read_pickle(tmp_path)
+
+
+def test_a_program_that_copies_its_data_again_and_again_is_refused(tmp_path):
+    path = tmp_path / "copies"
+    text = b"x" * 200_000
+    head = b"c_codecs\nencode\nq\x00(X" + len(text).to_bytes(4, "little") + text
+    path.write_bytes(head + b"X\x06\x00\x00\x00latin1tq\x01" + b"h\x00h\x01R" * 2000 + b".")
+    with pytest.raises(ValueError, match="refuses to make more data than the file has"):
+        read_pickle(path)

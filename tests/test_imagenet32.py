@@ -52,14 +52,19 @@ def test_hits_are_counted_among_the_largest_logits():
     assert [top_hits(logits, labels, k) for k in (1, 2, 3, 5)] == [1, 2, 3, 3]
 
 
-def test_logits_that_are_not_numbers_are_no_reason_to_stop_counting():
-    assert top_hits(np.full((2, 3), np.nan), np.array([0, 1]), 1) in (0, 2)
+def test_logits_that_are_not_numbers_are_no_hits():
+    assert top_hits(np.full((2, 3), np.nan), np.array([0, 1]), 3) == 0
+    assert top_hits(np.array([[1, np.nan, 0]]), np.array([0]), 1) == 0
+
+
+def test_of_equal_logits_the_first_counts():
+    assert [top_hits(np.zeros((4, 4)), np.arange(4), k) for k in (1, 2, 4)] == [1, 2, 4]
 
 
 def test_evaluation_is_the_mean_over_all_validation_images(few, monkeypatch):
     monkeypatch.setattr(imagenet32, "EVALUATION_BATCH", 7)  # the last batch is smaller
     rng = np.random.default_rng(1)
-    weight = rng.normal(size=(8 * 8 * 3, 2)).astype(np.float32)
+    weight = rng.normal(scale=0.02, size=(8 * 8 * 3, 2)).astype(np.float32)
     loss, top1, top5 = evaluate(Sequential(lambda x: on_pixels(x, weight)), few)
     x, labels = next(few.validation_batches(20))
     logits = x.reshape(20, -1).astype(np.float64) @ weight
@@ -125,6 +130,37 @@ def test_a_run_that_diverges_is_recorded_and_does_not_stop_the_rest(few, tmp_pat
     diverged = {r["method"]: r["metrics"]["diverged"] for r in content["runs"]}
     assert diverged == {"SP": True, "GmP+IMN": False}
     assert "diverged after" in capsys.readouterr().out
+
+
+def test_weights_that_the_last_step_blew_up_count_as_diverged(few, tmp_path):
+    content = run(tmp_path, "--batch-sizes", "48", "--epochs", "1", "--lr", "SP=1e20")
+    diverged = {r["method"]: r["metrics"]["diverged"] for r in content["runs"]}
+    assert diverged == {"SP": True, "GmP+IMN": False}
+
+
+@pytest.mark.parametrize("rates", ["1e30", "SP=1e30"])
+def test_what_diverged_is_named_and_what_did_not_is_drawn(few, tmp_path, capsys, rates):
+    run(tmp_path, "--batch-sizes", "16", "--lr", rates)
+    figure = tmp_path / "figures" / "curves_16.svg"
+    assert figure.exists() == (rates != "1e30")
+    if figure.exists():
+        assert "Diverged: 2 of SP" in " ".join(figure.read_text(encoding="utf-8").split())
+    assert "test top-1" in capsys.readouterr().out  # the table is there in any case
+
+
+def test_runs_that_stopped_early_are_drawn_as_far_as_they_go(few, tmp_path, monkeypatch):
+    monkeypatch.setattr(imagenet32, "PATIENCE", 1)
+    words = ("--epochs", "6", "--batch-sizes", "48", "--protocol", "paper", "--lr", "1e-9")
+    content = run(tmp_path, *words)
+    assert {r["metrics"]["steps"] for r in content["runs"]} == {3}
+    text = (tmp_path / "figures" / "curves_48.svg").read_text(encoding="utf-8")
+    assert "none" not in text[text.index("<desc") : text.index("</desc>")]
+
+
+def test_other_images_are_another_configuration(few):
+    config = EXPERIMENT.configure(arguments_of("--batch-sizes", "16"))
+    few.mean = few.mean + 1e-3
+    assert EXPERIMENT.configure(arguments_of("--batch-sizes", "16")) != config
 
 
 def test_batch_sizes_are_whole_numbers_up_to_the_number_of_images():

@@ -109,3 +109,26 @@ def test_a_forked_process_starts_threads_of_its_own(monkeypatch):
     finally:
         child.kill()
         child.join()
+
+
+def test_an_error_waits_until_every_part_has_ended(monkeypatch):
+    monkeypatch.setenv("GEONET_THREADS", "3")
+    release, ended = threading.Event(), []
+
+    def work(i):
+        if i == 0:
+            release.set()
+            raise ArithmeticError
+        release.wait(10)
+        ended.append(i)
+
+    with pytest.raises(ArithmeticError):
+        threads.spread(work, [(i,) for i in range(3)])
+    assert sorted(ended) == [1, 2]
+
+
+def test_threads_heed_the_errstate_of_the_caller(count):
+    found = []
+    with np.errstate(divide="raise", invalid="ignore"):
+        threads.spread(lambda i: found.append(np.geterr()), [(i,) for i in range(5)])
+    assert {(state["divide"], state["invalid"]) for state in found} == {("raise", "ignore")}

@@ -241,3 +241,19 @@ def test_pullbacks_take_complex_numbers_so_that_hessians_come_out_symmetric(name
             for product, direction in zip(products, reversed(directions))
         ]
         assert terms[0] == pytest.approx(terms[1], rel=1e-9, abs=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("operation", "others"),
+    [
+        (ops.centre, ()),
+        (ops.batch_norm, (np.ones(2), np.zeros(2), 1e-3)),
+        (ops.layer_norm, (np.ones(2), np.zeros(2), 1e-3)),
+        (ops.scaled_relu, (np.full(2, 0.5), np.full(2, 0.25))),
+    ],
+)
+@pytest.mark.parametrize("dtype", [int, np.uint8])
+def test_whole_numbers_are_taken_as_the_numbers_that_they_are(operation, others, dtype):
+    x = np.array([[1, 2], [2, 5], [0, 7]], dtype)
+    expected = operation(x.astype(float), *others).data
+    np.testing.assert_allclose(operation(x, *others).data, expected, rtol=1e-12)

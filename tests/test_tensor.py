@@ -650,3 +650,22 @@ def test_lists_count_as_arrays():
 def test_a_single_number_prints_in_any_format():
     assert f"{Tensor(1.23456):.3f}" == "1.235"
     assert f"{Tensor([1.0])}".startswith("Tensor([1.]")
+
+
+def test_a_result_that_keeps_its_gradient_is_freed_when_nobody_holds_it():
+    x = Tensor(np.ones(3), requires_grad=True)
+    kept = (x * 2).retain_grad()
+    watch = weakref.ref(kept)
+    del kept
+    assert watch() is None
+
+
+def test_numbers_that_no_pullback_needs_are_not_kept():
+    x = Tensor(np.ones(3), requires_grad=True)
+    middle = x * 2
+    watch = weakref.ref(middle.data)
+    total = (middle + 1).sum()
+    del middle
+    assert watch() is None
+    total.backward()
+    np.testing.assert_array_equal(x.grad, [2, 2, 2])

@@ -61,7 +61,7 @@ def read_pickle(path):
         raise ValueError(f"{path}: the file is empty; expected {CONTENT}")
     with path.open("rb") as file:
         try:
-            return _Machine().run(_instructions(_Stream(file, size)))
+            return _Machine(4 * size + 2**16).run(_instructions(_Stream(file, size)))
         except _Refusal as refusal:
             raise ValueError(f"{path}: {refusal}; expected {CONTENT}") from None
         except (OSError, MemoryError):
@@ -102,8 +102,9 @@ def _instructions(stream):
 class _Machine:
     """The stack, the places marked on it, and the values that were put aside."""
 
-    def __init__(self):
+    def __init__(self, limit):
         self.stack, self.marks, self.memo = [], [], {}
+        self.left = limit  # bytes that may be made of what the file has
 
     def run(self, instructions):
         """The value that a program, pairs (name, argument), leaves on the stack."""
@@ -131,15 +132,23 @@ class _Machine:
                 case "REDUCE":  # the functions of ADMITTED are all that there is to call
                     function, arguments = self._take(2)
                     stack.append(function(*arguments))
+                    self._charge(stack[-1])
                 case "BUILD":
                     (state,) = self._take(1)
                     _build(stack[-1], state)
+                    self._charge(stack[-1])
                 case "PROTO" | "FRAME":
                     pass
                 case "STOP":
                     return stack.pop()
                 case _:
                     raise _Refusal(f"refuses the instruction {name}")
+
+    def _charge(self, made):
+        """Refuse a program that makes ever new copies of its data."""
+        self.left -= len(made) if isinstance(made, bytes) else getattr(made, "nbytes", 0)
+        if self.left < 0:
+            raise _Refusal("refuses to make more data than the file has")
 
     def _take(self, count):
         """The `count` values on top of the stack, or all above the last mark."""

@@ -33,6 +33,7 @@ class Experiment(ABC):
     init = "glorot_uniform"
     trains = True  # whether there is a learning rate
     default_threads = 1  # small networks gain nothing from more
+    draws_one_seed = True  # whether figures show the first seed of the first case
     case = None  # name of what else tells runs apart, such as "batch_size"; config has a list of it
 
     def add_arguments(self, parser):
@@ -130,7 +131,7 @@ class Experiment(ABC):
             caption += "; rates: " + ", ".join(f"{m} {results.rate(m, **case):g}" for m in runs)
         if lost := [m for m in config["methods"] if diverged[m]]:
             caption += f"; diverged: {', '.join(lost)}"
-        if runs:
+        if runs or not self.draws_one_seed:
             for figure, *words in self.figures(results, runs, f"{caption}."):
                 paths += plots.save(figure, results.folder / "figures", *words)
         return paths
@@ -157,10 +158,10 @@ class Experiment(ABC):
                 file=sys.stderr,
             )
             raise
-        paths = self.draw(results)
         print(self.table(results))
+        paths = self.draw(results)
         pictures = [str(path) for path in paths if path.suffix == ".png"]
-        print("figures: " + (", ".join(pictures) or "none, as no run was finished"))
+        print("figures: " + (", ".join(pictures) or "none, as the runs to draw diverged"))
         print(f"numbers: {results.folder / 'results.json'}\n")
 
     def cases(self, config):

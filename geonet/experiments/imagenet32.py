@@ -41,9 +41,11 @@ def batch_sizes(text, largest):
 
 
 def top_hits(logits, labels, count):
-    """How many labels are among the `count` largest logits of their row (ties count as hits)."""
+    """How many labels are among the `count` largest logits of their row; of equals the first."""
     own = np.take_along_axis(logits, labels[:, None], axis=1)
-    return int(np.count_nonzero((logits > own).sum(axis=1) < count))
+    before = (logits == own) & (np.arange(logits.shape[1]) < labels[:, None])
+    above = ~(logits <= own) | before  # what is not a number is never a hit
+    return int(np.count_nonzero(above.sum(axis=1) < count))
 
 
 class Curves:
@@ -67,11 +69,16 @@ class Curves:
         return value
 
     def end_epoch(self, model):
-        """Look at the validation images; the quantity that steers, for which less is better."""
+        """Look at the validation images; the quantity that steers, for which less is better.
+
+        NaN, by which `fit` knows that training diverged, if the validation loss is not finite.
+        """
         train_loss, train_top1 = np.mean(self._batches, axis=0)
         self._batches.clear()
         self.epochs.append((train_loss, train_top1, *evaluate(model, self.data)))
-        return train_loss if self.protocol == "clean" else -self.epochs[-1][-1]
+        _, _, test_loss, _, top5 = self.epochs[-1]
+        steering = train_loss if self.protocol == "clean" else -top5
+        return steering if np.isfinite(test_loss) else np.nan
 
     def arrays(self):
         """The columns by name, (epochs,) each."""
@@ -82,10 +89,11 @@ class Curves:
 def evaluate(model, data):
     """Mean cross-entropy, top-1 and top-5 accuracy (fractions) on the validation images."""
     sums = np.zeros(3)
-    for x, labels in data.validation_batches(EVALUATION_BATCH):
-        logits = predict(model, x)
-        loss = ops.cross_entropy(logits, labels).item() * len(labels)
-        sums += loss, top_hits(logits, labels, 1), top_hits(logits, labels, 5)
+    with np.errstate(over="ignore", invalid="ignore"):  # of a network that diverged
+        for x, labels in data.validation_batches(EVALUATION_BATCH):
+            logits = predict(model, x)
+            loss = ops.cross_entropy(logits, labels).item() * len(labels)
+            sums += loss, top_hits(logits, labels, 1), top_hits(logits, labels, 5)
     return sums / data.validation_count
 
 
@@ -100,6 +108,7 @@ class ImageNet32(Experiment):
     larger_is_better = True
     seeds, quick_seeds = "3", "1"
     case = "batch_size"
+    draws_one_seed = False
     default_threads = os.cpu_count()
 
     def add_arguments(self, parser):
@@ -130,7 +139,7 @@ class ImageNet32(Experiment):
         path = options.data_path(arguments.data, "imagenet32")
         path = None if path is None else str(path)
         data = images(path)
-        width = arguments.width or (0.25 if arguments.quick else 1.0)
+        width = (0.25 if arguments.quick else 1.0) if arguments.width is None else arguments.width
         epochs = (2 if arguments.quick else 30) if arguments.epochs is None else arguments.epochs
         if not 0 < width < np.inf or epochs < 1:
             raise ValueError(
@@ -139,6 +148,7 @@ class ImageNet32(Experiment):
         return config | {
             "data": path,
             "images": [data.train_count, data.validation_count],
+            "channel_means": [round(mean, 6) for mean in data.mean.tolist()],
             "protocol": arguments.protocol,
             "batch_size": batch_sizes(arguments.batch_sizes, data.train_count),
             "schedule": arguments.schedule,
@@ -174,7 +184,7 @@ class ImageNet32(Experiment):
             stopping=EarlyStopping(model, 2 * PATIENCE) if steers else None,
             label=f"{self.name}, {method}, batch {config['batch_size']}, seed {seed}:",
         )
-        _, top1, top5 = evaluate(model, data)
+        _, top1, top5 = evaluate(model, data) if steers else curves.epochs[-1][2:]
         metrics = {
             "test_top1": float(top1),
             "test_top5": float(top5),
@@ -194,40 +204,52 @@ class ImageNet32(Experiment):
 
     def figures(self, results, runs, caption):
         for case in self.cases(results.config):
-            yield self._curves(results, **case)
+            finished = {m: _finished(results, m, **case) for m in results.config["methods"]}
+            if any(finished.values()):
+                yield self._curves(results, finished, **case)
 
-    def _curves(self, results, batch_size):
-        """Training and validation top-1 and the losses of all methods (the paper's figure 4)."""
-        methods, epochs = results.config["methods"], results.config["epochs"]
+    def _curves(self, results, finished, batch_size):
+        """Accuracy of all methods over the epochs, in training and after (the paper's figure 4)."""
         names = {
             "training top-1": "train_top1",
             "validation top-1": "test_top1",
             "validation top-5": "test_top5",
         }
-        panels = {title: {} for title in names}
-        for method in methods:
-            found = results.find(method=method, batch_size=batch_size, purpose="test")
-            tracked = [
-                results.arrays(method, run["seed"], batch_size=batch_size)
-                for run in found
-                if not run["metrics"]["diverged"]
-            ]
-            for title, name in names.items():
-                if tracked:
-                    panels[title][method] = np.array([_filled(t[name], epochs) for t in tracked])
-        rates = ", ".join(f"{m} {results.rate(m, batch_size=batch_size):g}" for m in methods)
+        epochs = results.config["epochs"]
+        panels = {
+            title: {
+                m: np.array([_filled(r[name], epochs) for r in f]) for m, f in finished.items() if f
+            }
+            for title, name in names.items()
+        }
+        rates = {m: results.rate(m, batch_size=batch_size) for m in finished}
+        lost = {m: len(results.config["seeds"]) - len(runs) for m, runs in finished.items()}
         caption = (
-            f"{self.describe(results.config)}; batches of {batch_size}; rates: {rates}. Lines: "
-            "median over seeds; bands: from the lowest to the highest."
+            f"{self.describe(results.config)}; batches of {batch_size}; rates: "
+            + ", ".join(f"{m} {rate:g}" for m, rate in rates.items())
+            + ". Lines: median over seeds; bands: from the lowest to the highest."
         )
+        if any(lost.values()):
+            caption += " Diverged: " + ", ".join(f"{n} of {m}" for m, n in lost.items() if n) + "."
         figure = plots.learning_curves(panels, "fraction of images", caption)
-        final = {m: np.nanmean(v[:, -1]) for m, v in panels["validation top-1"].items()}
+        last = {m: results.metrics(m, "test_top1", batch_size=batch_size) for m in finished}
         words = (
             "Top-1 and top-5 accuracy of each method over the epochs of training. Mean validation "
-            "top-1 at the end: " + in_words(final, ".3f")
+            "top-1 of the final weights: "
+            + in_words({m: np.nanmean(values) for m, values in last.items() if finished[m]}, ".3f")
         )
         title = f"Training and validation accuracy, batches of {batch_size}"
         return figure, f"curves_{batch_size}", title, words
+
+
+def _finished(results, method, **case):
+    """What was tracked in the runs of a method that did not diverge, a list of dicts of arrays."""
+    runs = results.find(method=method, purpose="test", **case)
+    return [
+        results.arrays(method, run["seed"], **case)
+        for run in runs
+        if not run["metrics"]["diverged"]
+    ]
 
 
 def _filled(values, length):

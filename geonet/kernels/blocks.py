@@ -15,8 +15,8 @@ BLOCK_SIZE = 2**17  # entries
 
 
 def compilable(*arrays):
-    """Whether compiled kernels take these arrays: float32 or float64, not complex or integers."""
-    return np.result_type(*arrays).char in "fd"
+    """Whether compiled kernels take these arrays: float32 or float64, all of them."""
+    return all(array.dtype.char in "fd" and array.dtype.isnative for array in arrays)
 
 
 def blocks(x):

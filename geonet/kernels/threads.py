@@ -5,11 +5,12 @@ to have one BLAS thread (OPENBLAS_NUM_THREADS=1 and the like, which `python -m g
 sees to), or they would contend for the same cores.
 """
 
+import contextvars
 import functools
 import math
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 
@@ -52,13 +53,17 @@ def spread(function, parts):
         for part in parts[thread::threads]:
             function(*part)
 
-    others = [_pool(count() - 1).submit(run, thread) for thread in range(1, threads)]
+    others = []
+    for thread in range(1, threads):
+        context = contextvars.copy_context()  # np.errstate is part of it
+        others.append(_pool(count() - 1).submit(context.run, run, thread))
     try:
         if parts:
             run(0)
     finally:
-        for other in others:
-            other.result()
+        wait(others)  # before an error goes on, for they write into the caller's arrays
+    for other in others:
+        other.result()
 
 
 def ranges(length, size):

@@ -94,9 +94,9 @@ def hyperspherical(theta):
     """Unit rows u(θ) of hyperspherical angles: θ (O, n−1) -> u (O, n), with sₖ = Πⱼ₌₁ᵏ⁻¹ sin θⱼ:
     uₖ = sₖ cos θₖ, uₙ = sₙ. With Aₙ = gₙ and Aₖ = gₖ cos θₖ + Aₖ₊₁ sin θₖ:
     g → sₖ (Aₖ₊₁ cos θₖ − gₖ sin θₖ), exact at the poles since nothing is divided."""
-    if theta.ndim != 2 or theta.dtype.kind not in "fc":
-        raise ValueError(f"hyperspherical: theta must be floating and of shape (O, n-1), but is "
-                         f"{theta.dtype} of shape {theta.shape}")  # fmt: skip
+    if theta.ndim != 2 or theta.dtype not in (np.float32, np.float64, np.complex128):
+        raise ValueError(f"hyperspherical: theta must be float32 or float64 of shape (O, n-1), but "
+                         f"is {theta.dtype} of shape {theta.shape}")  # fmt: skip
     value, saved = kernel.direction(theta)
     return value, (lambda g: kernel.direction_pullback(g, saved),)
 

@@ -53,7 +53,8 @@ def learning_curves(quantities, ylabel, caption):
     figure, axes = _panels(list(quantities), caption, "epoch", ylabel, size=(4.4, 3.4))
     for panel, curves in zip(axes, quantities.values(), strict=True):
         for label, values in curves.items():
-            epochs, look = np.arange(1, values.shape[1] + 1), looks[label]
+            values, look = values[:, ~np.isnan(values).all(axis=0)], looks[label]
+            epochs = np.arange(1, values.shape[1] + 1)
             low, middle, high = np.nanquantile(values, (0, 0.5, 1), axis=0)
             line = {"color": look.color, "linestyle": look.linestyle, "linewidth": 1.6}
             every = max(1, len(epochs) // 6)

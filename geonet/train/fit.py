@@ -78,11 +78,15 @@ def _batches(x, y, batch_size, rng):
 
 def _source(data, epochs, batch_size, rng):
     """Number of batches an epoch, and a function that gives the batches of one."""
+    if epochs < 1 or (batch_size is not None and batch_size < 1):
+        raise ValueError(f"epochs and batch_size must be at least 1, not {epochs}, {batch_size}")
     if isinstance(data, tuple):
         x, y = data
-        _check_data(x, y, epochs, batch_size, rng)
+        _check_data(x, y, batch_size, rng)
         batches = 1 if batch_size is None else -(-len(x) // batch_size)
         return batches, lambda: _batches(x, y, batch_size, rng)
+    if batch_size is None or rng is None:
+        raise ValueError("batch_size and rng are needed for data that come in batches")
     return data.train_count // batch_size, lambda: data.train_batches(batch_size, rng)
 
 
@@ -119,15 +123,13 @@ def _check_gradients(parameters, step):
             raise Diverged(step, layer, f"gradient of {quantity}")
 
 
-def _check_data(x, y, epochs, batch_size, rng):
+def _check_data(x, y, batch_size, rng):
     if len(x) != len(y) or not len(x):
         raise ValueError(f"data must be x and y of the same length above 0, not {len(x)}, {len(y)}")
     for name, array in (("x", x), ("y", y)):
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             row = np.argwhere(~np.isfinite(array))[0][0]
             raise ValueError(f"data: row {row} of {name} is not finite")
-    if epochs < 1 or (batch_size is not None and batch_size < 1):
-        raise ValueError(f"epochs and batch_size must be at least 1, not {epochs}, {batch_size}")
     if batch_size is not None and batch_size < len(x) and rng is None:
         raise ValueError("rng is needed to draw batches smaller than the data")
 
