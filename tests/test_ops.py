@@ -252,8 +252,7 @@ def test_pullbacks_take_complex_numbers_so_that_hessians_come_out_symmetric(name
         (ops.scaled_relu, (np.full(2, 0.5), np.full(2, 0.25))),
     ],
 )
-@pytest.mark.parametrize("dtype", [int, np.uint8])
-def test_whole_numbers_are_taken_as_the_numbers_that_they_are(operation, others, dtype):
-    x = np.array([[1, 2], [2, 5], [0, 7]], dtype)
+def test_whole_numbers_are_taken_as_the_numbers_that_they_are(operation, others):
+    x = np.array([[1, 2], [2, 5], [0, 7]])
     expected = operation(x.astype(float), *others).data
     np.testing.assert_allclose(operation(x, *others).data, expected, rtol=1e-12)
