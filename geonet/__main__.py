@@ -17,35 +17,23 @@ ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
 KEEP_MEMORY = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
 
 
-def _environment(threads):
-    """What must be in the environment before NumPy loads."""
+def _environment(threads, unset):
+    """The environment that there must be before NumPy loads."""
     wanted = dict.fromkeys(ONE_THREAD, "1") | {"GEONET_THREADS": str(threads)}
-    chosen = dict.fromkeys(KEEP_MEMORY, str(2**32))
-    if _has_avx512_of_amd():
-        # OpenBLAS takes AMD processors newer than itself for ones without AVX-512: half the speed
-        chosen["OPENBLAS_CORETYPE"] = "SkylakeX"
-    return wanted | {name: value for name, value in chosen.items() if name not in os.environ}
+    kept = {name: value for name, value in os.environ.items() if name not in unset}
+    return dict.fromkeys(KEEP_MEMORY, str(2**32)) | kept | wanted
 
 
-def _has_avx512_of_amd():
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            description = file.read()
-    except OSError:
-        return False  # not Linux
-    return "AuthenticAMD" in description and " avx512vl" in description
-
-
-def _restart_with_threads(count):
-    """Run this command anew with the environment it needs, unless it has it: NumPy reads it as it
+def _restart_with_threads(count, unset):
+    """Run this command anew in the environment it needs, unless it has it: NumPy reads it as it
     loads, and by now it has."""
-    wanted = _environment(count) | {RESTARTED: "1"}
     restarted = os.environ.pop(RESTARTED, None)  # once: what changes it back would do so again
-    if not restarted and any(os.environ.get(name) != wanted[name] for name in _environment(count)):
-        command = [sys.executable, *sys.orig_argv[1:]]
+    wanted = _environment(count, unset)
+    if not restarted and wanted != dict(os.environ):
+        command, wanted = [sys.executable, *sys.orig_argv[1:]], wanted | {RESTARTED: "1"}
         if os.name == "nt":  # where exec would return to the shell at once
-            sys.exit(subprocess.call(command, env=os.environ | wanted))
-        os.execve(sys.executable, command, os.environ | wanted)
+            sys.exit(subprocess.call(command, env=wanted))
+        os.execve(sys.executable, command, wanted)
 
 
 def _threads(text):
@@ -117,7 +105,7 @@ def build_parser(experiments):
     threads = {"type": _threads, "help": words}
     parser.add_argument("--threads", **threads)
     commands = parser.add_subparsers(metavar="COMMAND")
-    parser.set_defaults(run=lambda arguments: tour(experiments), default_threads=1)
+    parser.set_defaults(run=lambda arguments: tour(experiments), default_threads=1, unset=())
     for name, experiment in experiments.items():
         command = commands.add_parser(name, help=experiment.summary, description=experiment.summary)
         experiment.add_arguments(command)
@@ -126,7 +114,7 @@ def build_parser(experiments):
     check.set_defaults(run=gradcheck_command)
     timing = commands.add_parser("bench", help=bench.SUMMARY, description=bench.SUMMARY)
     bench.add_arguments(timing)
-    timing.set_defaults(run=bench.main, default_threads=os.cpu_count())
+    timing.set_defaults(run=bench.main, default_threads=os.cpu_count(), unset=bench.SET_ASIDE)
     for command in commands.choices.values():  # before the command or after it
         command.add_argument("--threads", default=argparse.SUPPRESS, **threads)
     return parser
@@ -140,7 +128,7 @@ def main():
         from geonet.experiments import find
 
         arguments = build_parser(find()).parse_args()
-        _restart_with_threads(arguments.threads or arguments.default_threads)
+        _restart_with_threads(arguments.threads or arguments.default_threads, arguments.unset)
         return arguments.run(arguments) or 0
     except BrokenPipeError:  # whoever read the output has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

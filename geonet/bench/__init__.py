@@ -9,6 +9,8 @@ from geonet.text import BadInput, aligned
 
 SUMMARY = "time training steps, u(θ) and convolutions, beside PyTorch where it is installed"
 HEADER = ("", "geonet", "PyTorch", "PyTorch / geonet", "")
+# PyTorch picks its kernels by the processor; whatever keeps OpenBLAS from it is set aside.
+SET_ASIDE = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 PARTS = {"mlp": 15, "conv": 7}  # turns, unless the user says how many
 
 
