@@ -400,3 +400,36 @@ def test_a_last_update_that_blows_up_is_not_passed_over():
     data = np.full((4, 1), 1e10), np.zeros((4, 1))
     with pytest.raises(Diverged, match="after 1 steps"):
         fit(model, ops.mse, data, optimizer, epochs=1, label=None)
+
+
+class Stream:
+    """Two batches an epoch, as `geonet.data.images.ImageSet` gives them."""
+
+    train_count = 8
+
+    def train_batches(self, batch_size, rng):
+        x = rng.normal(size=(self.train_count, 1))
+        return ((x[i : i + batch_size], x[i : i + batch_size]) for i in (0, 4))
+
+
+def test_batches_may_come_as_a_stream():
+    model = nn.Linear(1, 1, rng=rng())
+    history = fit(model, ops.mse, Stream(), SGD(model.parameters(), 0.1), epochs=3, batch_size=4,
+                  rng=rng())  # fmt: skip
+    assert history.steps == 6
+    assert len(history.loss) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"epochs": 1, "rng": rng()}, "batch_size and rng are needed"),
+        ({"epochs": 1, "batch_size": 4}, "batch_size and rng are needed"),
+        ({"epochs": 1, "batch_size": 0, "rng": rng()}, "must be at least 1, not 1, 0"),
+        ({"epochs": 0, "batch_size": 4, "rng": rng()}, "must be at least 1, not 0, 4"),
+    ],
+)
+def test_a_stream_needs_numbers_that_make_sense(options, said):
+    model = nn.Linear(1, 1, rng=rng())
+    with pytest.raises(ValueError, match=said):
+        fit(model, ops.mse, Stream(), SGD(model.parameters(), 0.1), **options)
