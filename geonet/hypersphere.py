@@ -42,7 +42,7 @@ def to_cartesian(theta, radius=1.0):
     """
     theta = _real("theta", theta)
     *leading, angles = theta.shape
-    u, _ = kernel.direction(theta.reshape(math.prod(leading), angles))
+    u = kernel.direction(theta.reshape(math.prod(leading), angles))
     radius = np.asarray(radius, theta.dtype)
     try:
         return radius[..., np.newaxis] * u.reshape(*leading, angles + 1)

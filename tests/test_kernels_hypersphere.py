@@ -37,14 +37,14 @@ def norms(u):
 
 
 def direction_and_pullback(theta, seed=0):
-    u, saved = kernel.direction(theta)
+    u = kernel.direction(theta)
     g = np.random.default_rng(seed).standard_normal(u.shape).astype(theta.dtype)
-    return u, g, kernel.direction_pullback(g, saved)
+    return u, g, kernel.direction_pullback(g, theta)
 
 
 def complex_step_jacobian(theta, step=1e-30):
     """∂u_i/∂θ_k of one row of angles, from the twin: Im u(θ + i h e_k)/h."""
-    u, _ = kernel.direction_numpy(theta + 1j * step * np.eye(theta.size))
+    u = kernel.direction_numpy(theta + 1j * step * np.eye(theta.size))
     return u.imag.T / step
 
 
@@ -61,14 +61,14 @@ def assert_columns_close(actual, expected, theta, g, tolerance):
 @given(theta=angles())
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_rows_have_unit_norm(dtype, theta):
-    u, _ = kernel.direction(theta.astype(dtype))
+    u = kernel.direction(theta.astype(dtype))
     assert u.dtype == dtype
     assert_allclose(norms(u), 1, rtol=0, atol=3e-7 if dtype == np.float32 else 5e-15)
 
 
 def test_huge_float64_angles_give_finite_unit_rows():
     theta = np.array([[1e15, -1e15, 1e300, 3e7], [1e16, 2.0, -1e200, 1e15]])
-    assert_allclose(norms(kernel.direction(theta)[0]), 1, rtol=0, atol=1e-15)
+    assert_allclose(norms(kernel.direction(theta)), 1, rtol=0, atol=1e-15)
 
 
 @pytest.mark.skipif(INTERPRETED, reason="large")
@@ -77,13 +77,13 @@ def test_huge_float64_angles_give_finite_unit_rows():
 def test_long_rows_keep_their_norm(n, center):
     offsets = np.random.default_rng(0).standard_normal(n - 1) / np.sqrt(n)
     theta = center + np.stack([0 * offsets, offsets])
-    assert_allclose(norms(kernel.direction(theta)[0]), 1, rtol=0, atol=n * 1.2e-16)
-    assert_allclose(norms(kernel.direction(theta.astype(np.float32))[0]), 1, rtol=0, atol=1e-6)
+    assert_allclose(norms(kernel.direction(theta)), 1, rtol=0, atol=n * 1.2e-16)
+    assert_allclose(norms(kernel.direction(theta.astype(np.float32))), 1, rtol=0, atol=1e-6)
 
 
 @given(theta=angles())
 def test_components_are_products_of_sines_and_a_cosine(theta):
-    u, _ = kernel.direction(theta)
+    u = kernel.direction(theta)
     expected = np.ones_like(u)
     for k in range(u.shape[1]):
         expected[:, k] = np.prod(np.sin(theta[:, :k]), axis=1)
@@ -134,8 +134,8 @@ def test_gradient_at_a_pole_is_exact(pole, k):
 def test_compiled_kernels_agree_with_their_twins(dtype, theta, seed):
     theta = theta.astype(dtype)
     u, g, grad = direction_and_pullback(theta, seed)
-    u_twin, saved = kernel.direction_numpy(theta)
-    grad_twin = kernel.direction_pullback_numpy(g, saved)
+    u_twin = kernel.direction_numpy(theta)
+    grad_twin = kernel.direction_pullback_numpy(g, theta)
     assert u_twin.dtype == grad_twin.dtype == dtype
     assert_allclose(u, u_twin, rtol=4 * EPS[dtype] * u.shape[1], atol=np.finfo(dtype).tiny)
     assert_columns_close(grad, grad_twin, theta, g, tolerance=4 * EPS[dtype] * u.shape[1])
@@ -146,17 +146,18 @@ def test_compiled_kernels_agree_with_their_twins(dtype, theta, seed):
 def test_a_hundred_thousand_inputs(dtype):
     theta = np.random.default_rng(1).normal(np.pi / 2, 0.003, (1, 99_999)).astype(dtype)
     _, g, grad = direction_and_pullback(theta)
-    expected = kernel.direction_pullback_numpy(g, kernel.direction_numpy(theta)[1])
+    expected = kernel.direction_pullback_numpy(g, theta)
     assert_columns_close(grad, expected, theta, g, tolerance=1e-6)
 
 
 def test_complex_angles_differentiate_the_pullback_as_well():
     rng = np.random.default_rng(2)
     theta, v, g = rng.normal(size=(3, 5)), rng.normal(size=(3, 5)), rng.normal(size=(3, 6))
-    u, saved = kernel.direction(theta + 1e-30j * v)
+    moved = theta + 1e-30j * v
+    u = kernel.direction(moved)
     assert u.dtype == np.complex128
-    along = kernel.direction_pullback(g, saved).imag / 1e-30
-    up, down = (kernel.direction(theta + h * v)[1] for h in (1e-6, -1e-6))
+    along = kernel.direction_pullback(g, moved).imag / 1e-30
+    up, down = (theta + h * v for h in (1e-6, -1e-6))
     difference = kernel.direction_pullback(g, up) - kernel.direction_pullback(g, down)
     assert_allclose(along, difference / 2e-6, rtol=0, atol=1e-8)
 
@@ -164,9 +165,9 @@ def test_complex_angles_differentiate_the_pullback_as_well():
 def test_complex_gradients_pass_through_real_angles():
     rng = np.random.default_rng(3)
     g = rng.normal(size=(3, 6)) + 1j * rng.normal(size=(3, 6))
-    _, saved = kernel.direction(rng.normal(size=(3, 5)))
-    real, imaginary = (kernel.direction_pullback(part, saved) for part in (g.real, g.imag))
-    assert_allclose(kernel.direction_pullback(g, saved), real + 1j * imaginary, rtol=1e-13)
+    theta = rng.normal(size=(3, 5))
+    real, imaginary = (kernel.direction_pullback(part, theta) for part in (g.real, g.imag))
+    assert_allclose(kernel.direction_pullback(g, theta), real + 1j * imaginary, rtol=1e-13)
 
 
 @pytest.mark.parametrize("units", [1, 2, 3, 6, 7])
@@ -176,49 +177,51 @@ def test_a_unit_depends_neither_on_the_units_beside_it_nor_on_threads(units, mon
     alone = [kernel.direction(row[np.newaxis]) for row in theta]
     monkeypatch.setattr(kernel, "ONE_THREAD", 0)
     monkeypatch.setenv("GEONET_THREADS", "2")
-    u, saved = kernel.direction(theta)
-    assert_array_equal(u, np.concatenate([value for value, _ in alone]))
-    grads = [kernel.direction_pullback(g[i : i + 1], alone[i][1]) for i in range(units)]
-    assert_array_equal(kernel.direction_pullback(g, saved), np.concatenate(grads))
+    assert_array_equal(kernel.direction(theta), np.concatenate(alone))
+    rows = [slice(i, i + 1) for i in range(units)]
+    grads = [kernel.direction_pullback(g[row], theta[row]) for row in rows]
+    assert_array_equal(kernel.direction_pullback(g, theta), np.concatenate(grads))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_one_input_has_no_angle_and_the_direction_plus_one(dtype):
-    u, saved = kernel.direction(np.empty((3, 0), dtype))
-    assert_array_equal(u, np.ones((3, 1), dtype))
-    assert kernel.direction_pullback(np.ones((3, 1), dtype), saved).shape == (3, 0)
+    theta = np.empty((3, 0), dtype)
+    assert_array_equal(kernel.direction(theta), np.ones((3, 1), dtype))
+    assert kernel.direction_pullback(np.ones((3, 1), dtype), theta).shape == (3, 0)
 
 
 @pytest.mark.parametrize("direction", [kernel.direction, kernel.direction_numpy])
 def test_no_units_give_no_rows(direction):
-    u, saved = direction(np.empty((0, 4)))
+    theta = np.empty((0, 4))
+    u = direction(theta)
     assert u.shape == (0, 5)
-    assert kernel.direction_pullback(u, saved).shape == (0, 4)
-    assert kernel.direction_pullback_numpy(u, saved).shape == (0, 4)
+    assert kernel.direction_pullback(u, theta).shape == (0, 4)
+    assert kernel.direction_pullback_numpy(u, theta).shape == (0, 4)
 
 
 def test_strided_read_only_arguments_are_as_good_and_left_alone():
     theta = np.random.default_rng(6).normal(size=(8, 12))[::2, ::-3]
     g = np.random.default_rng(7).normal(size=(5, 4)).T
-    u, saved = kernel.direction(np.ascontiguousarray(theta))
-    grad = kernel.direction_pullback(np.ascontiguousarray(g), saved)
+    copy = np.ascontiguousarray(theta)
+    u = kernel.direction(copy)
+    grad = kernel.direction_pullback(np.ascontiguousarray(g), copy)
     for array in (theta, g):
         array.setflags(write=False)
-    assert_array_equal(kernel.direction(theta)[0], u)
-    assert_array_equal(kernel.direction_pullback(g, saved), grad)
+    assert_array_equal(kernel.direction(theta), u)
+    assert_array_equal(kernel.direction_pullback(g, theta), grad)
     constant = np.broadcast_to(np.float64(1), g.shape)
-    expected = kernel.direction_pullback(np.ones(g.shape), saved)
-    assert_array_equal(kernel.direction_pullback(constant, saved), expected)
+    expected = kernel.direction_pullback(np.ones(g.shape), theta)
+    assert_array_equal(kernel.direction_pullback(constant, theta), expected)
 
 
 def test_results_of_one_call_survive_the_next():
     theta = np.random.default_rng(8).normal(size=(4, 6))
-    u, saved = kernel.direction(theta)
-    grad = kernel.direction_pullback(u + 1, saved)
-    kept = [array.copy() for array in (u, saved, grad)]
-    _, later = kernel.direction(theta + 1)
-    kernel.direction_pullback(u, later)
-    for array, copy in zip((u, saved, grad), kept, strict=True):
+    u = kernel.direction(theta)
+    grad = kernel.direction_pullback(u + 1, theta)
+    kept = [array.copy() for array in (u, theta, grad)]
+    kernel.direction(theta + 1)
+    kernel.direction_pullback(u, theta + 1)
+    for array, copy in zip((u, theta, grad), kept, strict=True):
         assert_array_equal(array, copy)
 
 

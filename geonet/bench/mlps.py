@@ -102,8 +102,8 @@ def map_rows(torch, turns):
     sine, cosine = np.empty_like(theta), np.empty_like(theta)
 
     def forward_and_back():
-        _, saved = kernel.direction(theta)
-        kernel.direction_pullback(gradient, saved)
+        kernel.direction(theta)
+        kernel.direction_pullback(gradient, theta)
 
     def sine_and_cosine():
         np.sin(theta, out=sine)

@@ -254,7 +254,7 @@ def _finished(results, method, **case):
 
 def _filled(values, length):
     """values (E,) -> (length,), NaN behind."""
-    return np.concatenate([values, np.full(length - len(values), np.nan)])
+    return np.pad(values, (0, length - len(values)), constant_values=np.nan)
 
 
 EXPERIMENT = ImageNet32()

@@ -22,7 +22,7 @@ ONE_THREAD = 2**15  # angles that are not worth a second thread
 
 
 def direction(theta):
-    """Unit rows u (O, n) of the angles theta (O, n−1), and what the pullback needs: theta.
+    """Unit rows u (O, n) of the angles theta (O, n−1).
 
     float32 and float64 run compiled, complex128 (for complex-step derivatives) in NumPy.
     """
@@ -34,7 +34,7 @@ def direction(theta):
         _forward(_moderate(theta[first:last]), u[first:last])
 
     threads.spread(some_units, _shares(theta))
-    return u, theta
+    return u
 
 
 def direction_pullback(g, theta):
@@ -56,7 +56,7 @@ def direction_numpy(theta):
     sine, cosine = _sine_cosine_numpy(theta)
     u = _products(sine)
     u[:, :-1] *= cosine
-    return u.astype(theta.dtype), theta
+    return u.astype(theta.dtype)
 
 
 def direction_pullback_numpy(g, theta):

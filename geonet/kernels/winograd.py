@@ -24,6 +24,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from geonet.kernels import threads
 from geonet.kernels import winograd_transforms as compiled
+from geonet.kernels.im2col import output_size
 from geonet.kernels.winograd_transforms import LANES
 
 INPUT = np.array([  # Bᵀ
@@ -54,8 +55,8 @@ TILES = 128  # tiles that go through all steps at a time, about
 
 def forward(x, weight, bias, stride, padding):
     """y (N, H', W', O) of x (N, H, W, C), weight (O, 3, 3, C), bias (O,) or None; stride (1, 1)."""
-    shape = _output_shape(x, weight, padding)
     units = len(weight)
+    shape = len(x), *output_size(x.shape[1:3], (3, 3), stride, padding), units
     x, weight = _in_lanes(x), _fill(_fill(weight, 3), 0)
     y = np.empty((*shape[:3], len(weight) // LANES, LANES), x.dtype)
     offset = _in_lanes(np.zeros(units, x.dtype) if bias is None else bias)
@@ -106,7 +107,7 @@ def pullback(g, x, weight, stride, padding, needs):
 
 def forward_numpy(x, weight, bias, stride, padding):
     """`forward` in plain NumPy, all images at once."""
-    rows, columns = _output_shape(x, weight, padding)[1:3]
+    rows, columns = output_size(x.shape[1:3], (3, 3), stride, padding)
     v = _transform_numpy(INPUT, _tiles(x, rows, columns, padding))  # (N, tiles…, 6, 6, C)
     u = _transform_numpy(KERNEL, weight)  # (O, 6, 6, C)
     y = _transform_numpy(OUTPUT, np.einsum("...ijc,oijc->...ijo", v, u))  # (N, tiles…, 4, 4, O)
@@ -148,10 +149,6 @@ def _tiles(x, rows, columns, padding):
     padded = np.pad(x, [(0, 0), (padding[0], below), (padding[1], right), (0, 0)])
     windows = sliding_window_view(padded, (6, 6), axis=(1, 2))[:, ::4, ::4][:, :down, :across]
     return np.moveaxis(windows, 3, -1)
-
-
-def _output_shape(x, weight, padding):
-    return len(x), x.shape[1] + 2 * padding[0] - 2, x.shape[2] + 2 * padding[1] - 2, len(weight)
 
 
 def _add_kernel(m, v, grad):

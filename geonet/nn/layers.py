@@ -1,6 +1,7 @@
 """Layers: an affine map under a parameterization, and the Unit that is a whole hidden layer."""
 
 import math
+from abc import ABC, abstractmethod
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def _pair(name, value, least):
     return pair
 
 
-class Layer(Module):
+class Layer(Module, ABC):
     """What layers share: rows (O, n) under a parameterization, activation and gain.
 
     A kind of layer adds `apply`, its affine map, and says how many rows of what length there are
@@ -50,9 +51,9 @@ class Layer(Module):
         self.parameterization = kind(weight, np.zeros(len(weight), dtype) if bias else None)
         self.activation = _choose("activation", activation, ACTIVATIONS)
 
+    @abstractmethod
     def apply(self, x, weight, bias=None):
         """The affine map with the given rows (O, n) and bias (O,)."""
-        raise NotImplementedError
 
     def affine(self, x):
         """The map before activation and gain, (..., inputs) -> (..., O)."""

@@ -97,8 +97,7 @@ def hyperspherical(theta):
     if theta.ndim != 2 or theta.dtype not in (np.float32, np.float64, np.complex128):
         raise ValueError(f"hyperspherical: theta must be float32 or float64 of shape (O, n-1), but "
                          f"is {theta.dtype} of shape {theta.shape}")  # fmt: skip
-    value, saved = kernel.direction(theta)
-    return value, (lambda g: kernel.direction_pullback(g, saved),)
+    return kernel.direction(theta), (lambda g: kernel.direction_pullback(g, theta),)
 
 
 def _scaled_relus(rng):

@@ -227,7 +227,7 @@ def fit(
                     on_step()
                 rows += len(batch_x)
                 speed = rows / (time.perf_counter() - start)
-                progress.update(f"loss {losses[-1]:.4g}, {speed:,.0f} rows/s")
+                progress.update("loss {:.4g}, {:,.0f} rows/s", losses[-1], speed)
             if monitor is not None:
                 stop = steer(monitor(model))
             if schedule is not None:

@@ -25,15 +25,17 @@ class Progress:
         self.shown = label is not None and self.stream.isatty()
         self.done, self._start, self._next = 0, time.monotonic(), 0.0
 
-    def update(self, note=""):
-        """Count one piece as done; redraw at most ten times a second."""
+    def update(self, note="", *values):
+        """Count one piece as done; redraw, with the formatted note, ten times a second at most."""
         self.done += 1
         now = time.monotonic()
         if not self.shown or (now < self._next and self.done < self.total):
             return
         self._next = now + 0.1
         left = (now - self._start) / self.done * (self.total - self.done)
-        self._write(f"{self.label} {self.done}/{self.total}, {duration(left)} left {note}")
+        self._write(
+            f"{self.label} {self.done}/{self.total}, {duration(left)} left " + note.format(*values)
+        )
 
     def say(self, note):
         """Show what goes on before the first piece is done."""
