@@ -2,38 +2,12 @@
 
 import argparse
 import os
-import subprocess
 import sys
 
+from geonet import environment
 from geonet.text import BadInput, aligned
 
-RESTARTED = "GEONET_RESTARTED"
 TOUR = ("perturbation", "levy", "banana")
-
-# BLAS and Numba keep to one thread each, as geonet's own threads call them side by side.
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
-              "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS")  # fmt: skip
-# The C library is to keep freed memory for the next array: fresh pages cost more than arithmetic.
-KEEP_MEMORY = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
-
-
-def _environment(threads, unset):
-    """The environment that there must be before NumPy loads."""
-    wanted = dict.fromkeys(ONE_THREAD, "1") | {"GEONET_THREADS": str(threads)}
-    kept = {name: value for name, value in os.environ.items() if name not in unset}
-    return dict.fromkeys(KEEP_MEMORY, str(2**32)) | kept | wanted
-
-
-def _restart_with_threads(count, unset):
-    """Run this command anew in the environment it needs, unless it has it: NumPy reads it as it
-    loads, and by now it has."""
-    restarted = os.environ.pop(RESTARTED, None)  # once: what changes it back would do so again
-    wanted = _environment(count, unset)
-    if not restarted and wanted != dict(os.environ):
-        command, wanted = [sys.executable, *sys.orig_argv[1:]], wanted | {RESTARTED: "1"}
-        if os.name == "nt":  # where exec would return to the shell at once
-            sys.exit(subprocess.call(command, env=wanted))
-        os.execve(sys.executable, command, wanted)
 
 
 def _threads(text):
@@ -128,7 +102,7 @@ def main():
         from geonet.experiments import find
 
         arguments = build_parser(find()).parse_args()
-        _restart_with_threads(arguments.threads or arguments.default_threads, arguments.unset)
+        environment.restart(arguments.threads or arguments.default_threads, arguments.unset)
         return arguments.run(arguments) or 0
     except BrokenPipeError:  # whoever read the output has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

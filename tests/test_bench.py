@@ -1,12 +1,13 @@
 """What bench times is the work it says it times; the timings themselves are nobody's test."""
 
 import argparse
+import os
 
 import numpy as np
 import pytest
 
-from geonet import bench
-from geonet.bench import convnets, mlps
+from geonet import bench, environment
+from geonet.bench import convnets, mlps, peer
 from geonet.bench.timing import in_turns
 from geonet.data.levy import load_levy
 
@@ -20,9 +21,11 @@ def inside(function):
 def test_functions_are_timed_in_turns_after_one_turn_to_warm_up():
     calls = []
     functions = {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}
-    seconds = in_turns(functions, turns=2, repeats=3)
-    assert "".join(calls) == "aaabbb" * 3
-    assert {name: values.shape for name, values in seconds.items()} == {"a": (2,), "b": (2,)}
+    theirs = {"c": lambda repeats: calls.append("c" * repeats) or 7.0}
+    seconds = in_turns(functions, theirs, turns=2, repeats=3)
+    assert "".join(calls) == "aaabbbccc" * 3
+    assert {name: values.shape for name, values in seconds.items()} == dict.fromkeys("abc", (2,))
+    assert list(seconds["c"]) == [7.0, 7.0]
 
 
 def test_a_step_is_a_training_step():
@@ -38,10 +41,9 @@ def test_a_step_is_a_training_step():
 @pytest.mark.parametrize("axis", [0, 1])
 def test_pytorch_does_the_same_work_for_directions(axis):
     torch = pytest.importorskip("torch")
-    theta = np.random.default_rng(0).uniform(0, np.pi, (3, 7)).astype(np.float32)
-    gradient = np.random.default_rng(1).normal(size=(3, 8)).astype(np.float32)
-    work = mlps.torch_map(torch, theta, gradient, axis)
+    work = mlps.torch_map(torch, (3, 8), axis)
     work()
+    theta, gradient = mlps.map_arrays((3, 8))
     ours = mlps.kernel.direction_pullback(gradient, theta)
     theirs = inside(work)["theta"].grad.numpy()
     np.testing.assert_allclose(theirs if axis else theirs.T, ours, atol=1e-5)
@@ -62,8 +64,7 @@ def small(monkeypatch):
 @pytest.mark.parametrize("layout", ["channels_last", "contiguous_format"])
 def test_pytorch_does_the_same_step_of_a_vgg(method, layout):
     torch = pytest.importorskip("torch")
-    rng = np.random.default_rng(0)
-    x, labels = rng.normal(size=(3, 8, 8, 3)).astype(np.float32), rng.integers(0, 7, 3)
+    x, labels = convnets.pictures(3)
     ours = inside(convnets.vgg_step(method, x, labels))["model"]
     step = convnets.torch_vgg_step(torch, method, layout, x, labels)
     theirs = [*(p for _, found in inside(step)["layers"] for p in found)]
@@ -94,9 +95,43 @@ def test_pytorch_does_the_same_step_of_a_vgg(method, layout):
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("part", ["mlp", "conv"])
 def test_without_pytorch_ours_stand_alone(part, monkeypatch, capsys):
-    monkeypatch.setattr(bench, "_torch", lambda: None)
+    monkeypatch.setattr(peer, "torch_version", lambda: None)
     monkeypatch.setattr(mlps, "MAP_SHAPE", (4, 8))
     bench.main(argparse.Namespace(part=part, turns=1))
     text = capsys.readouterr().out
     assert "PyTorch is not installed" in text
     assert {"mlp": "Levy step, GmP", "conv": "VGG-6 step, GmP+IMN"}[part] in text
+
+
+def counter(torch, start):
+    """For the process of the peer: a function without a use for PyTorch."""
+    numbers = [start]
+    return lambda: numbers.append(torch.get_num_threads() + os.environ.get(KEPT, 0))
+
+
+KEPT = "MALLOC_TRIM_THRESHOLD_"
+
+
+def test_pytorch_runs_in_the_environment_of_its_users(monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setenv(KEPT, environment.KEEP_MEMORY[KEPT])
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with peer.Peer(2) as process:
+        seconds = process.function(counter, 1)
+        assert 0 < seconds(3) < 60  # with the variable set, a number and a text are added
+    assert os.environ[KEPT] == environment.KEEP_MEMORY[KEPT]
+    assert os.environ["OMP_NUM_THREADS"] == "1"
+
+
+def test_what_users_set_is_kept_from_neither(monkeypatch):
+    for name in (*environment.KEEP_MEMORY, *environment.ONE_THREAD):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(KEPT, "7")
+    monkeypatch.setenv("UNWANTED", "1")
+    wanted = environment.wanted(3, ["UNWANTED"])
+    assert (wanted[KEPT], wanted["GEONET_THREADS"], wanted["OMP_NUM_THREADS"]) == ("7", "3", "1")
+    assert "UNWANTED" not in wanted
+    monkeypatch.setattr(os, "environ", wanted)
+    plain = environment.without_ours()
+    assert plain[KEPT] == "7"
+    assert not {"OMP_NUM_THREADS", "MALLOC_MMAP_THRESHOLD_"} & plain.keys()

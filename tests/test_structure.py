@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "data": {"data", "kernels"},
     "plots": {"plots", "hypersphere", "text"},
     "text": set(),
+    "environment": set(),
 }
 TOP = {"experiments", "bench", "__main__", "lessons", "the package itself"}
 # Parts that stand between those below and those at the top.

@@ -4,6 +4,8 @@ Each row times one piece of work in turns, ours and theirs, in one run and on as
 gives the median; a ratio is the median of the ratios of turns.
 """
 
+import contextlib
+
 from geonet.kernels import threads
 from geonet.text import BadInput, aligned
 
@@ -22,28 +24,25 @@ def add_arguments(parser):
     parser.add_argument("--turns", type=int, help=f"turns to time (default: {words})")
 
 
-def _torch():
-    """PyTorch, or None where it is not installed."""
-    try:
-        import torch
-    except ImportError:
-        return None
-    return torch
-
-
 def main(arguments):
     """Print the table of timings: what `python -m geonet bench` does."""
-    from geonet.bench import convnets, memory, mlps
+    from geonet.bench import peer
 
     turns = PARTS[arguments.part] if arguments.turns is None else arguments.turns
     if turns < 1:
         raise BadInput(f"--turns must be at least 1, but is {turns}")
-    torch = _torch()
-    if torch is not None:
-        torch.set_num_threads(threads.count())
-    beside = "PyTorch is not installed" if torch is None else f"PyTorch {torch.__version__}"
+    version = peer.torch_version()
+    beside = "PyTorch is not installed" if version is None else f"PyTorch {version}"
     print(f"medians of {turns} turns, {threads.count()} thread(s); {beside}\n")
-    rows = {"mlp": mlps, "conv": convnets}[arguments.part].rows(torch, turns)
-    if arguments.part == "conv":
-        rows += memory.rows(torch)
+    process = contextlib.nullcontext() if version is None else peer.Peer(threads.count())
+    with process as torch:
+        rows = _rows(arguments.part, torch, turns)
     print(aligned([HEADER, *((*row, *[""] * (len(HEADER) - len(row))) for row in rows)]))
+
+
+def _rows(part, torch, turns):
+    from geonet.bench import convnets, memory, mlps
+
+    if part == "mlp":
+        return mlps.rows(torch, turns)
+    return convnets.rows(torch, turns) + memory.rows(torch)

@@ -21,12 +21,19 @@ LAYOUTS = "channels_last", "contiguous_format"  # PyTorch's names for them
 STEPS = {"SP": "SP", "GmP": None, "GmP+IMN": "GmP+IMN"}  # ours -> the same in PyTorch
 
 
-def rows(torch, turns):
-    """All rows of this part."""
-    found = [_convolution_row(torch, turns, *shape) for shape in SHAPES]
-    seconds = in_turns(step_functions(torch), turns, repeats=1)
-    for method, theirs in STEPS.items():
-        columns = _columns(seconds[method], _fastest(seconds, f"PyTorch {theirs}, "))
+def rows(peer, turns):
+    """All rows of this part; `peer` is the process with PyTorch, or None."""
+    found = [_convolution_row(peer, turns, shape) for shape in SHAPES]
+    ours = {method: vgg_step(method, *pictures(BATCH)) for method in STEPS}
+    theirs = {}
+    if peer is not None:
+        for method in filter(None, STEPS.values()):
+            for layout in LAYOUTS:
+                made = peer.function(torch_vgg_step, method, layout, *pictures(BATCH))
+                theirs[f"PyTorch {method}, {layout}"] = made
+    seconds = in_turns(ours, theirs, turns, repeats=1)
+    for method, name in STEPS.items():
+        columns = _columns(seconds[method], _fastest(seconds, f"PyTorch {name}, "))
         times = f"{np.median(seconds[method] / seconds['SP']):.3f} times SP's"
         found.append((f"VGG-6 step, {method}, batch {BATCH}", *columns, times))
     return found
@@ -44,35 +51,41 @@ def _fastest(seconds, prefix):
     return min(found, key=np.median, default=None)
 
 
-def _convolution_row(torch, turns, images, height, width, channels, units):
+def _convolution_row(peer, turns, shape):
     """Forward and both pullbacks of one convolution, beside PyTorch's faster memory format."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(images, height, width, channels)).astype(np.float32)
-    weight = rng.normal(size=(units, 3, 3, channels)).astype(np.float32)
-    g = rng.normal(size=(images, height, width, units)).astype(np.float32)
+    x, weight, g = convolution_arrays(shape)
 
     def ours():
         convolution.conv2d(x, weight, None, (1, 1), (1, 1))
         convolution.conv2d_pullback(g, x, weight, (1, 1), (1, 1), (True, True, False))
 
-    functions = {"ours": ours}
-    if torch is not None:
+    theirs = {}
+    if peer is not None:
         for layout in LAYOUTS:
-            functions[f"PyTorch, {layout}"] = torch_convolution(torch, layout, x, weight, g)
-    seconds = in_turns(functions, turns, repeats=2)
-    operations = 3 * 2 * x.size * 9 * units  # of the plain sum, whatever the route saves
+            theirs[f"PyTorch, {layout}"] = peer.function(torch_convolution, layout, shape)
+    seconds = in_turns({"ours": ours}, theirs, turns, repeats=2)
+    operations = 3 * 2 * x.size * 9 * shape[-1]  # of the plain sum, whatever the route saves
     rate = operations / np.median(seconds["ours"]) / 1e9
-    name = f"convolution 3×3, {(images, height, width, channels)} → {units}"
+    name = f"convolution 3×3, {shape[:-1]} → {shape[-1]}"
     columns = _columns(seconds["ours"], _fastest(seconds, "PyTorch"))
     return name, *columns, f"{rate:.0f} effective GFLOP/s"
 
 
-def torch_convolution(torch, layout, x, weight, g):
-    """The same work in PyTorch; arrays channels last, as ours."""
+def convolution_arrays(shape):
+    """Input, weight and output gradient of a convolution 3×3 of shape (N, H, W, C, O)."""
+    images, height, width, channels, units = shape
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(images, height, width, channels)).astype(np.float32)
+    weight = rng.normal(size=(units, 3, 3, channels)).astype(np.float32)
+    return x, weight, rng.normal(size=(images, height, width, units)).astype(np.float32)
+
+
+def torch_convolution(torch, layout, shape):
+    """The same work in PyTorch."""
     memory_format = getattr(torch, layout)
     x, weight, g = (
         torch.tensor(a).permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
-        for a in (x, weight, g)
+        for a in convolution_arrays(shape)
     )
     x.requires_grad_()
     weight.requires_grad_()
@@ -84,24 +97,11 @@ def torch_convolution(torch, layout, x, weight, g):
     return forward_and_back
 
 
-def step_functions(torch):
-    """Training steps of a VGG-6 by name, ours and PyTorch's: forward, backward, SGD."""
-    names = list(STEPS)
-    if torch is not None:
-        for method in filter(None, STEPS.values()):
-            names += [f"PyTorch {method}, {layout}" for layout in LAYOUTS]
-    return {name: step_function(torch, name, BATCH) for name in names}
-
-
-def step_function(torch, name, batch):
-    """The step of a name as `step_functions` has it."""
+def pictures(batch):
+    """A batch of pictures and their labels."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(batch, SIZE, SIZE, 3)).astype(np.float32)
-    labels = rng.integers(0, CLASSES, batch)
-    if name in STEPS:
-        return vgg_step(name, x, labels)
-    method, layout = name.removeprefix("PyTorch ").split(", ")
-    return torch_vgg_step(torch, method, layout, x, labels)
+    return x, rng.integers(0, CLASSES, batch)
 
 
 def vgg_step(method, x, labels):

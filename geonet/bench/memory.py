@@ -3,10 +3,12 @@
 import subprocess
 import sys
 
+from geonet import environment
 from geonet.bench import convnets
+from geonet.kernels import threads
 
 
-def rows(torch):
+def rows(peer):
     """Rows of peak memory; none where the system does not tell (it is Linux that does)."""
     found = []
     for method, theirs in convnets.STEPS.items():
@@ -14,19 +16,20 @@ def rows(torch):
         if ours is None:
             return []
         row = f"peak memory of this step, {method}", f"{ours:.0f} MB"
-        if torch is not None and theirs is not None:
-            beside = min(
-                _in_a_process(f"PyTorch {theirs}, {layout}") for layout in convnets.LAYOUTS
-            )
+        if peer is not None and theirs is not None:
+            plain = environment.without_ours() | {"GEONET_THREADS": str(peer.threads)}
+            names = [f"PyTorch {theirs}, {layout}" for layout in convnets.LAYOUTS]
+            beside = min(_in_a_process(name, plain) for name in names)
             row += f"{beside:.0f} MB", f"{beside / ours:.2f}"
         found.append(row)
     return found
 
 
-def _in_a_process(name):
+def _in_a_process(name, variables=None):
     """Megabytes that the step of this name adds to an idle process, or None."""
     command = [sys.executable, "-m", "geonet.bench.memory", name]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=variables)
+    said = done.stdout
     return float(said) if said.strip() else None
 
 
@@ -39,19 +42,23 @@ def _resident(which):
 
 def measure(name):
     """Peak resident size over three steps, less that after import and a warm-up with one image."""
-    torch = None
-    if name.startswith("PyTorch"):
-        import torch
-
-        from geonet.kernels import threads
-
-        torch.set_num_threads(threads.count())
-    convnets.step_function(torch, name, 1)()
+    _step(name, 1)()
     idle = _resident("VmRSS")
-    step = convnets.step_function(torch, name, convnets.BATCH)
+    step = _step(name, convnets.BATCH)
     for _ in range(3):
         step()
     return _resident("VmHWM") - idle
+
+
+def _step(name, batch):
+    """Our step of a method, or as "PyTorch METHOD, LAYOUT" theirs."""
+    if not name.startswith("PyTorch "):
+        return convnets.vgg_step(name, *convnets.pictures(batch))
+    import torch
+
+    torch.set_num_threads(threads.count())
+    method, layout = name.removeprefix("PyTorch ").split(", ")
+    return convnets.torch_vgg_step(torch, method, layout, *convnets.pictures(batch))
 
 
 if __name__ == "__main__":

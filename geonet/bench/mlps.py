@@ -9,7 +9,6 @@ from geonet import ops
 from geonet.bench.timing import in_turns, milliseconds, ratio
 from geonet.data.levy import load_levy
 from geonet.kernels import hypersphere as kernel
-from geonet.kernels import threads
 from geonet.models import mlp
 from geonet.train import Adam
 
@@ -51,20 +50,29 @@ def torch_levy_step(torch, variant):
     return step
 
 
-def torch_map(torch, theta, gradient, axis):
+def map_arrays(shape):
+    """Angles (O, n−1) and a gradient to pull back (O, n) of a shape (O, n)."""
+    rng = np.random.default_rng(0)
+    theta = rng.uniform(0, np.pi, (shape[0], shape[1] - 1)).astype(np.float32)
+    return theta, rng.normal(size=shape).astype(np.float32)
+
+
+def torch_map(torch, shape, axis):
     """u(θ) and its gradient in PyTorch, by roll and cumprod as the authors' code has it.
 
     Parameters
     ----------
     torch : module
-    theta, gradient : numpy.ndarray
-        (O, n−1) and (O, n).
+    shape : tuple of int
+        (O, n).
     axis : {0, 1}
         Along which the angles of a unit lie in PyTorch: 1, a unit a row, or 0, a unit a column,
         which is the layout of the authors' code.
     """
-    arrays = (theta, gradient) if axis else (theta.T.copy(), gradient.T.copy())
-    theta, gradient = torch.tensor(arrays[0], requires_grad=True), torch.tensor(arrays[1])
+    theta, gradient = (
+        torch.tensor(values if axis else values.T.copy()) for values in map_arrays(shape)
+    )
+    theta.requires_grad_()
     one = torch.ones_like(theta.detach().narrow(axis, 0, 1))
 
     def forward_and_back():
@@ -76,29 +84,27 @@ def torch_map(torch, theta, gradient, axis):
     return forward_and_back
 
 
-def levy_rows(torch, turns):
+def levy_rows(peer, turns):
     """Rows for one training step under each method; PyTorch's fastest Adam beside GmP."""
     rows = []
     for method in ("SP", "WN", "BN", "GmP"):
-        functions = {"ours": levy_step(method)}
-        if torch is not None and method == "GmP":
-            torch.set_num_threads(1)  # what is so small is fastest on one, theirs as ours
+        theirs = {}
+        if peer is not None and method == "GmP":
             for variant in ("foreach", "fused", None):
                 chosen = {variant: True} if variant else {"foreach": False}
-                functions[str(variant)] = torch_levy_step(torch, chosen)
-        seconds = in_turns(functions, turns, repeats=200)
+                # What is so small is fastest on one thread, theirs as ours.
+                theirs[str(variant)] = peer.function(torch_levy_step, chosen, threads=1)
+        seconds = in_turns({"ours": levy_step(method)}, theirs, turns, repeats=200)
         ours = seconds.pop("ours")
         fastest = min(seconds.values(), key=np.median, default=None)
-        theirs = ("", "") if fastest is None else (milliseconds(fastest), ratio(fastest, ours))
-        rows.append((f"Levy step, {method}, float64", milliseconds(ours), *theirs))
+        columns = ("", "") if fastest is None else (milliseconds(fastest), ratio(fastest, ours))
+        rows.append((f"Levy step, {method}, float64", milliseconds(ours), *columns))
     return rows
 
 
-def map_rows(torch, turns):
+def map_rows(peer, turns):
     """Rows for u(θ) and its pullback, beside np.sin and np.cos, and PyTorch in two layouts."""
-    rng = np.random.default_rng(0)
-    theta = rng.uniform(0, np.pi, (MAP_SHAPE[0], MAP_SHAPE[1] - 1)).astype(np.float32)
-    gradient = rng.normal(size=MAP_SHAPE).astype(np.float32)
+    theta, gradient = map_arrays(MAP_SHAPE)
     sine, cosine = np.empty_like(theta), np.empty_like(theta)
 
     def forward_and_back():
@@ -109,35 +115,32 @@ def map_rows(torch, turns):
         np.sin(theta, out=sine)
         np.cos(theta, out=cosine)
 
-    functions = {"ours": forward_and_back, "trigonometry": sine_and_cosine}
-    if torch is not None:
-        torch.set_num_threads(threads.count())
+    theirs = {}
+    if peer is not None:
         for axis, layout in enumerate(("a unit a column, as the authors", "a unit a row")):
-            functions[layout] = torch_map(torch, theta, gradient, axis)
-    seconds = in_turns(functions, turns, repeats=3)
+            theirs[layout] = peer.function(torch_map, MAP_SHAPE, axis)
+    functions = {"ours": forward_and_back, "trigonometry": sine_and_cosine}
+    seconds = in_turns(functions, theirs, turns, repeats=3)
     ours, yardstick = seconds.pop("ours"), seconds.pop("trigonometry")
     name = f"u(θ) and pullback, {MAP_SHAPE}, float32"
     rows = [("np.sin and np.cos of as many angles", milliseconds(yardstick))]
     times = f"{np.median(ours / yardstick):.2f} times sin and cos"
     rows.append((name, milliseconds(ours), "", "", times))
-    for layout, theirs in seconds.items():
-        rows.append(("", "", milliseconds(theirs), ratio(theirs, ours), f"PyTorch, {layout}"))
+    for layout, found in seconds.items():
+        rows.append(("", "", milliseconds(found), ratio(found, ours), f"PyTorch, {layout}"))
     return rows
 
 
 def import_row(turns):
     """Row for `import geonet`, less what starting Python takes."""
-    seconds = in_turns(
-        {
-            name: lambda code=code: subprocess.run([sys.executable, "-c", code], check=True)
-            for name, code in (("empty", ""), ("geonet", "import geonet"))
-        },
-        min(turns, 5),
-        repeats=1,
-    )
+    functions = {
+        name: lambda code=code: subprocess.run([sys.executable, "-c", code], check=True)
+        for name, code in (("empty", ""), ("geonet", "import geonet"))
+    }
+    seconds = in_turns(functions, {}, min(turns, 5), repeats=1)
     return ("import geonet", milliseconds(seconds["geonet"] - seconds["empty"]))
 
 
-def rows(torch, turns):
-    """All rows of this part."""
-    return [*levy_rows(torch, turns), *map_rows(torch, turns), import_row(turns)]
+def rows(peer, turns):
+    """All rows of this part; `peer` is the process with PyTorch, or None."""
+    return [*levy_rows(peer, turns), *map_rows(peer, turns), import_row(turns)]

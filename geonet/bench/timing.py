@@ -1,5 +1,6 @@
 """How the timings are taken and written."""
 
+import functools
 import time
 
 import numpy as np
@@ -7,12 +8,22 @@ import numpy as np
 PAUSE = 0.02  # seconds before each turn: OpenMP's threads keep a core busy for a while when done
 
 
-def in_turns(functions, turns, repeats):
+def seconds_a_call(function, repeats):
+    """Seconds that one of so many calls takes."""
+    start = time.perf_counter()
+    for _ in range(repeats):
+        function()
+    return (time.perf_counter() - start) / repeats
+
+
+def in_turns(ours, theirs, turns, repeats):
     """Time functions against each other, A B A B …
 
     Parameters
     ----------
-    functions : dict of str to function
+    ours : dict of str to function
+    theirs : dict of str to function
+        From a number of calls to the seconds that one takes, as `peer.Peer.function` makes them.
     turns : int
     repeats : int
         Calls a turn.
@@ -22,15 +33,14 @@ def in_turns(functions, turns, repeats):
     dict of str to numpy.ndarray
         Seconds a call, (turns,), after one turn to warm up.
     """
-    seconds = {name: [] for name in functions}
+    timers = {name: functools.partial(seconds_a_call, f) for name, f in ours.items()} | theirs
+    seconds = {name: [] for name in timers}
     for turn in range(turns + 1):
-        for name, function in functions.items():
+        for name, timer in timers.items():
             time.sleep(PAUSE)
-            start = time.perf_counter()
-            for _ in range(repeats):
-                function()
+            found = timer(repeats)
             if turn:
-                seconds[name].append((time.perf_counter() - start) / repeats)
+                seconds[name].append(found)
     return {name: np.array(values) for name, values in seconds.items()}
 
 

@@ -1,0 +1,46 @@
+"""The environment that this program runs in: threads of libraries, and memory kept for reuse."""
+
+import os
+import subprocess
+import sys
+
+RESTARTED = "GEONET_RESTARTED"
+
+# BLAS and Numba keep to one thread each, as geonet's own threads call them side by side.
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+              "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS")  # fmt: skip
+# The C library is to keep freed memory for the next array: fresh pages cost more than arithmetic.
+KEEP_MEMORY = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(2**32))
+
+
+def wanted(threads, unset):
+    """The environment that there must be before NumPy loads.
+
+    Parameters
+    ----------
+    threads : int
+    unset : sequence of str
+        Variables that are left out.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in unset}
+    ours = dict.fromkeys(ONE_THREAD, "1") | {"GEONET_THREADS": str(threads)}
+    return KEEP_MEMORY | kept | ours
+
+
+def without_ours():
+    """The environment of other programs: this one's, less what `wanted` puts into it."""
+    ours = KEEP_MEMORY | dict.fromkeys(ONE_THREAD, "1")
+    return {name: value for name, value in os.environ.items() if ours.get(name) != value}
+
+
+def restart(threads, unset):
+    """Run this command anew in the environment it needs, unless it has it: NumPy reads it as it
+    loads, and by now it has."""
+    restarted = os.environ.pop(RESTARTED, None)  # once: what changes it back would do so again
+    environment = wanted(threads, unset)
+    if not restarted and environment != dict(os.environ):
+        command = [sys.executable, *sys.orig_argv[1:]]
+        environment |= {RESTARTED: "1"}
+        if os.name == "nt":  # where exec would return to the shell at once
+            sys.exit(subprocess.call(command, env=environment))
+        os.execve(sys.executable, command, environment)
