@@ -13,22 +13,23 @@ SUMMARY = "time training steps, u(θ) and convolutions, beside PyTorch where it 
 HEADER = ("", "geonet", "PyTorch", "PyTorch / geonet", "")
 # PyTorch picks its kernels by the processor; whatever keeps OpenBLAS from it is set aside.
 SET_ASIDE = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-PARTS = {"mlp": 15, "conv": 7}  # turns, unless the user says how many
+PARTS = ("mlp", "conv")
+TURNS = 15
 
 
 def add_arguments(parser):
     """Declare the options of `bench`."""
     words = "small networks and u(θ), or convolutions and VGG-6 (default: mlp)"
-    parser.add_argument("part", nargs="?", choices=PARTS, default="mlp", help=words)
-    words = ", ".join(f"{turns} of {part}" for part, turns in PARTS.items())
-    parser.add_argument("--turns", type=int, help=f"turns to time (default: {words})")
+    parser.add_argument("part", nargs="?", choices=PARTS, default=PARTS[0], help=words)
+    words = f"turns to time (default: {TURNS})"
+    parser.add_argument("--turns", type=int, default=TURNS, help=words)
 
 
 def main(arguments):
     """Print the table of timings: what `python -m geonet bench` does."""
     from geonet.bench import peer
 
-    turns = PARTS[arguments.part] if arguments.turns is None else arguments.turns
+    turns = arguments.turns
     if turns < 1:
         raise BadInput(f"--turns must be at least 1, but is {turns}")
     version = peer.torch_version()
