@@ -13,6 +13,7 @@ from geonet.nn import (
     Linear,
     MaxPool2d,
     MeanNorm,
+    ResidualBlock,
     Sequential,
     Unit,
 )
@@ -175,6 +176,117 @@ def vgg6(
             steps.append(MaxPool2d(2))
     output = Linear(channels[-1], num_classes, chosen.output, **options)
     return Sequential(*steps, ops.global_average_pool, output)
+
+
+STAGES = (64, 128, 256, 512)  # channels of the four stages of a ResNet; then images are halved
+BOTTLENECK = 4  # how many times wider a bottleneck ends than its middle is
+STEMS = "imagenet", "small"
+
+
+def resnet18(method, **options):
+    """ResNet-18: 2, 2, 2, 2 basic blocks. Options and what it returns as for `resnet50`."""
+    return _resnet((2, 2, 2, 2), _basic_branch, method, **options)
+
+
+def resnet34(method, **options):
+    """ResNet-34: 3, 4, 6, 3 basic blocks. Options and what it returns as for `resnet50`."""
+    return _resnet((3, 4, 6, 3), _basic_branch, method, **options)
+
+
+def resnet50(method, **options):
+    """ResNet-50: 3, 4, 6, 3 bottleneck blocks, which stride on their 3×3 convolution.
+
+    He et al. (2016), table 1, with the place of the stride as in torchvision. A stem, four stages
+    of residual blocks, the mean over what is left of the image, and a linear output layer. Every
+    convolution is a `Unit` of the method; the last of a branch, and the 1×1 convolution of a
+    shortcut that changes the shape, are linear (see `geonet.nn.ResidualBlock`). Where a method
+    centres its units, it centres these too, before the sum, but no identity shortcut.
+
+    Parameters
+    ----------
+    method : str or Method
+        One of `METHODS`.
+    num_classes : int
+        Default 1000.
+    rng : numpy.random.Generator
+    width : float
+        Multiplies all channels but those of the images; rounded, but at least one.
+    stem : {"imagenet", "small"}
+        A 7×7 convolution at stride 2 with a 3×3 max pooling at stride 2 after it, or, for small
+        images, a 3×3 convolution at stride 1.
+    init : str
+        One of `geonet.nn.initializers.NAMES`.
+    dtype : {numpy.float64, numpy.float32}
+
+    Returns
+    -------
+    geonet.nn.Sequential
+        Maps (N, H, W, 3) to (N, num_classes). Under BN it has as many parameters as torchvision's.
+
+    Raises
+    ------
+    ValueError
+        If the multiplier is not positive, or a name is unknown.
+
+    Examples
+    --------
+    >>> model = resnet18("GmP+IMN", num_classes=10, width=0.25, rng=np.random.default_rng(0))
+    >>> model(np.zeros((2, 64, 64, 3), np.float32)).shape
+    (2, 10)
+    """
+    return _resnet((3, 4, 6, 3), _bottleneck_branch, method, **options)
+
+
+def _resnet(
+    depths,
+    branch,
+    method,
+    *,
+    num_classes=1000,
+    rng,
+    width=1.0,
+    stem="imagenet",
+    init="glorot_uniform",
+    dtype=np.float32,
+):
+    if stem not in STEMS or not 0 < width < np.inf:
+        raise ValueError(
+            f"stem must be one of {', '.join(STEMS)} and width be positive, but are {stem!r}, "
+            f"{width}"
+        )
+    chosen, options = recipe(method), {"rng": rng, "init": init, "dtype": dtype}
+
+    def unit(inputs, outputs, size, stride=1, activation="relu"):
+        sizes = inputs, outputs, size, stride, size // 2
+        return _unit(Conv2d, sizes, chosen, activation=activation, **options)
+
+    channels = max(1, round(width * STAGES[0]))
+    steps = [unit(3, channels, 3)]
+    if stem == "imagenet":
+        steps = [unit(3, channels, 7, 2), MaxPool2d(3, 2, 1)]
+    for stage, depth in enumerate(depths):
+        middle = max(1, round(width * STAGES[stage]))
+        for block in range(depth):
+            stride = 2 if stage and not block else 1
+            units, outputs = branch(unit, channels, middle, stride)
+            changed = stride > 1 or outputs != channels
+            shortcut = unit(channels, outputs, 1, stride, None) if changed else None
+            steps.append(ResidualBlock(units, shortcut))
+            channels = outputs
+    output = Linear(channels, num_classes, chosen.output, **options)
+    return Sequential(*steps, ops.global_average_pool, output)
+
+
+def _basic_branch(unit, channels, middle, stride):
+    """Two 3×3 convolutions, and how many channels come out."""
+    return [unit(channels, middle, 3, stride), unit(middle, middle, 3, 1, None)], middle
+
+
+def _bottleneck_branch(unit, channels, middle, stride):
+    """1×1 to fewer channels, 3×3, and 1×1 to more, and how many come out."""
+    outputs = BOTTLENECK * middle
+    units = unit(channels, middle, 1), unit(middle, middle, 3, stride)
+    return [*units, unit(middle, outputs, 1, 1, None)], outputs
 
 
 def _unit(kind, sizes, chosen, *, dtype, **options):

@@ -1,6 +1,6 @@
 """Modules, parameterizations, layers and normalizations."""
 
-from geonet.nn.layers import Conv2d, Linear, MaxPool2d, Unit
+from geonet.nn.layers import Conv2d, Linear, MaxPool2d, ResidualBlock, Unit
 from geonet.nn.module import Module, Parameter, Sequential
 from geonet.nn.normalization import BatchNorm, LayerNorm, MeanNorm
 from geonet.nn.parameterizations import Geometric, Standard, WeightNorm
@@ -15,6 +15,7 @@ __all__ = [
     "MeanNorm",
     "Module",
     "Parameter",
+    "ResidualBlock",
     "Sequential",
     "Standard",
     "Unit",

@@ -1,4 +1,4 @@
-"""Layers: an affine map under a parameterization, and the Unit that is a whole hidden layer."""
+"""Layers: an affine map under a parameterization; the Unit that is a whole hidden layer; blocks."""
 
 import math
 from abc import ABC, abstractmethod
@@ -205,3 +205,34 @@ class Unit(Module):
         else:
             y = self.layer.activate(self.normalization(self.layer.affine(x)))
         return y if self.centring is None else self.centring(y)
+
+
+class ResidualBlock(Module):
+    """ReLU(branch(x) + shortcut(x)) (He et al. 2016), the block of a residual network.
+
+    The last unit of the branch is linear, and under "geometric" its scale is applied before the
+    sum: a row gives r (u·h + λ), h being what the last convolution sees of the picture.
+
+    The ReLU that follows the sum has a boundary of its own: z = r (u·h + λ) + s = 0, where s is
+    the shortcut's value at the same place. It is a hyperplane in (h, s) together. For one s it is
+    the hyperplane u·h + (λ + s/r) = 0: the shortcut moves it from picture to picture along u, and
+    never turns it. `geonet.characteristic.boundary` of the last unit gives it for s = 0. Small r
+    makes the offset s/r large: such a unit hardly acts on the sum, and its boundary lies far out.
+
+    Parameters
+    ----------
+    units : list of Unit
+        The branch, one after the other; the last one without activation.
+    shortcut : Unit or None
+        A linear unit where the branch changes the shape, else the identity.
+    """
+
+    def __init__(self, units, shortcut=None):
+        self.units = list(units)
+        self.shortcut = shortcut
+
+    def __call__(self, x):
+        y = x
+        for unit in self.units:
+            y = unit(y)
+        return ops.relu(y + (x if self.shortcut is None else self.shortcut(x)))
