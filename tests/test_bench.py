@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from geonet import bench, environment
-from geonet.bench import convnets, mlps, peer
+from geonet.bench import convnets, memory, mlps, peer, resnets
 from geonet.bench.timing import in_turns
 from geonet.data.levy import load_levy
 
@@ -92,15 +92,54 @@ def test_pytorch_does_the_same_step_of_a_vgg(method, layout):
         np.testing.assert_allclose(parameters[name].grad, gradient, rtol=0, atol=1e-4 * scale)
 
 
+def test_pytorch_does_the_same_step_of_a_resnet():
+    torch = pytest.importorskip("torch")
+    x, labels = resnets.pictures(2, 32)
+    ours = inside(resnets.resnet_step("BN", x, labels))["model"]
+    step = resnets.torch_resnet_step(torch, "channels_last", x, labels)
+    pairs = list(zip(ours.parameters(), inside(step)["model"].parameters(), strict=True))
+    with torch.no_grad():
+        for parameter, tensor in pairs:
+            value = torch.tensor(parameter.data)
+            if tensor.ndim == 4:  # (O, C, kh, kw)
+                value = value.reshape(len(value), *tensor.shape[2:], -1).permute(0, 3, 1, 2)
+            tensor.copy_(value)
+    step()  # leaves the gradients of the step in place
+    resnets.ops.cross_entropy(ours(x), labels).backward()
+    for parameter, tensor in pairs[:2] + pairs[-30:]:  # rounding grows on the way to the stem
+        gradient = tensor.grad.numpy()
+        if gradient.ndim == 4:
+            gradient = gradient.transpose(0, 2, 3, 1).reshape(len(gradient), -1)
+        scale = np.abs(gradient).max()
+        np.testing.assert_allclose(parameter.grad, gradient, rtol=0, atol=1e-2 * scale)
+
+
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("part", ["mlp", "conv"])
+@pytest.mark.parametrize("part", ["mlp", "conv", "resnet"])
 def test_without_pytorch_ours_stand_alone(part, monkeypatch, capsys):
     monkeypatch.setattr(peer, "torch_version", lambda: None)
+    monkeypatch.setattr(memory, "_in_a_process", lambda step: 1.0)
     monkeypatch.setattr(mlps, "MAP_SHAPE", (4, 8))
+    monkeypatch.setattr(resnets, "SHAPES", ((2, 32),))
+    monkeypatch.setattr(resnets, "CLASSES", 7)
     bench.main(argparse.Namespace(part=part, turns=1))
     text = capsys.readouterr().out
     assert "PyTorch is not installed" in text
-    assert {"mlp": "Levy step, GmP", "conv": "VGG-6 step, GmP+IMN"}[part] in text
+    rows = {
+        "mlp": "Levy step, GmP",
+        "conv": "VGG-6 step, GmP+IMN",
+        "resnet": "ResNet-18 step, GmP+IMN",
+    }
+    assert rows[part] in text
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="Linux tells of its memory")
+def test_the_memory_of_a_step_is_what_it_adds(monkeypatch):
+    monkeypatch.setattr(convnets, "SIZE", 32)
+    monkeypatch.setattr(convnets, "BATCH", 64)
+    monkeypatch.setattr(memory, "_resident", lambda which: {"VmRSS": 70.0, "VmHWM": 100.0}[which])
+    assert memory.measure("GmP") == 30.0
 
 
 def counter(torch, start):

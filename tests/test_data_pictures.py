@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from geonet.data.pictures import CLASSES, OUTLINES, TEXTURES, draw_pictures, load_pictures
+from geonet.data.pictures import (
+    CLASSES,
+    OUTLINES,
+    TEXTURES,
+    draw_pictures,
+    load_pictures,
+    paint,
+)
 
 
 def rng(seed=0):
@@ -46,6 +53,15 @@ def test_any_number_of_pictures_can_be_drawn(count):
     assert len(images) == len(labels) == count
     if count:
         assert images.std(axis=(1, 2, 3)).min() > 1  # none is left empty
+
+
+def test_a_larger_picture_shows_the_same_at_a_finer_grain():
+    labels = np.arange(10)
+    small, large = paint(labels, rng(3)), paint(labels, rng(3), 128)
+    assert large.shape == (10, 128, 128, 3)
+    coarse = large.reshape(10, 32, 4, 32, 4, 3).mean(axis=(2, 4))
+    # which differ by the noise, and at the edges of figures
+    assert np.median(abs(coarse - small)) < 15  # of other pictures: 44
 
 
 def test_neither_brightness_nor_colours_tell_the_class(pictures):

@@ -8,7 +8,8 @@ import pytest
 
 from geonet.data.images import ImageSet
 from geonet.experiments import imagenet32
-from geonet.experiments.imagenet32 import EXPERIMENT, Curves, batch_sizes, evaluate, top_hits
+from geonet.experiments.classification import Curves, evaluate, top_hits
+from geonet.experiments.imagenet32 import EXPERIMENT, PaperCurves, batch_sizes
 from geonet.nn import Sequential
 from geonet.tensor import Tensor
 
@@ -61,11 +62,11 @@ def test_of_equal_logits_the_first_counts():
     assert [top_hits(np.zeros((4, 4)), np.arange(4), k) for k in (1, 2, 4)] == [1, 2, 4]
 
 
-def test_evaluation_is_the_mean_over_all_validation_images(few, monkeypatch):
-    monkeypatch.setattr(imagenet32, "EVALUATION_BATCH", 7)  # the last batch is smaller
+def test_evaluation_is_the_mean_over_all_validation_images(few):
     rng = np.random.default_rng(1)
     weight = rng.normal(scale=0.02, size=(8 * 8 * 3, 2)).astype(np.float32)
-    loss, top1, top5 = evaluate(Sequential(lambda x: on_pixels(x, weight)), few)
+    batches = few.validation_batches(7)  # the last one is smaller
+    loss, top1, top5 = evaluate(Sequential(lambda x: on_pixels(x, weight)), batches)
     x, labels = next(few.validation_batches(20))
     logits = x.reshape(20, -1).astype(np.float64) @ weight
     right = np.exp(logits - logits.max(1, keepdims=True))
@@ -81,13 +82,13 @@ def on_pixels(x, weight):
 
 def test_the_training_loss_steers_or_under_protocol_paper_the_validation_top5(few):
     model = Sequential(lambda x: on_pixels(x, np.ones((192, 2), np.float32)))
-    for protocol in ("clean", "paper"):
-        curves = Curves(few, protocol)
+    for kind in (Curves, PaperCurves):
+        curves = kind(lambda: few.validation_batches(20))
         for x, labels in few.train_batches(16, np.random.default_rng(0)):
             curves.loss(model(x), labels)
         steering = curves.end_epoch(model)
         arrays = curves.arrays()
-        expected = arrays["train_loss"][0] if protocol == "clean" else -arrays["test_top5"][0]
+        expected = arrays["train_loss"][0] if kind is Curves else -arrays["test_top5"][0]
         assert steering == expected
         assert {name: values.shape for name, values in arrays.items()} == dict.fromkeys(
             ("train_loss", "train_top1", "test_loss", "test_top1", "test_top5"), (1,)

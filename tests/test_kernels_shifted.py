@@ -46,9 +46,10 @@ def test_where_a_place_of_the_kernel_meets_pixels(
 
 def test_all_of_the_image_is_used_as_it_is():
     x = np.ones((2, 4, 3, 5))
-    same = shifted._pixels(x, (1, 1), (4, 3), (1, 1), (1, 1))
-    assert np.shares_memory(same, x)
-    assert not np.shares_memory(shifted._pixels(x, (0, 1), (4, 3), (1, 1), (1, 1)), x)
+    places = shifted._places((3, 3), (4, 3), (4, 3), (1, 1), (1, 1))
+    assert places[0][0] == (1, 1)  # what meets all of the image comes first
+    assert np.shares_memory(shifted._matrix("pixels", x[places[0][2]]), x)
+    assert not np.shares_memory(shifted._matrix("pixels", x[places[1][2]]), x)
 
 
 @pytest.mark.parametrize("block", [1, 100, 2**18])

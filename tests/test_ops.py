@@ -73,8 +73,13 @@ FORMULAS = {
     "hyperspherical": plain_direction,
     "mse": lambda prediction, target: np.mean((prediction - target) ** 2),
     "mae": lambda prediction, target: np.mean(np.abs(prediction - target)),
-    "cross_entropy": lambda logits, labels: (
-        -np.mean([math.log(row[label]) for row, label in zip(plain_softmax(logits), labels)])
+    "cross_entropy": lambda logits, labels, smoothing=0: (
+        -np.mean(
+            [
+                (1 - smoothing) * math.log(row[label]) + smoothing * np.log(row).mean()
+                for row, label in zip(plain_softmax(logits), labels)
+            ]
+        )
     ),
     "binary_cross_entropy": lambda logits, targets: (
         -np.mean(

@@ -210,6 +210,31 @@ def test_cross_entropy_is_right_for_large_logits(dtype):
 
 
 @both_precisions
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+def test_smoothed_cross_entropy_is_that_of_pytorch(dtype, smoothing):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(6, 4)).astype(dtype) * 20, rng.integers(0, 4, 6)
+    theirs = torch.tensor(logits, requires_grad=True)
+    expected = torch.nn.functional.cross_entropy(
+        theirs, torch.tensor(labels), label_smoothing=smoothing
+    )
+    expected.backward()
+    ours = Tensor(logits, requires_grad=True)
+    loss = ops.cross_entropy(ours, labels, smoothing)
+    loss.backward()
+    assert loss.dtype == ours.grad.dtype == dtype
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    np.testing.assert_allclose(ours.grad, theirs.grad.numpy(), rtol=1e-5, atol=1e-7)
+
+
+def test_an_impossible_class_costs_nothing_unless_labels_are_smoothed():
+    logits = np.array([[0, -np.inf]])
+    assert ops.cross_entropy(logits, np.array([0])).item() == 0
+    assert ops.cross_entropy(logits, np.array([0]), 0.1).item() == np.inf
+
+
+@both_precisions
 def test_binary_cross_entropy_is_right_for_large_logits(dtype):
     x = Tensor(np.array([1000, 1000, -1000, -1000, 0], dtype), requires_grad=True)
     targets = np.array([1, 0, 1, 0, 0.5], dtype)

@@ -120,6 +120,12 @@ def test_arguments_that_do_not_fit_are_named_with_their_shapes(operation, argume
         operation(*arguments)
 
 
+@pytest.mark.parametrize("smoothing", [-0.1, 1.1, np.nan])
+def test_a_smoothing_that_is_no_share_is_refused(smoothing):
+    with pytest.raises(ValueError, match=r"smoothing must be in \[0, 1\], but is"):
+        ops.cross_entropy(np.zeros((2, 3)), np.array([0, 1]), smoothing)
+
+
 def test_labels_may_be_a_list_or_of_any_integer_type():
     logits = np.random.default_rng(0).normal(size=(3, 4))
     labels = [0, 3, 1]

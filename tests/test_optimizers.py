@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geonet import Tensor, nn, ops
-from geonet.models import mlp
+from geonet import METHODS, Tensor, nn, ops
+from geonet.models import mlp, vgg6
 from geonet.train import (
     SGD,
     Adam,
@@ -15,6 +15,8 @@ from geonet.train import (
     EarlyStopping,
     ReduceLROnPlateau,
     StepSchedule,
+    WarmUp,
+    decay_of,
 )
 
 values = st.lists(st.integers(-5, 5).map(float), min_size=1, max_size=30)
@@ -188,6 +190,128 @@ def test_a_number_out_of_range_is_named(optimizer, options, name):
         optimizer([nn.Parameter(np.ones(2))], **options)
 
 
+# Weight decay -------------------------------------------------------------------------------------
+
+
+def test_every_parameter_may_have_a_decay_of_its_own():
+    for momentum in (0.0, 0.9):
+        parameters = [nn.Parameter(np.full(2, 4.0)) for _ in range(3)]
+        for parameter in parameters:
+            parameter.grad = np.zeros(2)
+        SGD(parameters, 0.5, momentum, weight_decay=[0.0, 0.1, 1.0]).step()
+        np.testing.assert_allclose([p.data[0] for p in parameters], [4, 3.8, 2])
+    with pytest.raises(ValueError, match=r"weight_decay must be a number, or 3 .* but has 2"):
+        SGD(parameters, 0.5, weight_decay=[0.0, 0.1])
+    with pytest.raises(ValueError, match=r"weight_decay must be in \[0, inf\), but is -1"):
+        SGD(parameters, 0.5, weight_decay=[0.0, 0.1, -1])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("network", ["mlp", "vgg6"])
+def test_decay_descends_the_penalty_on_the_size_of_weights_and_moves_nothing_else(network, method):
+    if network == "mlp":
+        model = mlp([3, 4, 2], method, rng=rng())
+    else:
+        model = vgg6(method, widths=(2, 2, 2, 3, 3), num_classes=3, rng=rng())
+    layers = [m for _, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+
+    def weights():
+        for layer in layers:
+            weight = layer.parameterization.affine()[0].data
+            gain = layer.parameterization.gain
+            yield weight if gain is None else gain.data[:, None] * weight
+
+    names = [name.rpartition(".")[2] for name, _ in model.named_parameters()]
+    assert len(set(map(id, model.parameters()))) == len(names)
+    decay, before = decay_of(model, 0.25), [w.copy() for w in weights()]
+    assert {n for n, d in zip(names, decay) if d} <= {"weight", "length", "radius"}
+    assert sum(d > 0 for d in decay) == len(layers)
+    optimizer = SGD(model.parameters(), lr=0.5, weight_decay=decay)
+    for parameter in model.parameters():
+        parameter.data += 0.01  # nothing stands at 0, where a decay would not be seen
+    before = [w.copy() for w in weights()]
+    others = [p.data.copy() for p, d in zip(model.parameters(), decay) if not d]
+    for parameter in model.parameters():
+        parameter.grad = np.zeros_like(parameter.data)
+    optimizer.step()
+    for old, new in zip(before, weights()):  # −lr times the gradient d·w of ½ d Σ ‖w‖²
+        np.testing.assert_allclose(new, (1 - 0.5 * 0.25) * old, rtol=1e-5)
+    left = [p.data for p, d in zip(model.parameters(), decay) if not d]
+    assert all(np.array_equal(a, b) for a, b in zip(others, left))
+
+
+# States -------------------------------------------------------------------------------------------
+
+
+@EVERY_OPTIMIZER
+def test_an_optimizer_goes_on_from_a_saved_state_bit_for_bit(optimizer, recursion, options):
+    gradients = rng(2).normal(size=(6, 3, 4))
+
+    def run(rule, parameters, steps):
+        for t in steps:
+            parameters[0].grad, parameters[1].grad = gradients[t], gradients[t] if t % 2 else None
+            rule.step()
+
+    whole = [nn.Parameter(np.ones((3, 4))) for _ in range(2)]
+    rule = optimizer(whole, **options)
+    run(rule, whole, range(3))
+    rule.lr *= 0.5  # as a schedule does
+    state, parameters = rule.state_dict(), [nn.Parameter(p.data) for p in whole]
+    run(rule, whole, range(3, 6))
+    resumed = optimizer(parameters, **options | {"lr": 7.0})
+    resumed.load_state_dict(state)
+    run(resumed, parameters, range(3, 6))
+    assert all(np.array_equal(a.data, b.data) for a, b in zip(whole, parameters))
+    np.testing.assert_equal(resumed.state_dict(), rule.state_dict())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.pop("lr"),
+        lambda state: state.pop("velocities"),
+        lambda state: state.update(steps=[np.zeros(())]),
+        lambda state: state["velocities"].pop(),
+        lambda state: state["velocities"].insert(0, np.zeros(3)),
+        lambda state: state["velocities"].insert(0, state["velocities"].pop()),
+    ],
+)
+def test_the_state_of_another_optimizer_is_refused_and_changes_nothing(change):
+    rule = SGD([nn.Parameter(np.ones(n)) for n in (2, 3)], lr=0.5, momentum=0.9)
+    state = rule.state_dict()
+    for velocity in state["velocities"]:
+        velocity[...] = 1
+    state["lr"] = 1.0
+    change(state)
+    with pytest.raises(ValueError, match="state must be of an optimizer of this kind"):
+        rule.load_state_dict(state)
+    assert rule.lr == 0.5
+    assert not any(np.any(velocity) for velocity in rule.state_dict()["velocities"])
+
+
+SCHEDULES = {
+    "plateau": lambda o: ReduceLROnPlateau(o, patience=2, factor=0.5),
+    "steps": lambda o: StepSchedule(o, 3, 0.5),
+    "cosine": lambda o: CosineSchedule(o, 7, 0.01),
+    "warm-up, steps": lambda o: WarmUp(StepSchedule(o, 2, 0.5), 3),
+    "warm-up, plateau": lambda o: WarmUp(ReduceLROnPlateau(o, patience=1, factor=0.5), 2),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("saved", range(12))
+def test_a_schedule_goes_on_from_a_saved_state(name, saved):
+    sequence = [3.0, 2.0, 2.0, 2.5, 1.0, 1.0, 2.0, 1.0, 0.5, 2.0, 3.0, 3.0]
+    whole = SCHEDULES[name](optimizer_at(0.3))
+    rates(whole, sequence[:saved])
+    state, lr = whole.state_dict(), whole.optimizer.lr
+    expected = rates(whole, sequence[saved:])
+    resumed = SCHEDULES[name](optimizer_at(5.0))
+    resumed.load_state_dict(state)
+    resumed.optimizer.lr = lr
+    assert rates(resumed, sequence[saved:]) == expected
+
+
 # Schedules ----------------------------------------------------------------------------------------
 
 
@@ -246,6 +370,17 @@ def test_the_cosine_schedule_follows_half_a_cosine_and_stays_at_its_end(steps, l
     assert schedule.optimizer.lr == final
 
 
+@given(st.integers(1, 12), st.floats(1e-3, 10))
+def test_warm_up_rises_in_equal_parts_and_then_the_other_schedule_begins(steps, lr):
+    schedule = WarmUp(CosineSchedule(optimizer_at(lr), 10), steps)
+    first = schedule.optimizer.lr
+    rising, falling = np.arange(1, steps + 1) / steps, (1 + np.cos(np.pi * np.arange(11) / 10)) / 2
+    expected = lr * np.concatenate([rising, falling])
+    found = [first, *rates(schedule, range(steps + 10))]
+    np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-15)
+    assert found[steps] == lr
+
+
 @given(values, st.integers(1, 5), st.sampled_from(["min", "max"]))
 def test_early_stopping_stops_patience_steps_after_the_first_best_and_restores_it(
     sequence, patience, mode
@@ -287,6 +422,7 @@ def test_early_stopping_counts_improvements_up_to_min_delta_as_none():
         (lambda o: EarlyStopping(None, 1, "most"), "mode must be 'min' or 'max'"),
         (lambda o: StepSchedule(o, 0), "period must be at least 1"),
         (lambda o: CosineSchedule(o, 0), "steps must be at least 1"),
+        (lambda o: WarmUp(StepSchedule(o, 1), 0), "steps must be at least 1"),
     ],
 )
 def test_bad_settings_are_named(make, message):

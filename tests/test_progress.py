@@ -74,6 +74,14 @@ def test_the_time_left_is_that_of_the_pieces_to_come_at_the_rate_so_far(clock):
     assert stream.getvalue().split("\r\x1b[K")[-1] == "work 4/10, 5 min 0 s left noted"
 
 
+def test_work_done_before_counts_as_done_but_not_as_speed(clock):
+    stream = Stream(True)
+    progress = Progress(10, "work", stream, done=6)
+    clock[0] += 50
+    progress.update()
+    assert stream.getvalue().split("\r\x1b[K")[-1] == "work 7/10, 2 min 30 s left "
+
+
 def test_the_line_is_drawn_ten_times_a_second_at_most_and_in_the_end(clock):
     stream = Stream(True)
     progress = Progress(1000, "work", stream)

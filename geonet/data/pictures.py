@@ -1,9 +1,10 @@
 """Drawn pictures of ten shapes and textures, for when no photographs are at hand.
 
-A picture has 32 × 32 pixels: a figure on a background, with bars and noise over it. Its class is
-the figure's outline, or the figure's texture within any of three outlines. Place, size, angle,
-proportions, colours, shading, contrast, background, bars and noise are drawn alike for all classes:
-neither colours nor brightness tell them apart, and some pictures are easy, some next to impossible.
+A picture has 32 × 32 pixels, or more: a figure on a background, with bars and noise over it. Its
+class is the figure's outline, or the figure's texture within any of three outlines. Place, size,
+angle, proportions, colours, shading, contrast, background, bars and noise are drawn alike for all
+classes: neither colours nor brightness tell them apart, and some pictures are easy, some next to
+impossible.
 """
 
 import math
@@ -14,7 +15,7 @@ from geonet.data.images import ImageSet
 
 SIDE = 32
 TRAINING, VALIDATION = 8000, 2000
-CHUNK = 500  # pictures at a time, so that they stay in the cache
+CHUNK = 500 * SIDE**2  # pixels at a time, so that they stay in the cache
 
 # Outlines: f(ρ, φ) of polar coordinates about the figure's middle, in units of its size; negative
 # inside. Their areas are nearly the same.
@@ -113,19 +114,38 @@ def draw_pictures(count, rng):
     labels : ndarray, shape (N,), dtype int64
         Places in CLASSES.
     """
-    images = np.empty((count, SIDE, SIDE, 3), np.uint8)
     labels = rng.integers(0, len(CLASSES), size=count)
-    for first in range(0, count, CHUNK):
-        rows = slice(first, first + CHUNK)
-        images[rows] = 255 * _Painter(labels[rows], rng).paint()
-    return images, labels
+    return paint(labels, rng), labels
+
+
+def paint(labels, rng, side=SIDE):
+    """Draw a picture for each of some labels.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (N,)
+        Places in CLASSES.
+    rng : numpy.random.Generator
+    side : int
+        Of the pictures, in pixels. All but the noise grows with it.
+
+    Returns
+    -------
+    ndarray, shape (N, side, side, 3), dtype uint8
+    """
+    images = np.empty((len(labels), side, side, 3), np.uint8)
+    step = max(1, CHUNK // side**2)
+    for first in range(0, len(labels), step):
+        rows = slice(first, first + step)
+        images[rows] = 255 * _Painter(labels[rows], rng, side).paint()
+    return images
 
 
 class _Painter:
-    """Paints one picture a label, all at once: arrays (N, 32, 32, 3), with colours from 0 to 1."""
+    """Paints one picture a label, all at once: arrays (N, S, S, 3), with colours from 0 to 1."""
 
-    def __init__(self, labels, rng):
-        self.labels, self.rng = labels, rng
+    def __init__(self, labels, rng, side):
+        self.labels, self.rng, self.side = labels, rng, side
 
     def uniform(self, low, high, *shape):
         """Numbers from `low` to `high`, (N, *shape); a shape of 1s is one number a picture."""
@@ -146,7 +166,7 @@ class _Painter:
         for _ in range(5):
             opaque = self.bar() & (self.uniform(0, 1, 1, 1, 1) < 0.5)
             canvas += opaque * (self.uniform(0, 1, 1, 1, 3) - canvas)
-        canvas += self.uniform(0.02, 0.1, 1, 1, 1) * self.normal(SIDE, SIDE, 3)
+        canvas += self.uniform(0.02, 0.1, 1, 1, 1) * self.normal(self.side, self.side, 3)
         return np.clip(canvas, 0, 1)
 
     def lighter(self, paper):
@@ -156,24 +176,25 @@ class _Painter:
         return paper + self.uniform(0.15, 0.95, 1, 1, 1) * direction
 
     def frame(self, size, spread, tilt):
-        """Coordinates x, y (N, 32, 32, 1) of the pixels in a frame somewhere in each picture.
+        """Coordinates x, y (N, S, S, 1) of the pixels in a frame somewhere in each picture.
 
-        Its unit is from size[0] to size[1] pixels, its middle up to `spread` pixels off that of
-        the picture either way, and it is turned by up to `tilt`.
+        Its unit is from size[0] to size[1], of the 32 that a picture measures, its middle up to
+        `spread` off that of the picture either way, and it is turned by up to `tilt`.
         """
         angle, stretch = self.uniform(-tilt, tilt, 1, 1, 1), self.uniform(0.8, 1.25, 1, 1, 1)
         unit = self.uniform(*size, 1, 1, 1)
-        pixels = np.arange(SIDE, dtype=np.float32)[:, None] - (SIDE - 1) / 2
-        right = pixels - self.uniform(-spread, spread, 1, 1, 1)  # (N, 1, 32, 1)
-        down = pixels[:, None] - self.uniform(-spread, spread, 1, 1, 1)  # (N, 32, 1, 1)
+        pixels = np.arange(self.side, dtype=np.float32)[:, None] - (self.side - 1) / 2
+        pixels *= SIDE / self.side
+        right = pixels - self.uniform(-spread, spread, 1, 1, 1)  # (N, 1, S, 1)
+        down = pixels[:, None] - self.uniform(-spread, spread, 1, 1, 1)  # (N, S, 1, 1)
         cosine, sine = np.cos(angle) / unit, np.sin(angle) / unit
         return stretch * (cosine * right + sine * down), (cosine * down - sine * right) / stretch
 
     def background(self, paper):
         """Paper with soft patches of other colours and a faint grating."""
         coarse = self.normal(5, 5, 3)
-        places, corners = np.linspace(0, 4, SIDE, dtype=np.float32), np.arange(5, dtype=np.float32)
-        weights = np.maximum(0, 1 - abs(places[:, None] - corners))  # (32, 5)
+        places = np.linspace(0, 4, self.side, dtype=np.float32)
+        weights = np.maximum(0, 1 - abs(places[:, None] - np.arange(5, dtype=np.float32)))  # (S, 5)
         patches = np.einsum("ip,npqc,jq->nijc", weights, coarse, weights, optimize=True)
         x, _ = self.frame((0.5, 1.5), 0, math.pi)
         grating = np.sin(x + self.uniform(0, 2 * math.pi, 1, 1, 1))
@@ -181,7 +202,7 @@ class _Painter:
         return paper + strengths[0] * patches + strengths[1] * grating
 
     def figure(self):
-        """How much of each pixel the figure covers, and how light its ink is, (N, 32, 32, 1)."""
+        """How much of each pixel the figure covers, and how light its ink is, (N, S, S, 1)."""
         x, y = self.frame((7, 12), 4, 0.4)
         rho, phi = np.hypot(x, y), np.arctan2(y, x)
         plain = self.labels < len(OUTLINES)
@@ -197,6 +218,6 @@ class _Painter:
         return np.clip(0.5 - 10 * distance, 0, 1), np.clip(light, 0, 1)
 
     def bar(self):
-        """Where a bar lies, (N, 32, 32, 1)."""
+        """Where a bar lies, (N, S, S, 1)."""
         x, y = self.frame((1, 1), 14, math.pi)
         return (abs(x) < self.uniform(0.6, 2, 1, 1, 1)) & (abs(y) < self.uniform(2, 7, 1, 1, 1))

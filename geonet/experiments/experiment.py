@@ -34,6 +34,7 @@ class Experiment(ABC):
     trains = True  # whether there is a learning rate
     default_threads = 1  # small networks gain nothing from more
     draws_one_seed = True  # whether figures show the first seed of the first case
+    again = "the same command (without --overwrite)"  # what goes on after an interruption
     case = None  # name of what else tells runs apart, such as "batch_size"; config has a list of it
 
     def add_arguments(self, parser):
@@ -74,6 +75,10 @@ class Experiment(ABC):
             config["lr"] = options.rates(arguments.lr, methods, self.default_rate)
         return config | {"init": options.initializer(arguments.init), "quick": arguments.quick}
 
+    def execution(self, arguments):
+        """What `run_one` is told besides the configuration: it must not change what comes out."""
+        return {}
+
     @abstractmethod
     def run_one(self, config, method, seed, lr, purpose):
         """One run.
@@ -81,7 +86,7 @@ class Experiment(ABC):
         Parameters
         ----------
         config : dict
-            Where there are cases, of this one: config[self.case] is its value.
+            Where there are cases, of this one: config[self.case] is its value; and `execution`.
         method : str
         seed : int
         lr : float or None
@@ -150,11 +155,11 @@ class Experiment(ABC):
         except (ValueError, OSError) as error:
             raise BadInput(str(error)) from error
         try:
-            self._run_all(config, results)
+            self._run_all(config | self.execution(arguments), results)
         except KeyboardInterrupt:
             print(
                 f"\n{self.name}: interrupted; {len(results.runs)} finished runs are kept in "
-                f"{results.folder}, and the same command (without --overwrite) goes on from there",
+                f"{results.folder}, and {self.again} goes on from there",
                 file=sys.stderr,
             )
             raise
@@ -220,6 +225,11 @@ class Experiment(ABC):
         return candidates[int(np.nanargmin(scores))]
 
     def table(self, results):
+        """All that the runs came to, as text."""
+        words = "", self.describe(results.config), "", aligned(self.rows(results)), ""
+        return "\n".join([*words, *self.notes(results)])
+
+    def rows(self, results):
         """Mean ± standard deviation and 95 % interval over seeds, and the paired difference."""
         first = results.config["methods"][0]
         rows = [("method", "rate", f"{self.metric_title}, mean ± sd", "95 % interval",
@@ -231,12 +241,15 @@ class Experiment(ABC):
                     (", ".join(f"{k} {v}" for k, v in case.items()), *[""] * (len(rows[0]) - 1))
                 )
             rows += [self._row(results, m, first, case) for m in results.config["methods"]]
+        return rows
+
+    def notes(self, results):
+        """Lines below the table: what it took, and what went wrong."""
         seconds = sum(run["metrics"]["seconds"] for run in results.runs.values())
-        end = [f"{len(results.runs)} runs, {duration(seconds)} of computing"]
+        yield f"{len(results.runs)} runs, {duration(seconds)} of computing"
         for run in results.runs.values():
             if reason := run["metrics"].get("reason"):
-                end.append(f"{run['method']}, rate {run['lr']:g}, seed {run['seed']}: {reason}")
-        return "\n".join(["", self.describe(results.config), "", aligned(rows), "", *end])
+                yield f"{run['method']}, rate {run['lr']:g}, seed {run['seed']}: {reason}"
 
     def _row(self, results, method, first, case):
         """Figures over the runs that did not diverge; the last column says how many did."""

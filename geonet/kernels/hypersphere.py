@@ -31,7 +31,7 @@ def direction(theta):
     u = np.empty((theta.shape[0], theta.shape[1] + 1), theta.dtype)
 
     def some_units(first, last):
-        _forward(_moderate(theta[first:last]), u[first:last])
+        _forward(np.ascontiguousarray(theta[first:last]), u[first:last])
 
     threads.spread(some_units, _shares(theta))
     return u
@@ -45,7 +45,7 @@ def direction_pullback(g, theta):
 
     def some_units(first, last):
         rows = np.ascontiguousarray(g[first:last], theta.dtype)
-        _backward(rows, _moderate(theta[first:last]), grad[first:last])
+        _backward(rows, np.ascontiguousarray(theta[first:last]), grad[first:last])
 
     threads.spread(some_units, _shares(theta))
     return grad
@@ -90,12 +90,20 @@ def _shares(theta):
     return threads.shares(units) if theta.size > ONE_THREAD else [(0, units)]
 
 
-def _moderate(theta):
-    """The same directions by angles up to `LARGEST_ANGLE`: theta itself unless it has larger."""
-    if not theta.size or max(theta.max(), -theta.min()) <= LARGEST_ANGLE:
+@lazy_jit
+def _moderate(theta, room):
+    """The same sines and cosines by angles up to `LARGEST_ANGLE`: theta (K,) itself, unless some
+    are larger; then those are replaced, in `room` (K,)."""
+    large = 0
+    for k in range(theta.size):
+        large += abs(theta[k]) > LARGEST_ANGLE
+    if not large:
         return theta
-    large = np.abs(theta) > LARGEST_ANGLE
-    return np.where(large, np.arctan2(np.sin(theta), np.cos(theta)), theta)
+    for k in range(theta.size):
+        angle = np.float64(theta[k])
+        replaced = np.arctan2(np.sin(angle), np.cos(angle))
+        room[k] = replaced if abs(angle) > LARGEST_ANGLE else angle
+    return room
 
 
 @lazy_jit(fastmath={"contract"})
@@ -136,9 +144,10 @@ def _forward(theta, u):
     """
     units, angles = theta.shape
     s, cosine = np.empty((4, angles + 1)), np.empty((4, angles), theta.dtype)
+    room = np.empty(angles, theta.dtype)
     for first in range(0, units, 4):
         for row in range(4):
-            _sine_cosine(theta[min(first + row, units - 1)], s[row], cosine[row])
+            _sine_cosine(_moderate(theta[min(first + row, units - 1)], room), s[row], cosine[row])
         _four_products(s[0], s[1], s[2], s[3])
         for row in range(4):
             _components(s[row], cosine[row], u[min(first + row, units - 1)])
@@ -170,11 +179,11 @@ def _backward(g, theta, grad):
     units, angles = theta.shape
     sine, shape = np.empty((2, angles)), (2, angles)
     cosine, suffix = np.empty(shape, theta.dtype), np.empty(shape, theta.dtype)
-    s = np.empty(shape, theta.dtype)
+    s, room = np.empty(shape, theta.dtype), np.empty(angles, theta.dtype)
     for i in range(0, units, 2):
         pair = (i, min(i + 1, units - 1))
         for row in range(2):
-            _sine_cosine(theta[pair[row]], sine[row], cosine[row])
+            _sine_cosine(_moderate(theta[pair[row]], room), sine[row], cosine[row])
             _multiply(g[pair[row]], cosine[row], suffix[row])
         a_i, a_j = np.float64(g[pair[0], angles]), np.float64(g[pair[1], angles])  # A_n
         _two_scans(sine[0], sine[1], s[0], s[1], suffix[0], suffix[1], a_i, a_j)

@@ -76,6 +76,16 @@ def batch_norm_pullback(g, x, mean, var, gamma, eps):
     return grad, to_gamma.astype(x.dtype), to_beta.astype(x.dtype)
 
 
+def scaled_centre_pullback(g, x, mean, scale):
+    """∂L/∂x = scale (g − mean g) (N, C) and ∂L/∂scale = Σ g (x − mean) (C,) of scale (x − mean)."""
+    if not compilable(g, x, mean, scale):
+        return scaled_centre_pullback_numpy(g, x, mean, scale)
+    g, x = np.ascontiguousarray(g), np.ascontiguousarray(x)
+    total, to_scale = column_sums(2, _gradient_sums, x, g, mean)
+    grad = affine(g, total / len(x), scale, np.zeros_like(scale))
+    return grad, to_scale.astype(x.dtype)
+
+
 def mean_numpy(x):
     """`mean` in plain NumPy."""
     return x.mean(axis=0, dtype=np.result_type(x, np.float64))
@@ -99,6 +109,12 @@ def batch_norm_pullback_numpy(g, x, mean, var, gamma, eps):
     normalized, h = (x - mean) / std, g * gamma
     grad = (h - mean_numpy(h) - normalized * mean_numpy(h * normalized)) / std
     gradients = grad, (g * normalized).sum(axis=0), g.sum(axis=0, dtype=normalized.dtype)
+    return tuple(_in_precision_of(x, gradient) for gradient in gradients)
+
+
+def scaled_centre_pullback_numpy(g, x, mean, scale):
+    """`scaled_centre_pullback` in plain NumPy."""
+    gradients = (g - mean_numpy(g)) * scale, (g * (x - mean)).sum(axis=0)
     return tuple(_in_precision_of(x, gradient) for gradient in gradients)
 
 

@@ -4,9 +4,10 @@
     weight (O, kh, kw, C)   filters                w[i,j]  (O, C)
     y, g   (N, H', W', O)   result, and ∂L/∂y      P = N·H'·W'      pixels in a block of images
 
-y = Σᵢⱼ x[i,j] w[i,j]ᵀ, where x[i,j] is 0 outside the image. So ∂L/∂w[i,j] = gᵀ x[i,j], and
-g w[i,j] is added to ∂L/∂x where the pixels of x[i,j] are. No pixel is stored several times as in
-im2col, and products over many channels are what BLAS does best; a 1×1 kernel is but one of them.
+y = Σᵢⱼ x[i,j] w[i,j]ᵀ, each product added where the place i, j meets a pixel and not padding. So
+∂L/∂w[i,j] = gᵀ x[i,j] with the g of those positions, and g w[i,j] is added to ∂L/∂x where the
+pixels of x[i,j] are. No pixel is stored several times as in im2col, padding costs nothing, and
+products over many channels are what BLAS does best; a 1×1 kernel is but one of them.
 """
 
 import math
@@ -17,6 +18,7 @@ from geonet.kernels import threads
 from geonet.kernels.im2col import output_size, stretches
 
 BLOCK_SIZE = 2**18  # numbers in a block of x[i,j] or y: 1 MB in float32, to stay in the cache
+SHARES = 2  # of a batch, at least, whatever the block size
 PARTS = 8  # of the work on ∂L/∂w, about: the places, of several batches if there are few places
 
 
@@ -24,19 +26,15 @@ def forward(x, weight, bias, stride, padding):
     """y (N, H', W', O); bias (O,) or None."""
     size = output_size(x.shape[1:3], weight.shape[1:3], stride, padding)
     y = np.empty((len(x), *size, len(weight)), x.dtype)
+    places = _places(weight.shape[1:3], size, x.shape[1:3], stride, padding)
 
     def convolve(first, last):
-        block = y[first:last].reshape(-1, len(weight))  # (P, O)
-        for i, j in np.ndindex(weight.shape[1:3]):
-            pixels = _pixels(x[first:last], (i, j), size, stride, padding)
-            if i == j == 0:
-                np.matmul(pixels, weight[:, i, j].T, out=block)
-            else:
-                block += _product(pixels, weight[:, i, j].T, y.dtype)
+        images, block = x[first:last], y[first:last]
+        _sum_products(block, ((at, images[of], weight[:, i, j].T) for (i, j), at, of in places))
         if bias is not None:
             block += bias
 
-    threads.spread(convolve, stretches(0, len(x), _images(size, weight)))
+    threads.spread(convolve, stretches(0, len(x), _images(len(x), size, weight)))
     return y
 
 
@@ -49,16 +47,14 @@ def pullback(g, x, weight, stride, padding, needs):
 
 def _to_x(g, shape, weight, stride, padding):
     size = g.shape[1:3]
-    grad = np.zeros(shape, g.dtype)
+    grad = np.empty(shape, g.dtype)
+    places = _places(weight.shape[1:3], size, shape[1:3], stride, padding)
 
     def pull_back(first, last):
-        block = g[first:last].reshape(-1, len(weight))  # (P, O)
-        for i, j in np.ndindex(weight.shape[1:3]):
-            places, pixels = _overlap((i, j), size, shape[1:3], stride, padding)
-            product = _product(block, weight[:, i, j], grad.dtype)
-            grad[first:last][pixels] += product.reshape(-1, *size, shape[3])[places]
+        rows, block = g[first:last], grad[first:last]
+        _sum_products(block, ((to, rows[at], weight[:, i, j]) for (i, j), at, to in places))
 
-    threads.spread(pull_back, stretches(0, len(g), _images(size, weight)))
+    threads.spread(pull_back, stretches(0, len(g), _images(len(g), size, weight)))
     return grad
 
 
@@ -68,24 +64,22 @@ def _to_weight(g, x, weight, stride, padding):
     sums = np.zeros((len(batches), *weight.shape), g.dtype)
 
     def pull_back(own, start, end, i, j):
-        for first, last in stretches(start, end, _images(size, weight)):
-            pixels = _pixels(x[first:last], (i, j), size, stride, padding)
-            block = g[first:last].reshape(-1, len(weight))  # (P, O)
-            own[:, i, j] += _product(block.T, pixels, g.dtype)
+        positions, pixels = _overlap((i, j), size, x.shape[1:3], stride, padding)
+        for first, last in stretches(start, end, _images(len(x), size, weight)):
+            rows = _matrix("pixels", x[first:last][pixels])
+            block = _matrix("positions", g[first:last][positions])  # (P, O)
+            own[:, i, j] += _product(block.T, rows)
 
     parts = [(own, *batch) for own, batch in zip(sums, batches)]
     threads.spread(pull_back, [(*part, *place) for part in parts for place in np.ndindex(kernel)])
     return sums[0] if len(sums) == 1 else sums.sum(axis=0)
 
 
-def _images(size, weight):
-    """How many images have `BLOCK_SIZE` numbers in x[i,j], or in y if that is larger."""
-    return BLOCK_SIZE // (math.prod(size) * max(len(weight), weight.shape[3]))
-
-
-def _product(a, b, dtype):
-    """The matrix product in scratch memory."""
-    return np.matmul(a, b, out=threads.scratch("product", (len(a), b.shape[1]), dtype))
+def _images(count, size, weight):
+    """How many images have `BLOCK_SIZE` numbers in x[i,j], or in y if that is larger; no more than
+    a share of the batch, as each share can go to a thread of its own."""
+    numbers = math.prod(size) * max(len(weight), weight.shape[3])
+    return min(BLOCK_SIZE // numbers, math.ceil(count / SHARES))
 
 
 def _overlap(place, size, image, stride, padding):
@@ -101,13 +95,33 @@ def _overlap(place, size, image, stride, padding):
     return tuple(positions), tuple(pixels)
 
 
-def _pixels(x, place, size, stride, padding):
-    """x[i,j] (P, C): a view if it is all of x, else in scratch memory."""
-    positions, pixels = _overlap(place, size, x.shape[1:3], stride, padding)
-    shape = len(x), *size, x.shape[3]
-    found = x[pixels]
-    if found.shape != shape or not found.flags.c_contiguous:
-        found = threads.scratch("pixels", shape, x.dtype)
-        found[...] = 0
-        found[positions] = x[pixels]
-    return found.reshape(-1, x.shape[3])
+def _places(kernel, size, image, stride, padding):
+    """(place, positions, pixels) of all places of the kernel, what overlaps most first."""
+    found = [(ij, *_overlap(ij, size, image, stride, padding)) for ij in np.ndindex(kernel)]
+    return sorted(found, key=lambda f: -math.prod(s.stop - s.start for s in f[1][1:]))
+
+
+def _sum_products(total, terms):
+    """total (N, H, W, O) = Σ images · factor, of terms (where in total, images, factor (C, O))."""
+    for number, (where, images, factor) in enumerate(terms):
+        matrix, part = _matrix("pixels", images), total[where]
+        if not number and part.shape == total.shape:
+            np.matmul(matrix, factor, out=total.reshape(len(matrix), -1))
+            continue
+        if not number:
+            total[...] = 0
+        part += _product(matrix, factor).reshape(part.shape)
+
+
+def _product(a, b):
+    """The matrix product in scratch memory."""
+    return np.matmul(a, b, out=threads.scratch("product", (len(a), b.shape[1]), a.dtype))
+
+
+def _matrix(name, images):
+    """(N, h, w, C) as (P, C): a view if they are all there is of them, else in scratch memory."""
+    if not images.flags.c_contiguous:
+        copy = threads.scratch(name, images.shape, images.dtype)
+        copy[...] = images
+        images = copy
+    return images.reshape(-1, images.shape[3])

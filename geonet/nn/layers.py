@@ -51,6 +51,11 @@ class Layer(Module, ABC):
         self.parameterization = kind(weight, np.zeros(len(weight), dtype) if bias else None)
         self.activation = _choose("activation", activation, ACTIVATIONS)
 
+    @property
+    def scaled_only(self):
+        """Whether a gain is all that follows the affine map."""
+        return self.activation is ACTIVATIONS[None] and self.parameterization.gain is not None
+
     @abstractmethod
     def apply(self, x, weight, bias=None):
         """The affine map with the given rows (O, n) and bias (O,)."""
@@ -200,10 +205,14 @@ class Unit(Module):
         self.centring = centring
 
     def __call__(self, x):
-        if self.normalization is None:
-            y = self.layer(x)
-        else:
+        if self.normalization is not None:
             y = self.layer.activate(self.normalization(self.layer.affine(x)))
+        elif self.centring is not None and self.layer.scaled_only:
+            weight, bias = self.layer.parameterization.affine()
+            z = self.layer.apply(x, weight)
+            return self.centring.of_linear(z, bias, self.layer.parameterization.gain)
+        else:
+            y = self.layer(x)
         return y if self.centring is None else self.centring(y)
 
 

@@ -106,6 +106,20 @@ class MeanNorm(Module):
         self.running_mean += (1 - self.momentum) * self.batch_mean.real
         return ops.centre(x, self.shift, moments)
 
+    def of_linear(self, z, bias, scale):
+        """Centred r (z + b), the output of a linear unit with a scale: b (C,) or None, r (C,).
+
+        With the batch's mean it is r (z − mean z), in which b has no part and gets no gradient.
+        """
+        if not self.training or self.shift is not None:
+            return self((z if bias is None else z + bias) * scale)
+        _check_features(z, self.running_mean.size)
+        (mean,) = ops.batch_moments(z, variance=False)
+        self.batch_mean = scale.data * (mean if bias is None else mean + bias.data)
+        self.running_mean *= self.momentum
+        self.running_mean += (1 - self.momentum) * self.batch_mean.real
+        return ops.scaled_centre(z, scale, (mean,))
+
     def fold(self, weight, bias, statistics):
         """(w, b − μ + shift)."""
         mean = self.running_mean if statistics == "running" else self.batch_mean

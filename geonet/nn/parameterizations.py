@@ -3,6 +3,7 @@
 A parameterization owns the raw parameters of a layer's rows. It answers: what parameters give this
 (weight, bias)? what affine map do they give? what happens after the activation? and, for the
 analysis, how far may a change of the parameters turn the rows (section "Stability" of the paper)?
+Which of its parameters holds ‖w‖, and so is the one for weight decay, it says in `sized_by`.
 """
 
 import numpy as np
@@ -40,6 +41,8 @@ class Standard(Module):
         (O,).
     """
 
+    sized_by = "weight"
+
     def __init__(self, weight, bias):
         self.weight = Parameter(weight)
         self.bias = None if bias is None else Parameter(bias)
@@ -64,6 +67,8 @@ class WeightNorm(Module):
     Starts with v = w and ℓ = ‖w‖. Parameters and methods as for `Standard`; raises ValueError for
     a row of zeros.
     """
+
+    sized_by = "length"
 
     def __init__(self, weight, bias):
         self.v = Parameter(weight)
@@ -91,6 +96,8 @@ class Geometric(Module):
     the direction is the fixed sign of w. Parameters and methods as for `Standard`; raises
     ValueError for a row of zeros.
     """
+
+    sized_by = "radius"
 
     def __init__(self, weight, bias):
         length = _lengths(weight)

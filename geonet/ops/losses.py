@@ -40,11 +40,20 @@ def mae(prediction, target):
     )
 
 
-@primitive(samples=lambda rng: [((rng.normal(size=(5, 3)), rng.integers(0, 3, 5)), {})])
-def cross_entropy(logits, labels):
-    """Mean of −log softmax(logits) at the right class: logits (N, C), integer labels (N,).
-    g → g (softmax − one-hot) / N."""
+def _logits(rng):
+    logits, labels = rng.normal(size=(5, 3)), rng.integers(0, 3, 5)
+    return [((logits, labels), {}), ((logits, labels), {"smoothing": 0.1})]
+
+
+@primitive(samples=_logits)
+def cross_entropy(logits, labels, smoothing=0.0):
+    """Mean of −q·log softmax(logits): logits (N, C), integer labels (N,).
+
+    q = (1 − ε) one-hot + ε/C, where ε = `smoothing` in [0, 1] is what the right class gives up to
+    all of them in equal parts (Szegedy et al. 2016, section 7). g → g (softmax − q) / N."""
     labels = np.asarray(labels)
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"cross_entropy: smoothing must be in [0, 1], but is {smoothing}")
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
         raise ValueError(
             f"cross_entropy: logits of shape {logits.shape} need integer labels of "
@@ -58,10 +67,15 @@ def cross_entropy(logits, labels):
 
     def pullback(g):
         gradient = np.exp(log_probability)
-        gradient[rows, labels] -= 1
+        gradient[rows, labels] -= 1 - smoothing
+        if smoothing:
+            gradient -= smoothing / logits.shape[1]
         return gradient * (g / len(labels))
 
-    return -log_probability[rows, labels].mean(), (pullback,)
+    loss = -log_probability[rows, labels].mean()
+    if smoothing:  # or the logarithm of a probability of 0 would be multiplied by 0
+        loss = (1 - smoothing) * loss - smoothing * log_probability.mean()
+    return loss, (pullback,)
 
 
 @primitive(samples=lambda rng: [((rng.normal(size=(5, 1)), rng.random((5, 1))), {})])

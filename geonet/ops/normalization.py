@@ -72,6 +72,20 @@ def centre(x, shift=None, moments=None):
     return value.reshape(shape), pullback
 
 
+@primitive(samples=lambda rng: [(arrays, {}) for arrays in _samples(rng, 1)])
+def scaled_centre(x, scale, moments=None):
+    """r (x − μ), otherwise as `centre`: x (..., C), scale r (C,). g → r (g − mean g), Σ g (x − μ).
+    This is also r (x + b) less its mean, whatever b."""
+    rows = _rows("scaled_centre", x, moments, scale=scale)
+    mean = kernel.mean(rows) if moments is None else moments[0]
+
+    def pullback(g, needs):
+        to_rows, to_scale = kernel.scaled_centre_pullback(g.reshape(rows.shape), rows, mean, scale)
+        return to_rows.reshape(x.shape), to_scale
+
+    return kernel.affine(rows, mean, scale, np.zeros_like(scale)).reshape(x.shape), pullback
+
+
 @primitive(samples=lambda rng: [((*arrays, 0.1), {}) for arrays in _samples(rng, 2)])
 def layer_norm(x, gamma, beta, eps):
     """y = γ x̂ + β, x̂ = (x − μ)/σ, σ = √(var + eps), with the mean μ and var over the last axis

@@ -1,21 +1,35 @@
-"""Optimizers, schedules and the training loop."""
+"""Optimizers, schedules, the training loop, and saving it on its way."""
 
-from geonet.train.fit import Diverged, History, fit, predict
-from geonet.train.optimizers import SGD, Adam, AdamW
+from geonet.train.checkpoints import CheckpointNotWritten, Checkpoints
+from geonet.train.divergence import Diverged
+from geonet.train.fit import fit, predict
+from geonet.train.optimizers import SGD, Adam, AdamW, decay_of
+from geonet.train.position import History, Position
 from geonet.train.progress import Progress
-from geonet.train.schedules import CosineSchedule, EarlyStopping, ReduceLROnPlateau, StepSchedule
+from geonet.train.schedules import (
+    CosineSchedule,
+    EarlyStopping,
+    ReduceLROnPlateau,
+    StepSchedule,
+    WarmUp,
+)
 
 __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "CheckpointNotWritten",
+    "Checkpoints",
     "CosineSchedule",
     "Diverged",
     "EarlyStopping",
     "History",
+    "Position",
     "Progress",
     "ReduceLROnPlateau",
     "StepSchedule",
+    "WarmUp",
+    "decay_of",
     "fit",
     "predict",
 ]

@@ -3,43 +3,13 @@
 import math
 import time
 from contextlib import closing
-from typing import NamedTuple
 
 import numpy as np
 
-from geonet.nn import Sequential
 from geonet.tensor import no_grad
+from geonet.train.divergence import Diverged, blame, check_gradients, check_parameters
+from geonet.train.position import Position
 from geonet.train.progress import Progress
-
-
-class History(NamedTuple):
-    """What `fit` saw: lists with one entry an epoch."""
-
-    loss: list  # mean training loss, each step's before its update
-    monitored: list  # the quantity that steered
-    lr: list  # the learning rate at the end of the epoch
-    steps: int  # updates made
-    stopped: bool  # whether early stopping ended it
-
-
-class Diverged(ArithmeticError):
-    """Training met NaN or infinity.
-
-    Attributes
-    ----------
-    step : int
-        Updates made before.
-    layer : str
-        Dotted name of the module where the first such number stands, or "the model".
-    quantity : str
-        What is not finite, such as "output" or "gradient of theta".
-    """
-
-    def __init__(self, step, layer, quantity):
-        super().__init__(
-            f"training diverged after {step} steps: {quantity} of {layer} is not finite"
-        )
-        self.step, self.layer, self.quantity = step, layer, quantity
 
 
 def predict(model, x):
@@ -65,62 +35,33 @@ def predict(model, x):
             module.training = training
 
 
-def _batches(x, y, batch_size, rng):
+def _batches(x, y, batch_size, rng, skip):
     """Yield the whole set, or its rows in a new order, cut up (the last part may be smaller)."""
     if batch_size is None or batch_size >= len(x):
-        yield x, y
+        yield from [(x, y)][skip:]
         return
     order = rng.permutation(len(x))
-    for start in range(0, len(x), batch_size):
+    for start in range(skip * batch_size, len(x), batch_size):
         rows = order[start : start + batch_size]
         yield x[rows], y[rows]
 
 
 def _source(data, epochs, batch_size, rng):
-    """Number of batches an epoch, and a function that gives the batches of one."""
+    """Number of batches an epoch, and a function that gives those of one, from number `skip`."""
     if epochs < 1 or (batch_size is not None and batch_size < 1):
         raise ValueError(f"epochs and batch_size must be at least 1, not {epochs}, {batch_size}")
     if isinstance(data, tuple):
         x, y = data
         _check_data(x, y, batch_size, rng)
         batches = 1 if batch_size is None else -(-len(x) // batch_size)
-        return batches, lambda: _batches(x, y, batch_size, rng)
+        return batches, lambda skip: _batches(x, y, batch_size, rng, skip)
     if batch_size is None or rng is None:
         raise ValueError("batch_size and rng are needed for data that come in batches")
-    return data.train_count // batch_size, lambda: data.train_batches(batch_size, rng)
 
+    def epoch(skip):
+        return data.train_batches(batch_size, rng, **({"skip": skip} if skip else {}))
 
-def _owner(name):
-    """The module and the quantity in the dotted name of a parameter."""
-    layer, _, quantity = name.rpartition(".")
-    return layer or "the model", quantity
-
-
-def _check_parameters(parameters, step):
-    for name, parameter in parameters:
-        if not np.isfinite(parameter.data).all():
-            raise Diverged(step, *_owner(name))
-
-
-def _blame(model, x, step):
-    """Raise the name of the first module with a parameter or an output that is not finite."""
-    _check_parameters(model.named_parameters(), step)
-    stages = {"the model": model}
-    if isinstance(model, Sequential):
-        stages = {f"steps.{i}": stage for i, stage in enumerate(model.steps)}
-    with no_grad(), np.errstate(all="ignore"):
-        for name, stage in stages.items():
-            x = stage(x)
-            if not np.isfinite(x.data).all():
-                raise Diverged(step, name, "output")
-    raise Diverged(step, "the model", "loss")
-
-
-def _check_gradients(parameters, step):
-    for name, parameter in parameters:
-        if parameter.grad is not None and not np.isfinite(parameter.grad).all():
-            layer, quantity = _owner(name)
-            raise Diverged(step, layer, f"gradient of {quantity}")
+    return data.train_count // batch_size, epoch
 
 
 def _check_data(x, y, batch_size, rng):
@@ -132,6 +73,11 @@ def _check_data(x, y, batch_size, rng):
             raise ValueError(f"data: row {row} of {name} is not finite")
     if batch_size is not None and batch_size < len(x) and rng is None:
         raise ValueError("rng is needed to draw batches smaller than the data")
+
+
+def _call(function):
+    if function is not None:
+        function()
 
 
 def fit(
@@ -146,7 +92,9 @@ def fit(
     monitor=None,
     schedule=None,
     stopping=None,
+    position=None,
     on_step=None,
+    on_epoch=None,
     label="training",
 ):
     """Train a model.
@@ -159,7 +107,8 @@ def fit(
     data : tuple of numpy.ndarray, or geonet.data.images.ImageSet
         x (N, ...) and y (N, ...); or anything with a number of rows `train_count` and a function
         `train_batches(batch_size, rng)` that gives an epoch's whole batches (x, y) one by one, of
-        which then no more than one at a time is in memory.
+        which then no more than one at a time is in memory. To go on within an epoch it must take
+        `skip` too, the number of batches to leave out at the start.
     optimizer : Optimizer
         On the model's parameters.
     epochs : int
@@ -175,8 +124,12 @@ def fit(
     schedule, stopping : objects with step(quantity), optional
         As in `geonet.train.schedules`. When training ends, the stopping rule's best weights are
         put back.
-    on_step : function, optional
-        Called without arguments after every update, to look on.
+    position : Position, optional
+        Where to begin, and what is kept up to date; a training that stands at its end is not
+        taken further.
+    on_step, on_epoch : functions, optional
+        Called without arguments after every update, and after every epoch (its monitor and
+        schedule included), to look on or to save.
     label : str or None
         Of the progress line; None for no line.
 
@@ -193,50 +146,46 @@ def fit(
         If the data are of different lengths, empty or not finite, or a number is out of range.
     """
     batches, epoch = _source(data, epochs, batch_size, rng)
-    history = History([], [], [], 0, False)
-    parameters = list(model.named_parameters())
-    steps, stop = 0, False
+    position = Position() if position is None else position
+    position.join(rng)
+    history, parameters = position.history, list(model.named_parameters())
     rows, start = 0, time.perf_counter()
 
     def steer(quantity):
         if not math.isfinite(quantity):
-            raise Diverged(steps, "the model", "monitored quantity")
+            raise Diverged(history.steps, "the model", "monitored quantity")
         history.monitored.append(quantity)
-        return stopping is not None and stopping.step(quantity)
+        history.stopped = stopping is not None and bool(stopping.step(quantity))
 
     # NumPy's warnings would come before the error that says where the number stands
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-    with closing(Progress(epochs * batches, label)) as progress, quiet:
+    with closing(Progress(epochs * batches, label, done=history.steps)) as progress, quiet:
         progress.say("first step, for which kernels may have to be compiled")
-        for _ in range(epochs):
+        while position.epoch < epochs and not position.stopped:
             model.train()
-            losses = []
-            for batch_x, batch_y in epoch():
+            for x, y in epoch(position.batch):
                 optimizer.zero_grad()
-                value = loss(model(batch_x), batch_y)
-                losses.append(value.item())
-                if not math.isfinite(losses[-1]):
-                    _blame(model, batch_x, steps)
+                value = loss(model(x), y)
                 value.backward()
-                _check_gradients(parameters, steps)
-                if monitor is None and len(losses) == batches:
-                    stop = steer(sum(losses) / batches)
+                position.losses.append(optimizer.agree(value.item(), len(x)))
+                if not math.isfinite(position.losses[-1]):
+                    blame(model, x, history.steps)
+                check_gradients(parameters, history.steps)
+                if monitor is None and position.batch == batches:
+                    steer(sum(position.losses) / batches)
                 optimizer.step()
-                steps += 1
-                if on_step is not None:
-                    on_step()
-                rows += len(batch_x)
+                history.steps += 1
+                _call(on_step)
+                rows += len(x)
                 speed = rows / (time.perf_counter() - start)
-                progress.update("loss {:.4g}, {:,.0f} rows/s", losses[-1], speed)
+                progress.update("loss {:.4g}, {:,.0f} rows/s", position.losses[-1], speed)
             if monitor is not None:
-                stop = steer(monitor(model))
+                steer(monitor(model))
             if schedule is not None:
                 schedule.step(history.monitored[-1])
-            history.loss.append(sum(losses) / len(losses))
-            history.lr.append(optimizer.lr)
-            if stop:
-                break
+            position.end_epoch(optimizer.lr, rng)
+            _call(on_epoch)
     if stopping is not None:
         stopping.restore()
-    _check_parameters(parameters, steps)
-    return history._replace(steps=steps, stopped=bool(stop))
+    check_parameters(parameters, history.steps)
+    return history

@@ -13,6 +13,33 @@ def check_range(name, value, low, high=np.inf):
         raise ValueError(f"{name} must be in [{low}, {high}), but is {value}")
 
 
+def decay_of(model, weight_decay):
+    """The weight decay of each parameter, for `SGD`: of lengths of weights, and of nothing else.
+
+    The lengths ‖w‖ of a layer's rows are those of the weight itself, ℓ under weight normalization
+    and |r| under geometric, so that decay at rate d descends one and the same penalty
+    ½ d Σ ‖w‖² whatever the parameterization. To decay an angle θ (or v, whose length means
+    nothing) is not to decay a weight: it would pull directions towards those of θ = 0. Biases,
+    offsets λ, and the γ and β of normalization are left alone too.
+
+    Parameters
+    ----------
+    model : Module
+    weight_decay : float
+
+    Returns
+    -------
+    list of float
+        In the order of `model.parameters()`: weight_decay or 0.
+    """
+    sized = {
+        id(getattr(module, module.sized_by))
+        for _, module in model.named_modules()
+        if hasattr(module, "sized_by")
+    }
+    return [weight_decay if id(p) in sized else 0.0 for p in model.parameters()]
+
+
 class Optimizer:
     """What optimizers share: the parameters, the learning rate, and forgetting gradients.
 
@@ -33,6 +60,41 @@ class Optimizer:
         for parameter in self.parameters:
             parameter.grad = None
 
+    def agree(self, loss, rows):
+        """The loss (and in the parameters the gradients) that a step is to use.
+
+        `fit` asks for it after every backward pass, with the mean loss of a batch of this many
+        rows. In a single process these are the batch's own; several processes share theirs here.
+        """
+        return loss
+
+    def _memory(self):
+        """What steps leave behind, and later ones need: lists of arrays by name."""
+        return {}
+
+    def state_dict(self):
+        """The learning rate, and copies of what steps remember, lists of arrays by name."""
+        memory = {name: [a.copy() for a in arrays] for name, arrays in self._memory().items()}
+        return {"lr": self.lr} | memory
+
+    def load_state_dict(self, state):
+        """Go on from the state of an optimizer of the same kind for the same model.
+
+        Raises
+        ------
+        ValueError
+            If names, numbers or shapes of the arrays differ; nothing is changed then.
+        """
+        memory = self._memory()
+        shapes = {name: [a.shape for a in arrays] for name, arrays in memory.items()}
+        given = {name: [np.shape(a) for a in state[name]] for name in state.keys() - {"lr"}}
+        if shapes != given or "lr" not in state:
+            raise ValueError("state must be of an optimizer of this kind for a model of this shape")
+        self.lr = state["lr"]
+        for name, arrays in memory.items():
+            for array, value in zip(arrays, state[name]):
+                array[...] = value
+
 
 class SGD(Optimizer):
     """Stochastic gradient descent.
@@ -49,36 +111,48 @@ class SGD(Optimizer):
         In [0, 1).
     nesterov : bool
         Needs a momentum above 0.
-    weight_decay : float
-        Added to the gradient, times the parameter.
+    weight_decay : float or list of float
+        Added to the gradient, times the parameter; of all parameters or, as `decay_of` lists
+        them, of each.
 
     Raises
     ------
     ValueError
-        If a number is out of range.
+        If a number is out of range, or there are not as many decays as parameters.
     """
 
     def __init__(self, parameters, lr, momentum=0.0, nesterov=False, weight_decay=0.0):
         super().__init__(parameters, lr)
         check_range("momentum", momentum, 0, 1)
-        check_range("weight_decay", weight_decay, 0)
+        if np.ndim(weight_decay) == 0:
+            weight_decay = [weight_decay] * len(self.parameters)
+        if len(weight_decay) != len(self.parameters):
+            raise ValueError(
+                f"weight_decay must be a number, or {len(self.parameters)} of them for as many "
+                f"parameters, but has {len(weight_decay)}"
+            )
+        for decay in weight_decay:
+            check_range("weight_decay", decay, 0)
         if nesterov and not momentum:
             raise ValueError("nesterov needs a momentum above 0")
-        self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
+        self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, list(weight_decay)
         self._velocities = [np.zeros(p.size, p.dtype) for p in self.parameters] if momentum else []
+
+    def _memory(self):
+        return {"velocities": self._velocities}
 
     def step(self):
         """Move every parameter, in place."""
-        for i, parameter in enumerate(self.parameters):
+        for i, (parameter, decay) in enumerate(zip(self.parameters, self.weight_decay)):
             gradient = parameter.grad
             if gradient is None:
                 continue
             if self.momentum:
                 flat, velocity = parameter.data.reshape(-1), self._velocities[i]
-                rule = self.momentum, self.weight_decay, self.nesterov
+                rule = self.momentum, decay, self.nesterov
                 sgd(flat, gradient.reshape(-1), velocity, self.lr, *rule)
             else:
-                parameter.data -= self.lr * (gradient + self.weight_decay * parameter.data)
+                parameter.data -= self.lr * (gradient + decay * parameter.data)
 
 
 class Adam(Optimizer):
@@ -112,10 +186,13 @@ class Adam(Optimizer):
         check_range("weight_decay", weight_decay, 0)
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
         # one step count each: a parameter without a gradient does not age
-        self._moments = [
-            (np.zeros(p.size, p.dtype), np.zeros(p.size, p.dtype)) for p in self.parameters
-        ]
-        self._steps = [0] * len(self.parameters)
+        self._first, self._second = (
+            [np.zeros(p.size, p.dtype) for p in self.parameters] for _ in "mv"
+        )
+        self._steps = [np.zeros((), np.int64) for _ in self.parameters]
+
+    def _memory(self):
+        return {"first": self._first, "second": self._second, "steps": self._steps}
 
     def step(self):
         """Move every parameter, in place."""
@@ -130,11 +207,11 @@ class Adam(Optimizer):
                 gradient = gradient + self.weight_decay * parameter.data
             self._steps[i] += 1
             if self._steps[i] != steps:  # as a rule all parameters are of one age
-                steps = self._steps[i]
+                steps = int(self._steps[i])
                 step_size, scale = self.lr / (1 - beta1**steps), 1 / (1 - beta2**steps) ** 0.5
-            m, v = self._moments[i]
             flat = parameter.data.reshape(-1)  # a view, as parameters are contiguous
-            adam(flat, gradient.reshape(-1), m, v, step_size, beta1, beta2, scale, self.eps)
+            moments = self._first[i], self._second[i]
+            adam(flat, gradient.reshape(-1), *moments, step_size, beta1, beta2, scale, self.eps)
 
 
 class AdamW(Adam):

@@ -17,13 +17,16 @@ class Progress:
         None shows nothing either.
     stream : text file, optional
         Standard error by default.
+    done : int
+        Pieces that were done before.
     """
 
-    def __init__(self, total, label, stream=None):
+    def __init__(self, total, label, stream=None, done=0):
         self.total, self.label = total, label
         self.stream = sys.stderr if stream is None else stream
         self.shown = label is not None and self.stream.isatty()
-        self.done, self._start, self._next = 0, time.monotonic(), 0.0
+        self.done = self._before = done
+        self._start, self._next = time.monotonic(), 0.0
 
     def update(self, note="", *values):
         """Count one piece as done; redraw, with the formatted note, ten times a second at most."""
@@ -32,7 +35,7 @@ class Progress:
         if not self.shown or (now < self._next and self.done < self.total):
             return
         self._next = now + 0.1
-        left = (now - self._start) / self.done * (self.total - self.done)
+        left = (now - self._start) / (self.done - self._before) * (self.total - self.done)
         self._write(
             f"{self.label} {self.done}/{self.total}, {duration(left)} left " + note.format(*values)
         )

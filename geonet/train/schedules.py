@@ -28,6 +28,27 @@ class _Best:
         self.waited += 1
         return False
 
+    def state_dict(self):
+        return {"best": self.value, "waited": self.waited}
+
+    def load_state_dict(self, state):
+        self.value, self.waited = state["best"], state["waited"]
+
+
+class _Counting:
+    """A schedule that goes by the number of its steps alone."""
+
+    def __init__(self, optimizer):
+        self.optimizer, self._initial, self._steps = optimizer, optimizer.lr, 0
+
+    def state_dict(self):
+        """The rate at the start, and the steps so far."""
+        return {"initial": self._initial, "steps": self._steps}
+
+    def load_state_dict(self, state):
+        """Go on from there; the present rate is the optimizer's to remember."""
+        self._initial, self._steps = state["initial"], state["steps"]
+
 
 class ReduceLROnPlateau:
     """Multiply the learning rate by a factor after `patience` steps without improvement.
@@ -60,6 +81,14 @@ class ReduceLROnPlateau:
             self.optimizer.lr *= self.factor
             self._best.waited = 0
 
+    def state_dict(self):
+        """The best value, and the steps since."""
+        return self._best.state_dict()
+
+    def load_state_dict(self, state):
+        """Go on from there; the present rate is the optimizer's to remember."""
+        self._best.load_state_dict(state)
+
 
 class EarlyStopping:
     """End training after `patience` steps without improvement, and restore the best weights.
@@ -91,8 +120,17 @@ class EarlyStopping:
         if self.best_state is not None:
             self.module.load_state_dict(self.best_state)
 
+    def state_dict(self):
+        """The best value, the steps since, and the best weights (or None)."""
+        return self._best.state_dict() | {"weights": self.best_state}
 
-class StepSchedule:
+    def load_state_dict(self, state):
+        """Go on from there."""
+        self._best.load_state_dict(state)
+        self.best_state = state["weights"]
+
+
+class StepSchedule(_Counting):
     """Multiply the learning rate by a factor every `period` steps.
 
     Parameters
@@ -105,8 +143,8 @@ class StepSchedule:
     def __init__(self, optimizer, period, factor=0.1):
         if period < 1:
             raise ValueError(f"period must be at least 1, but is {period}")
-        self.optimizer, self.period, self.factor = optimizer, period, factor
-        self._initial, self._steps = optimizer.lr, 0
+        super().__init__(optimizer)
+        self.period, self.factor = period, factor
 
     def step(self, value=None):
         """Count one step."""
@@ -114,7 +152,7 @@ class StepSchedule:
         self.optimizer.lr = self._initial * self.factor ** (self._steps // self.period)
 
 
-class CosineSchedule:
+class CosineSchedule(_Counting):
     """Lower the learning rate along half a cosine, from its initial value to `final`.
 
     lr = final + (initial − final) (1 + cos(π t/T)) / 2 (Loshchilov & Hutter 2017, eq. 5), and
@@ -131,11 +169,51 @@ class CosineSchedule:
     def __init__(self, optimizer, steps, final=0.0):
         if steps < 1:
             raise ValueError(f"steps must be at least 1, but is {steps}")
-        self.optimizer, self.steps, self.final = optimizer, steps, final
-        self._initial, self._steps = optimizer.lr, 0
+        super().__init__(optimizer)
+        self.steps, self.final = steps, final
 
     def step(self, value=None):
         """Count one step."""
         self._steps = min(self._steps + 1, self.steps)
         share = (1 + math.cos(math.pi * self._steps / self.steps)) / 2
         self.optimizer.lr = self.final + (self._initial - self.final) * share
+
+
+class WarmUp(_Counting):
+    """Raise the learning rate in equal parts at first, then follow another schedule.
+
+    With η the rate that the optimizer has, the first `steps` epochs have η/steps, 2η/steps, …, η
+    (Goyal et al. 2017, section 2.2); the other schedule then begins, with its own first epoch at
+    η.
+
+    Parameters
+    ----------
+    schedule : any other schedule
+        Made for the same optimizer while its rate was η.
+    steps : int
+        At least 1.
+    """
+
+    def __init__(self, schedule, steps):
+        if steps < 1:
+            raise ValueError(f"steps must be at least 1, but is {steps}")
+        super().__init__(schedule.optimizer)
+        self.schedule, self.steps = schedule, steps
+        self.optimizer.lr = self._initial * (1 / steps)
+
+    def step(self, value):
+        """Count one step; past the warm-up the other schedule looks at the quantity."""
+        self._steps += 1
+        if self._steps > self.steps:
+            self.schedule.step(value)
+        else:
+            self.optimizer.lr = self._initial * (min(self._steps + 1, self.steps) / self.steps)
+
+    def state_dict(self):
+        """As other schedules', and the state of the one that follows."""
+        return super().state_dict() | {"schedule": self.schedule.state_dict()}
+
+    def load_state_dict(self, state):
+        """Go on from there; the present rate is the optimizer's to remember."""
+        super().load_state_dict(state)
+        self.schedule.load_state_dict(state["schedule"])

@@ -1,0 +1,101 @@
+"""Training steps of a ResNet-18 on small and on full images."""
+
+import numpy as np
+
+from geonet import ops
+from geonet.bench.timing import fastest, in_turns, milliseconds, ratio
+from geonet.models import STAGES, resnet18
+from geonet.train import SGD
+
+SHAPES = ((64, 64), (16, 224))  # images, and pixels a side
+METHODS = ("BN", "GmP+IMN")
+LAYOUTS = "channels_last", "contiguous_format"  # PyTorch's names for them
+CLASSES = 1000
+
+
+def rows(peer, turns):
+    """All rows of this part; `peer` is the process with PyTorch, or None."""
+    found = []
+    for shape in SHAPES:
+        ours = {method: resnet_step(method, *pictures(*shape)) for method in METHODS}
+        theirs = {}
+        if peer is not None:
+            for layout in LAYOUTS:
+                theirs[layout] = peer.function(torch_resnet_step, layout, *pictures(*shape))
+        seconds = in_turns(ours, theirs, turns, repeats=1)
+        for method in METHODS:
+            row = f"ResNet-18 step, {method}, {shape[0]} images of {shape[1]}²"
+            times = f"{np.median(seconds[method] / seconds['BN']):.3f} times BN's"
+            columns = milliseconds(seconds[method]), "", ""
+            if theirs and method == "BN":
+                beside = fastest(seconds, LAYOUTS)
+                columns = columns[0], milliseconds(beside), ratio(beside, seconds[method])
+            found.append((row, *columns, times))
+    return found
+
+
+def pictures(images, side):
+    """A batch of pictures and their labels."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(images, side, side, 3)).astype(np.float32)
+    return x, rng.integers(0, CLASSES, images)
+
+
+def resnet_step(method, x, labels):
+    """One training step of our ResNet-18: forward, backward, SGD."""
+    model = resnet18(method, num_classes=CLASSES, rng=np.random.default_rng(0))
+    optimizer = SGD(model.parameters(), 1e-3, momentum=0.9)
+
+    def step():
+        optimizer.zero_grad()
+        ops.cross_entropy(model(x), labels).backward()
+        optimizer.step()
+
+    return step
+
+
+def torch_resnet_step(torch, layout, x, labels):
+    """The same step in eager PyTorch, under BN."""
+    memory_format = getattr(torch, layout)
+    x = torch.tensor(x).permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
+    labels = torch.tensor(labels)
+    model = torch_resnet18(torch).to(memory_format=memory_format)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+
+    def step():
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(x), labels).backward()
+        optimizer.step()
+
+    return step
+
+
+def torch_resnet18(torch, classes=CLASSES):
+    """ResNet-18 in PyTorch, as torchvision has it."""
+    nn = torch.nn
+
+    def unit(inputs, outputs, size, stride):
+        convolution = nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False)
+        return nn.Sequential(convolution, nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01))
+
+    class Block(nn.Module):
+        def __init__(self, inputs, outputs, stride):
+            super().__init__()
+            self.first, self.second = unit(inputs, outputs, 3, stride), unit(outputs, outputs, 3, 1)
+            changed = stride > 1 or inputs != outputs
+            self.shortcut = unit(inputs, outputs, 1, stride) if changed else nn.Identity()
+            self.relu = nn.ReLU(inplace=True)
+
+        def forward(self, x):
+            return self.relu(self.second(self.relu(self.first(x))) + self.shortcut(x))
+
+    steps, channels = (
+        [unit(3, STAGES[0], 7, 2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)],
+        STAGES[0],
+    )
+    for stage, outputs in enumerate(STAGES):
+        for block in range(2):
+            steps.append(Block(channels, outputs, 2 if stage and not block else 1))
+            channels = outputs
+    output = nn.Linear(channels, classes)
+    return nn.Sequential(*steps, nn.AdaptiveAvgPool2d(1), nn.Flatten(), output)

@@ -1,0 +1,179 @@
+"""Decode a photograph, and cut from it what a network sees: a square of a given side."""
+
+import math
+import warnings
+
+import numpy as np
+from PIL import Image
+
+FORMATS = ("JPEG", "PNG")
+MOST_PIXELS = 1 << 26  # of a file; what has more is taken for a decompression bomb
+# How many times finer than the result a JPEG is decoded, and a picture averaged over whole pixels,
+# before it is resampled: from there on the shortcuts hardly show.
+GAP = 2.0
+SCALES, RATIOS = (0.08, 1.0), (3 / 4, 4 / 3)  # of the area and the sides of a random crop
+ORIENTATION = 0x0112  # the EXIF tag
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SIDEWAYS = (5, 6, 7, 8)
+
+
+class DamagedPicture(ValueError):
+    """A file that cannot be decoded.
+
+    Attributes
+    ----------
+    path, reason : str
+    """
+
+    def __init__(self, path, reason):
+        super().__init__(f"{path}: {reason}")
+        self.path, self.reason = path, reason
+
+
+def decode(path, size, rng=None):
+    """A square of a picture, upright, in three colours.
+
+    Greyscale, CMYK, palettes and 16 bits become RGB; what is transparent lies on white. CMYK is
+    taken to be stored inverted, as Adobe's programs do and browsers expect.
+
+    Parameters
+    ----------
+    path : str or Path
+        Of a JPEG or PNG file.
+    size : int
+        Side of the result.
+    rng : numpy.random.Generator, optional
+        Draws a part of the picture and whether it is mirrored, see `random_box`. Without it the
+        result is the middle of the picture, see `middle_box`.
+
+    Returns
+    -------
+    ndarray, shape (size, size, 3), dtype uint8
+
+    Raises
+    ------
+    DamagedPicture
+        If the file cannot be read or decoded, or has more than 2²⁶ pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata
+            with Image.open(path, formats=FORMATS) as image:
+                return _square(image, size, rng)
+    except Image.UnidentifiedImageError as error:
+        raise DamagedPicture(str(path), "neither a JPEG nor a PNG file") from error
+    except Exception as error:  # broken files make Pillow raise errors of many types
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise DamagedPicture(str(path), reason) from error
+
+
+def random_box(width, height, rng):
+    """A random part of a picture, as in Szegedy et al. (arXiv 1409.4842), section 6.
+
+    Its area is U(0.08, 1) of the picture's, the logarithm of its width over its height
+    U(ln ¾, ln 4⁄3), its place uniform; the first of ten such that fits, or else the largest in the
+    middle whose sides have an admitted ratio.
+
+    Parameters
+    ----------
+    width, height : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    tuple of int
+        Left, top, right, bottom.
+    """
+    for _ in range(10):
+        area = width * height * rng.uniform(*SCALES)
+        ratio = math.exp(rng.uniform(*map(math.log, RATIOS)))
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            left = int(rng.integers(width - w + 1))
+            top = int(rng.integers(height - h + 1))
+            return left, top, left + w, top + h
+    w, h = min(width, round(height * RATIOS[1])), min(height, round(width / RATIOS[0]))
+    left, top = (width - w) // 2, (height - h) // 2
+    return left, top, left + w, top + h
+
+
+def middle_box(width, height, size):
+    """What is cropped from a picture whose shorter side is resized to 256⁄224 · size.
+
+    The picture is resized to whole pixels, of which the middle ones are taken: the result is in
+    pixels of the picture as it is, where these begin and end.
+
+    Parameters
+    ----------
+    width, height, size : int
+
+    Returns
+    -------
+    tuple of float
+        Left, top, right, bottom.
+    """
+    shorter = round(size * 256 / 224)
+    w, h = (shorter * side // min(width, height) for side in (width, height))
+    left, top = round((w - size) / 2), round((h - size) / 2)
+    edges = (left, width / w), (top, height / h), (left + size, width / w), (top + size, height / h)
+    return tuple(edge * pixel for edge, pixel in edges)
+
+
+def _square(image, size, rng):
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        raise ValueError(f"{width} × {height} pixels are more than the {MOST_PIXELS} admitted")
+    orientation = _orientation(image)
+    upright = (height, width) if orientation in SIDEWAYS else (width, height)
+    box = middle_box(*upright, size) if rng is None else random_box(*upright, rng)
+    box = _as_stored(box, orientation, width, height)
+    scale = _draft(image, min(box[2] - box[0], box[3] - box[1]) / (GAP * size))
+    box = tuple(edge / scale for edge in box)
+    square = _rgb(image).resize((size, size), Image.Resampling.BILINEAR, box, reducing_gap=GAP)
+    if orientation in UPRIGHT:
+        square = square.transpose(UPRIGHT[orientation])
+    pixels = np.asarray(square)
+    return pixels[:, ::-1] if rng is not None and rng.random() < 0.5 else pixels
+
+
+def _as_stored(box, orientation, width, height):
+    """A box of the upright picture in coordinates of the stored one, of this width and height."""
+    left, top, right, bottom = box
+    if orientation in SIDEWAYS:
+        left, top, right, bottom = top, left, bottom, right
+    if orientation in (2, 3, 7, 8):
+        left, right = width - right, width - left
+    if orientation in (3, 4, 6, 7):
+        top, bottom = height - bottom, height - top
+    return left, top, right, bottom
+
+
+def _draft(image, shrink):
+    """Have a JPEG decoded coarser, which is faster, by at most `shrink`; by what it will be."""
+    coarser = tuple(math.ceil(side / shrink) for side in image.size)
+    drafted = shrink >= 2 and image.draft(None, coarser)
+    return image.decoderconfig[0] if drafted else 1
+
+
+def _orientation(image):
+    try:
+        return image.getexif().get(ORIENTATION)
+    except Exception:  # a broken tag: what it would have said is lost, the picture need not be
+        return None
+
+
+def _rgb(image):
+    if image.mode.startswith("I"):  # 16 bits
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image if image.mode == "RGB" else image.convert("RGB")

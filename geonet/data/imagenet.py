@@ -1,0 +1,255 @@
+"""ImageNet, or any photographs, from folders train/CLASS/*.JPEG and val/CLASS/*.JPEG."""
+
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from geonet.data.workers import Decoders
+
+ENDINGS = (".jpeg", ".jpg", ".png")
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels, from 0 to 1
+
+
+class _Pictures(NamedTuple):
+    """Files of a folder, class after class; names alone, as there may be over a million."""
+
+    folder: Path
+    classes: list
+    names: list
+    labels: np.ndarray
+
+    def path(self, i):
+        return os.path.join(self.folder, self.classes[self.labels[i]], self.names[i])
+
+
+class ImageFolders:
+    """Photographs in folders by class, decoded as they are needed, as minibatches for a convnet.
+
+    A network sees x = (pixel/255 − mean)/std with ImageNet's mean and standard deviation a channel.
+    Training takes random parts, mirrored or not, validation the middle of a picture:
+    see `geonet.data.decoding`.
+
+    What cannot be decoded is left out, and its batch is so much smaller. Nothing else depends on
+    it, nor does anything depend on the number of workers.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder with train/CLASS/… and val/CLASS/…, files *.jpeg, *.jpg and *.png in any case.
+        Other files, and whatever begins with a dot, are ignored.
+    size : int
+        Side of the squares.
+    workers : int
+        Processes that decode ahead; with 0, this one decodes what is asked for. They need a POSIX
+        system, and end with `close` or with this process, however it ends.
+    strict : bool
+        Whether a damaged picture, or a class without validation pictures, is an error.
+    rank, ranks : int
+        Which of several processes this is that share the pictures, and how many they are.
+
+    Attributes
+    ----------
+    path : Path
+    size : int
+    classes : list of str
+        The folders of train, sorted; labels are places in it.
+    num_classes : int
+    total_count : int
+        Training pictures.
+    train_count : int
+        Training pictures a rank: total_count // ranks.
+    validation_count : int
+        Validation pictures of this rank, whether damaged or not.
+    damaged : dict
+        Path -> reason of the pictures left out so far.
+    warnings : list of str
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder, or no train or val in it.
+    ValueError
+        If there are no classes, a class is empty or in val alone, or a number is out of range; with
+        `strict`, if a class is in train alone.
+    """
+
+    def __init__(self, path, size, *, workers=0, strict=False, rank=0, ranks=1):
+        if size < 1 or workers < 0 or not 0 <= rank < ranks:
+            raise ValueError(
+                "size must be at least 1, workers at least 0 and rank from 0 to ranks − 1, "
+                f"not {size}, {workers}, {rank} of {ranks}"
+            )
+        self.path, self.size, self.strict = Path(path), size, strict
+        self.rank, self.ranks = rank, ranks
+        if not self.path.is_dir():
+            raise FileNotFoundError(f"{path}: no such folder; expected one with train and val")
+        training, validation = _files(self.path / "train"), _files(self.path / "val")
+        self.classes = list(training)
+        self.warnings = self._compared(training, validation)
+        self._training = _pictures(self.path / "train", self.classes, training)
+        self._validation = _pictures(self.path / "val", self.classes, validation)
+        self.total_count = len(self._training.names)
+        self.train_count = self.total_count // ranks
+        self.validation_count = len(range(rank, len(self._validation.names), ranks))
+        self.damaged = {}
+        self._decoders = Decoders(workers, size)
+
+    @property
+    def num_classes(self):
+        return len(self.classes)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """End the workers."""
+        self._decoders.close()
+
+    def train_batches(self, batch_size, rng, skip=0):
+        """One epoch of training: every picture at most once, in a new order.
+
+        All ranks must be given generators in the same state. They draw the same order and take
+        their share of each stretch of ranks · B pictures; what fills no such stretch is left out.
+
+        Parameters
+        ----------
+        batch_size : int
+            B, of one rank; at most `train_count`.
+        rng : numpy.random.Generator
+            Decides on everything, and is not needed after this call: picture i has a generator of
+            its own, seeded by a number drawn from `rng`, and i.
+        skip : int
+            Batches not to be given, nor decoded; the others are the same without them.
+
+        Returns
+        -------
+        iterator
+            train_count // batch_size − skip pairs x (B, size, size, 3) float32, labels (B,) int64.
+
+        Raises
+        ------
+        ValueError
+            If the batch size is not from 1 to `train_count`, or skip not from 0 to the number of
+            batches.
+        DamagedPicture
+            Under `strict`, or where all pictures of a batch are damaged; from the iterator.
+        """
+        if not 1 <= batch_size <= self.train_count:
+            raise ValueError(
+                f"batch_size must be from 1 to the {self.train_count} training images, "
+                f"not {batch_size}"
+            )
+        count = self.train_count // batch_size
+        if not 0 <= skip <= count:
+            raise ValueError(f"skip must be from 0 to the {count} batches, not {skip}")
+        seed = int(rng.integers(2**63))
+        order = rng.permutation(self.total_count)[: count * self.ranks * batch_size]
+        rows = order.reshape(count, self.ranks, batch_size)[skip:, self.rank]
+        return self._batches(self._training, rows, seed)
+
+    def validation_batches(self, batch_size):
+        """This rank's share of the validation pictures, every ranks-th, in their order.
+
+        Parameters
+        ----------
+        batch_size : int
+            B, at least 1.
+
+        Returns
+        -------
+        iterator
+            Pairs x (B, size, size, 3) float32, labels (B,) int64. The last may be smaller, as is
+            any with damaged pictures; without pictures there is no batch.
+
+        Raises
+        ------
+        ValueError
+            If the batch size is below 1.
+        DamagedPicture
+            Under `strict`; from the iterator.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        share = np.arange(self.rank, len(self._validation.names), self.ranks)
+        rows = [share[i : i + batch_size] for i in range(0, len(share), batch_size)]
+        return self._batches(self._validation, rows, None)
+
+    def _batches(self, pictures, batches, seed):
+        """Batches of the rows of `pictures` in `batches`; with a seed, those of training."""
+        orders = (
+            [(pictures.path(i), None if seed is None else (seed, i)) for i in rows.tolist()]
+            for rows in batches
+        )
+        with closing(self._decoders.batches(orders)) as decoded:
+            for rows, (pixels, damaged) in zip(batches, decoded):
+                self._note(damaged)
+                whole = [i for i in range(len(rows)) if i not in damaged]
+                if len(whole) < len(rows):
+                    pixels, rows = pixels[whole], rows[whole]
+                if len(whole):
+                    yield _normalized(pixels), pictures.labels[rows]
+                elif seed is not None:  # a step that ranks would have to agree to leave out
+                    raise next(iter(damaged.values()))
+
+    def _note(self, damaged):
+        for error in damaged.values():
+            if self.strict:
+                raise error
+            self.damaged.setdefault(error.path, error.reason)
+
+    def _compared(self, training, validation):
+        """Warnings about classes that are not in both."""
+        alone = [name for name in validation if name not in training]
+        if alone:
+            raise ValueError(
+                f"{self.path / 'val' / alone[0]}: a class that {self.path / 'train'} lacks"
+            )
+        lacking = [name for name in training if name not in validation]
+        sentences = [f"{self.path / 'val'}: lacks the class {name} of train" for name in lacking]
+        if sentences and self.strict:
+            raise ValueError(sentences[0])
+        return sentences
+
+
+def _files(folder):
+    """Class -> names of its pictures, both sorted."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; expected a folder a class in it")
+    with os.scandir(folder) as entries:
+        classes = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+    if not classes:
+        raise ValueError(f"{folder}: no classes; expected a folder for each")
+    files = {}
+    for name in classes:
+        with os.scandir(folder / name) as entries:
+            files[name] = sorted(entry.name for entry in entries if _is_picture(entry))
+        if not files[name]:
+            raise ValueError(f"{folder / name}: an empty class; expected *{', *'.join(ENDINGS)}")
+    return files
+
+
+def _is_picture(entry):
+    name = entry.name.lower()
+    return name.endswith(ENDINGS) and not name.startswith(".") and entry.is_file()
+
+
+def _pictures(folder, classes, files):
+    names = [name for c in classes for name in files.get(c, [])]
+    counts = [len(files.get(c, [])) for c in classes]
+    return _Pictures(folder, classes, names, np.repeat(np.arange(len(classes)), counts))
+
+
+def _normalized(pixels):
+    """(pixel/255 − mean)/std of pixels (B, H, W, 3)."""
+    # rows of pixels, as NumPy is slow along an axis of 3
+    rows = pixels.reshape(*pixels.shape[:2], -1)
+    mean, std = (np.tile(np.float32(channel), pixels.shape[2]) for channel in (MEAN, STD))
+    x = np.multiply(rows, 1 / (255 * std), dtype=np.float32)
+    x -= mean / std
+    return x.reshape(pixels.shape)

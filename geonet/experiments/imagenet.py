@@ -1,0 +1,225 @@
+"""ImageNet: a ResNet under every method (table 3 of the paper).
+
+SGD with momentum 0.9 on the cross-entropy of photographs in folders by class, or of pictures that
+are drawn for the purpose and read in the very same way. The validation pictures are looked at after
+each epoch but decide nothing: what is reported is how the weights of the last epoch do on the
+middle of each.
+
+A run is saved on its way, and goes on from there bit for bit. Processes started by mpiexec train
+together: each takes its share of the pictures, and the first one alone writes. Methods that
+normalize do it by the batch of each process; the running statistics are averaged before they are
+used or saved.
+"""
+
+import contextlib
+import math
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import numpy as np
+
+from geonet.data.decoding import DamagedPicture
+from geonet.data.imagenet import ImageFolders
+from geonet.data.imagenet_pictures import write_pictures
+from geonet.experiments.classification import Classification
+from geonet.experiments.imagenet_run import NETWORKS, SCHEDULES, Run
+from geonet.experiments.statistics import mean_interval
+from geonet.models import STEMS
+from geonet.text import BadInput
+from geonet.train import Diverged
+from geonet.train.optimizers import check_range
+from geonet.train.parallel import world
+
+LARGE = 128  # side of the pictures from which on the stem makes them smaller
+NAMED = 3  # damaged pictures that are named below the table
+
+# Options with numbers: least, and what it must be below; what it is about.
+CONFIGURED = {
+    "width": (1e-3, math.inf, "multiplies the channels of the network"),
+    "size": (8, 4096, "side of the pictures that the network sees"),
+    "epochs": (1, math.inf, "passes over the training pictures"),
+    "batch_size": (1, math.inf, "pictures in a step, of each process"),
+    "warmup": (0, math.inf, "epochs in which the rate rises before the schedule begins"),
+    "weight_decay": (0, math.inf, "half this times the squared size of all weights is added to "
+                     "the loss, under each parameterization: no angle or bias decays"),
+    "label_smoothing": (0, 1, "share of a label that goes to all classes alike"),
+}  # fmt: skip
+EXECUTED = {
+    "workers": (0, 1024, "processes that decode pictures"),
+    "checkpoint_every": (1, math.inf, "steps between saves; a run is also saved after each epoch"),
+    "keep": (1, math.inf, "how many of the last saves of a run are kept, besides the best one"),
+}
+COMMON = {"warmup": 0, "weight_decay": 1e-4, "label_smoothing": 0.0}
+ON_DRAWN = COMMON | {"width": 0.25, "size": 64, "epochs": 8, "batch_size": 32}
+ON_DATA = COMMON | {"width": 1.0, "size": 224, "epochs": 90, "batch_size": 64}
+EXECUTION = {"workers": max(1, os.cpu_count() - 1), "checkpoint_every": 500, "keep": 3}
+QUICK = {"width": 0.25, "size": 64, "epochs": 2}
+
+
+class ImageNet(Classification):
+    """Classification of photographs by a ResNet."""
+
+    name = "imagenet"
+    summary = "a ResNet on photographs in folders, on one machine or many (table 3)"
+    methods = "BN,WN+MBN,GmP+IMN"
+    again = "the same command with --resume (and without --overwrite)"
+
+    def add_arguments(self, parser):
+        super().add_arguments(parser)
+        words = "folder with train/CLASS/*.JPEG and val/CLASS/*.JPEG (default: pictures that are "
+        parser.add_argument("--data", help=f"{words}drawn, into --out)")
+        words = "network (default: %(default)s)"
+        parser.add_argument("--arch", choices=tuple(NETWORKS), default="resnet18", help=words)
+        words = f"first layers of the network (default: small for sizes below {LARGE})"
+        parser.add_argument("--stem", choices=STEMS, help=words)
+        words = "lower the rate along a cosine, or to a tenth after each third of the epochs"
+        words += " (default: %(default)s)"
+        parser.add_argument("--schedule", choices=SCHEDULES, default="cosine", help=words)
+        for name, (_, _, words) in (CONFIGURED | EXECUTED).items():
+            drawn, data = (t[name] for t in (ON_DRAWN | EXECUTION, ON_DATA | EXECUTION))
+            default = f"{drawn:g}" if drawn == data else f"{drawn:g}, or {data:g} with --data"
+            words += f" (default: {default})"
+            parser.add_argument(f"--{name.replace('_', '-')}", type=type(data), help=words)
+        words = "stop at a damaged picture, or a class without validation pictures"
+        parser.add_argument("--strict", action="store_true", help=words)
+        words = "go on with unfinished runs from where they were saved, not from the start"
+        parser.add_argument("--resume", action="store_true", help=words)
+
+    @staticmethod
+    def default_rate(method):
+        """One rate for all methods."""
+        return 0.05
+
+    def configure(self, arguments):
+        if arguments.resume and arguments.overwrite:
+            raise ValueError("--resume goes on with what --overwrite removes: choose one of them")
+        defaults = ON_DRAWN if arguments.data is None else ON_DATA
+        numbers = _numbers(arguments, CONFIGURED, defaults | (QUICK if arguments.quick else {}))
+        self.execution(arguments)  # whose numbers are checked before anything is drawn
+        check_range("--warmup", numbers["warmup"], 0, numbers["epochs"])
+        stem = arguments.stem or ("small" if numbers["size"] < LARGE else "imagenet")
+        config = super().configure(arguments)
+        data = ImageFolders(self._folder(arguments), numbers["size"], strict=arguments.strict)
+        for warning in data.warnings:
+            print(f"{self.name}: {warning}", file=sys.stderr)
+        ranks = world()[1]
+        check_range("--batch-size", numbers["batch_size"], 1, data.total_count // ranks + 1)
+        return config | numbers | {
+            "data": arguments.data and str(data.path),
+            "pictures": [data.total_count, data.validation_count],
+            "classes": data.num_classes,
+            "arch": arguments.arch,
+            "stem": stem,
+            "schedule": arguments.schedule,
+            "processes": ranks,
+        }  # fmt: skip
+
+    def _folder(self, arguments):
+        """Where the pictures are; they are drawn if there are to be some and are not yet."""
+        if arguments.data is not None:
+            return Path(arguments.data).resolve()
+        folder = Path(arguments.out, "pictures").resolve()
+        if not folder.exists():
+            write_pictures(folder, np.random.default_rng(0))
+        return folder
+
+    def execution(self, arguments):
+        numbers = _numbers(arguments, EXECUTED, EXECUTION)
+        switches = {name: getattr(arguments, name) for name in ("strict", "resume")}
+        return {"execution": numbers | switches | {"out": arguments.out}}
+
+    def main(self, arguments):
+        """As other experiments; of several processes the first leads, and the others follow."""
+        rank, _, comm = world()
+        if comm is None:
+            super().main(arguments)
+        elif rank == 0:
+            try:
+                super().main(arguments)
+            finally:
+                comm.bcast(None)
+        else:
+            while (run := comm.bcast(None)) is not None:
+                with contextlib.suppress(Diverged):  # as it did for all
+                    self._train(*run)
+
+    def run_one(self, config, method, seed, lr, purpose):
+        comm = world()[2]
+        if comm is not None:
+            comm.bcast((config, method, seed, lr))
+        return self._train(config, method, seed, lr)
+
+    def _train(self, config, method, seed, lr):
+        """A run, or the part of this process in it; it ends for all if it fails for one."""
+        rank, ranks, comm = world()
+        execution = config["execution"]
+        folder = config["data"] or Path(execution["out"], "pictures")
+        options = {name: execution[name] for name in ("workers", "strict")}
+        try:
+            with ImageFolders(folder, config["size"], **options, rank=rank, ranks=ranks) as data:
+                return Run(config, method, seed, lr, data).train()
+        except Diverged:  # which all processes find at the same step
+            raise
+        except BaseException as error:
+            if comm is not None:  # the others would wait for this one
+                known = isinstance(error, DamagedPicture | BadInput | OSError)
+                words = f"geonet: {error}" if known else traceback.format_exc()
+                print(words, file=sys.stderr, flush=True)
+                comm.Abort(2)
+            if isinstance(error, DamagedPicture):
+                raise BadInput(str(error)) from error
+            raise
+
+    def describe(self, config):
+        source = "pictures drawn" if config["data"] is None else Path(config["data"]).name
+        train, test = config["pictures"]
+        together = f" in {n} processes" if (n := config["processes"]) > 1 else ""
+        return (
+            f"{config['arch']} of width {config['width']:g} on {source} ({train} to train, {test} "
+            f"to test, {config['classes']} classes) at {config['size']}×{config['size']}, "
+            f"batches of {config['batch_size']}{together}, {config['schedule']} schedule, "
+            f"{config['epochs']} epochs, {len(config['seeds'])} seeds"
+        )
+
+    def rows(self, results):
+        """Accuracy of one centre crop in percent, mean ± standard deviation over seeds."""
+        rows = [("method", "rate", "top-1, %", "top-5, %", "diverged")]
+        for method in results.config["methods"]:
+            top1, top5 = (100 * results.metrics(method, f"test_top{k}") for k in (1, 5))
+            lost = f"{np.count_nonzero(np.isnan(top1))} of {len(top1)}"
+            rate = f"{results.rate(method):g}"
+            rows.append((method, rate, _percent(top1), _percent(top5), lost))
+        return rows
+
+    def notes(self, results):
+        yield from super().notes(results)
+        damaged = {}
+        for run in results.runs.values():
+            damaged |= run["metrics"].get("damaged", {})
+        if damaged:
+            named = [f"{path} ({reason})" for path, reason in sorted(damaged.items())[:NAMED]]
+            more = ["…"] if len(damaged) > NAMED else []
+            yield f"pictures left out as damaged: {len(damaged)}, {', '.join(named + more)}"
+
+
+def _numbers(arguments, limits, defaults):
+    """name -> number that was given, or else its default, if within its limits."""
+    given = {name: getattr(arguments, name) for name in limits}
+    numbers = {name: defaults[name] if n is None else n for name, n in given.items()}
+    for name, (low, high, _) in limits.items():
+        check_range(f"--{name.replace('_', '-')}", numbers[name], low, high)
+    return numbers
+
+
+def _percent(values):
+    """Mean ± standard deviation of what is finite."""
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return ""
+    interval = mean_interval(known)
+    return f"{interval.mean:.2f}" + ("" if np.isnan(interval.std) else f" ± {interval.std:.2f}")
+
+
+EXPERIMENT = ImageNet()

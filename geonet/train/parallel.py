@@ -1,0 +1,97 @@
+"""Training on several processes at once, each with its share of every batch (mpi4py).
+
+    mpiexec -n 2 python -m geonet imagenet …
+
+Every process holds the whole model, from the same seed, and draws the same order of pictures, of
+which it takes its own. After the backward pass the gradients are averaged over all rows of all
+batches, so that K processes with batches of B rows step as one with a batch of K·B would, to
+rounding. Not so where a layer looks at its batch: every process centres and scales by the
+statistics of its own rows, and keeps running ones of its own.
+"""
+
+import os
+
+import numpy as np
+
+from geonet.text import BadInput
+
+# What launchers tell their processes: Open MPI; MPICH, Intel MPI and Slurm; MVAPICH
+SIZES = "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE"
+
+
+def world():
+    """(rank, number of ranks, communicator): 0, 1 and None in a process that is by itself.
+
+    mpi4py is imported only where a launcher such as mpiexec has started several processes.
+
+    Raises
+    ------
+    geonet.text.BadInput
+        If mpi4py is missing then, or belongs to another MPI than the launcher.
+    """
+    ranks = max(int(os.environ.get(name, 1)) for name in SIZES)
+    if ranks == 1:
+        return 0, 1, None
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:  # the latter: it finds no MPI library
+        raise BadInput(
+            f"{ranks} processes were started by an MPI launcher, but mpi4py cannot be used "
+            f"({error}): python -m pip install mpi4py mpich installs it and a launcher"
+        ) from error
+    comm = MPI.COMM_WORLD
+    if comm.Get_size() != ranks:
+        raise BadInput(
+            f"the launcher started {ranks} processes, but mpi4py sees {comm.Get_size()}: "
+            "mpiexec and mpi4py must be of the same MPI"
+        )
+    return comm.Get_rank(), ranks, comm
+
+
+def sum_over_ranks(comm, array):
+    """The sum of each entry over all processes of a communicator."""
+    array = np.asarray(array, order="C")
+    total = np.empty_like(array)
+    comm.Allreduce(array, total)
+    return total
+
+
+class DataParallel:
+    """An optimizer whose gradients are those of all processes; otherwise as the one it stands for.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    comm : mpi4py.MPI.Comm
+    """
+
+    def __init__(self, optimizer, comm):
+        self.optimizer, self.comm = optimizer, comm
+
+    def __getattr__(self, name):
+        return getattr(self.optimizer, name)
+
+    @property
+    def lr(self):
+        """The learning rate, which schedules set."""
+        return self.optimizer.lr
+
+    @lr.setter
+    def lr(self, lr):
+        self.optimizer.lr = lr
+
+    def agree(self, loss, rows):
+        """Replace gradients by their means over the rows of all processes; returns the mean loss.
+
+        One all-reduce of one flat array: number of rows n, n · loss and n · gradients. What is not
+        finite anywhere is so everywhere, so all processes find that training diverged at the same
+        step. Gradients are views of the result.
+        """
+        parameters = [p for p in self.optimizer.parameters if p.grad is not None]
+        pieces = [np.array([1, loss], parameters[0].dtype), *(p.grad.ravel() for p in parameters)]
+        total = sum_over_ranks(self.comm, rows * np.concatenate(pieces))
+        total /= total[0]
+        parts = np.split(total, np.cumsum([piece.size for piece in pieces[:-1]]))
+        for parameter, part in zip(parameters, parts[1:]):
+            parameter.grad = part.reshape(parameter.shape)
+        return float(parts[0][1])
