@@ -9,6 +9,7 @@ import pytest
 from geonet import bench, environment
 from geonet.bench import convnets, memory, mlps, peer, resnets
 from geonet.bench.timing import in_turns
+from geonet.data.imagenet_pictures import write_pictures
 from geonet.data.levy import load_levy
 
 
@@ -92,6 +93,14 @@ def test_pytorch_does_the_same_step_of_a_vgg(method, layout):
         np.testing.assert_allclose(parameters[name].grad, gradient, rtol=0, atol=1e-4 * scale)
 
 
+def test_pillow_alone_gives_the_same_picture(tmp_path):
+    write_pictures(tmp_path / "set", np.random.default_rng(0), training=1, validation=0, side=500)
+    (path,) = (tmp_path / "set").rglob("*.JPEG")
+    ours, alone = resnets.decode(path, 224), resnets.pillow_decode(path)
+    assert ours.shape == alone.shape == (224, 224, 3)
+    assert np.abs(ours.astype(int) - alone).max() <= 1
+
+
 def test_pytorch_does_the_same_step_of_a_resnet():
     torch = pytest.importorskip("torch")
     x, labels = resnets.pictures(2, 32)
@@ -118,10 +127,11 @@ def test_pytorch_does_the_same_step_of_a_resnet():
 @pytest.mark.parametrize("part", ["mlp", "conv", "resnet"])
 def test_without_pytorch_ours_stand_alone(part, monkeypatch, capsys):
     monkeypatch.setattr(peer, "torch_version", lambda: None)
-    monkeypatch.setattr(memory, "_in_a_process", lambda step: 1.0)
+    monkeypatch.setattr(memory, "_in_a_process", lambda module, name, images: 1.0)
     monkeypatch.setattr(mlps, "MAP_SHAPE", (4, 8))
     monkeypatch.setattr(resnets, "SHAPES", ((2, 32),))
     monkeypatch.setattr(resnets, "CLASSES", 7)
+    monkeypatch.setattr(resnets, "FILES", 3)
     bench.main(argparse.Namespace(part=part, turns=1))
     text = capsys.readouterr().out
     assert "PyTorch is not installed" in text
@@ -136,10 +146,8 @@ def test_without_pytorch_ours_stand_alone(part, monkeypatch, capsys):
 @pytest.mark.usefixtures("small")
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="Linux tells of its memory")
 def test_the_memory_of_a_step_is_what_it_adds(monkeypatch):
-    monkeypatch.setattr(convnets, "SIZE", 32)
-    monkeypatch.setattr(convnets, "BATCH", 64)
     monkeypatch.setattr(memory, "_resident", lambda which: {"VmRSS": 70.0, "VmHWM": 100.0}[which])
-    assert memory.measure("GmP") == 30.0
+    assert memory.measure(convnets, "GmP", 2) == 30.0
 
 
 def counter(torch, start):

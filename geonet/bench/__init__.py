@@ -13,13 +13,13 @@ SUMMARY = "time training steps, u(θ) and convolutions, beside PyTorch where it 
 HEADER = ("", "geonet", "PyTorch", "PyTorch / geonet", "")
 # PyTorch picks its kernels by the processor; whatever keeps OpenBLAS from it is set aside.
 SET_ASIDE = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-PARTS = ("mlp", "conv")
+PARTS = ("mlp", "conv", "resnet")
 TURNS = 15
 
 
 def add_arguments(parser):
     """Declare the options of `bench`."""
-    words = "small networks and u(θ), or convolutions and VGG-6 (default: mlp)"
+    words = "small networks and u(θ), convolutions and VGG-6, or ResNet-18 (default: mlp)"
     parser.add_argument("part", nargs="?", choices=PARTS, default=PARTS[0], help=words)
     words = f"turns to time (default: {TURNS})"
     parser.add_argument("--turns", type=int, default=TURNS, help=words)
@@ -42,8 +42,6 @@ def main(arguments):
 
 
 def _rows(part, torch, turns):
-    from geonet.bench import convnets, memory, mlps
+    from geonet.bench import convnets, mlps, resnets
 
-    if part == "mlp":
-        return mlps.rows(torch, turns)
-    return convnets.rows(torch, turns) + memory.rows(torch)
+    return {"mlp": mlps, "conv": convnets, "resnet": resnets}[part].rows(torch, turns)

@@ -1,10 +1,13 @@
 """Single convolutions, and training steps of a VGG-6."""
 
+import sys
+
 import numpy as np
 
 from geonet import ops
+from geonet.bench import memory
 from geonet.bench.timing import in_turns, milliseconds, ratio
-from geonet.kernels import convolution
+from geonet.kernels import convolution, threads
 from geonet.models import vgg6
 from geonet.train import SGD
 
@@ -24,19 +27,19 @@ STEPS = {"SP": "SP", "GmP": None, "GmP+IMN": "GmP+IMN"}  # ours -> the same in P
 def rows(peer, turns):
     """All rows of this part; `peer` is the process with PyTorch, or None."""
     found = [_convolution_row(peer, turns, shape) for shape in SHAPES]
-    ours = {method: vgg_step(method, *pictures(BATCH)) for method in STEPS}
+    ours = {method: step(method, BATCH) for method in STEPS}
     theirs = {}
     if peer is not None:
         for method in filter(None, STEPS.values()):
             for layout in LAYOUTS:
-                made = peer.function(torch_vgg_step, method, layout, *pictures(BATCH))
-                theirs[f"PyTorch {method}, {layout}"] = made
+                name = f"PyTorch {method}, {layout}"
+                theirs[name] = peer.function(torch_step, name, BATCH)
     seconds = in_turns(ours, theirs, turns, repeats=1)
     for method, name in STEPS.items():
         columns = _columns(seconds[method], _fastest(seconds, f"PyTorch {name}, "))
         times = f"{np.median(seconds[method] / seconds['SP']):.3f} times SP's"
         found.append((f"VGG-6 step, {method}, batch {BATCH}", *columns, times))
-    return found
+    return found + memory.rows(peer, sys.modules[__name__], STEPS, (BATCH,))
 
 
 def _columns(ours, theirs):
@@ -102,6 +105,22 @@ def pictures(batch):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(batch, SIZE, SIZE, 3)).astype(np.float32)
     return x, rng.integers(0, CLASSES, batch)
+
+
+def step(name, images):
+    """The step of a VGG-6 under a method, or "PyTorch METHOD, LAYOUT", on so many images."""
+    if name in STEPS:
+        return vgg_step(name, *pictures(images))
+    import torch
+
+    torch.set_num_threads(threads.count())
+    return torch_step(torch, name, images)
+
+
+def torch_step(torch, name, images):
+    """The step of a name as `step` has it."""
+    method, layout = name.removeprefix("PyTorch ").split(", ")
+    return torch_vgg_step(torch, method, layout, *pictures(images))
 
 
 def vgg_step(method, x, labels):

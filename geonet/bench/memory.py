@@ -1,36 +1,46 @@
-"""How much memory a training step of a VGG-6 takes, ours and PyTorch's, each in its own process."""
+"""How much memory a training step takes, ours and PyTorch's, each in a process of its own."""
 
+import importlib
 import subprocess
 import sys
 
 from geonet import environment
-from geonet.bench import convnets
-from geonet.kernels import threads
 
 
-def rows(peer):
-    """Rows of peak memory; none where the system does not tell (it is Linux that does)."""
+def rows(peer, module, methods, images):
+    """Rows of peak memory; none where the system does not tell (it is Linux that does).
+
+    Parameters
+    ----------
+    peer : geonet.bench.peer.Peer or None
+    module : module
+        Of this package, with `step(name, *images)` and the names of PyTorch's LAYOUTS.
+    methods : dict of str to str or None
+        Our name of a step -> PyTorch's of the same.
+    images : tuple of int
+        Of a step, as `step` takes them: their number first.
+    """
     found = []
-    for method, theirs in convnets.STEPS.items():
-        ours = _in_a_process(method)
+    for method, theirs in methods.items():
+        ours = _in_a_process(module, method, images)
         if ours is None:
             return []
         row = f"peak memory of this step, {method}", f"{ours:.0f} MB"
         if peer is not None and theirs is not None:
             plain = environment.without_ours() | {"GEONET_THREADS": str(peer.threads)}
-            names = [f"PyTorch {theirs}, {layout}" for layout in convnets.LAYOUTS]
-            beside = min(_in_a_process(name, plain) for name in names)
+            names = [f"PyTorch {theirs}, {layout}" for layout in module.LAYOUTS]
+            beside = min(_in_a_process(module, name, images, plain) for name in names)
             row += f"{beside:.0f} MB", f"{beside / ours:.2f}"
         found.append(row)
     return found
 
 
-def _in_a_process(name, variables=None):
+def _in_a_process(module, name, images, variables=None):
     """Megabytes that the step of this name adds to an idle process, or None."""
-    command = [sys.executable, "-m", "geonet.bench.memory", name]
+    command = [sys.executable, "-m", "geonet.bench.memory", module.__name__, name]
+    command += map(str, images)
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=variables)
-    said = done.stdout
-    return float(said) if said.strip() else None
+    return float(done.stdout) if done.stdout.strip() else None
 
 
 def _resident(which):
@@ -40,29 +50,18 @@ def _resident(which):
     return int(line.split()[1]) / 1024
 
 
-def measure(name):
+def measure(module, name, images, *side):
     """Peak resident size over three steps, less that after import and a warm-up with one image."""
-    _step(name, 1)()
+    module.step(name, 1, *side)()
     idle = _resident("VmRSS")
-    step = _step(name, convnets.BATCH)
+    step = module.step(name, images, *side)
     for _ in range(3):
         step()
     return _resident("VmHWM") - idle
 
 
-def _step(name, batch):
-    """Our step of a method, or as "PyTorch METHOD, LAYOUT" theirs."""
-    if not name.startswith("PyTorch "):
-        return convnets.vgg_step(name, *convnets.pictures(batch))
-    import torch
-
-    torch.set_num_threads(threads.count())
-    method, layout = name.removeprefix("PyTorch ").split(", ")
-    return convnets.torch_vgg_step(torch, method, layout, *convnets.pictures(batch))
-
-
 if __name__ == "__main__":
     try:
-        print(measure(sys.argv[1]))
+        print(measure(importlib.import_module(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])))
     except FileNotFoundError:  # no /proc
         print()

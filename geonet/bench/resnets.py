@@ -1,37 +1,93 @@
-"""Training steps of a ResNet-18 on small and on full images."""
+"""Training steps of a ResNet-18 on small and on full images, and how fast files are decoded."""
+
+import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 
 from geonet import ops
+from geonet.bench import memory
 from geonet.bench.timing import fastest, in_turns, milliseconds, ratio
+from geonet.data.decoding import GAP, decode
+from geonet.data.imagenet_pictures import write_pictures
+from geonet.kernels import threads
 from geonet.models import STAGES, resnet18
 from geonet.train import SGD
 
 SHAPES = ((64, 64), (16, 224))  # images, and pixels a side
-METHODS = ("BN", "GmP+IMN")
+METHODS = {"BN": "BN", "GmP+IMN": None}  # ours -> the same in PyTorch
 LAYOUTS = "channels_last", "contiguous_format"  # PyTorch's names for them
 CLASSES = 1000
+FILES, STORED, CROP = 50, 500, 224  # JPEGs to decode, pixels a side of the file and of the result
 
 
 def rows(peer, turns):
     """All rows of this part; `peer` is the process with PyTorch, or None."""
     found = []
     for shape in SHAPES:
-        ours = {method: resnet_step(method, *pictures(*shape)) for method in METHODS}
+        ours = {method: step(method, *shape) for method in METHODS}
         theirs = {}
         if peer is not None:
-            for layout in LAYOUTS:
-                theirs[layout] = peer.function(torch_resnet_step, layout, *pictures(*shape))
+            theirs = {layout: peer.function(torch_step, layout, *shape) for layout in LAYOUTS}
         seconds = in_turns(ours, theirs, turns, repeats=1)
-        for method in METHODS:
+        for method, same in METHODS.items():
             row = f"ResNet-18 step, {method}, {shape[0]} images of {shape[1]}²"
             times = f"{np.median(seconds[method] / seconds['BN']):.3f} times BN's"
             columns = milliseconds(seconds[method]), "", ""
-            if theirs and method == "BN":
+            if theirs and same:
                 beside = fastest(seconds, LAYOUTS)
                 columns = columns[0], milliseconds(beside), ratio(beside, seconds[method])
             found.append((row, *columns, times))
-    return found
+        found += memory.rows(peer, sys.modules[__name__], METHODS, shape)
+    return [*found, *decoding_rows(turns)]
+
+
+def decoding_rows(turns):
+    """Rows for pictures decoded on one core, beside Pillow alone at the same work."""
+    with tempfile.TemporaryDirectory() as folder:
+        rng = np.random.default_rng(0)
+        write_pictures(Path(folder, "set"), rng, training=FILES, validation=0, side=STORED)
+        files = sorted(Path(folder, "set").rglob("*.JPEG"))
+        functions = {
+            "ours": lambda: [decode(path, CROP) for path in files],
+            "Pillow": lambda: [pillow_decode(path) for path in files],
+        }
+        seconds = in_turns(functions, {}, turns, repeats=1)
+    rate, alone = (FILES / np.median(seconds[name]) for name in functions)
+    share = f"{ratio(seconds['Pillow'], seconds['ours'])} of Pillow alone, {alone:.0f}/s"
+    return [(f"JPEGs of {STORED}² decoded to {CROP}², one core", f"{rate:.0f}/s", "", "", share)]
+
+
+def pillow_decode(path):
+    """The middle of a picture by nothing but Pillow: draft, decode, crop and resize."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        edge = STORED * 16 / 256  # 16 of 256 pixels are cropped on every side
+        box = edge, edge, STORED - edge, STORED - edge
+        image.draft("RGB", (int(GAP * CROP), int(GAP * CROP)))
+        scale = STORED / image.size[0]
+        box = tuple(place / scale for place in box)
+        size = CROP, CROP
+        return np.asarray(
+            image.convert("RGB").resize(size, Image.Resampling.BILINEAR, box, reducing_gap=GAP)
+        )
+
+
+def step(name, images, side):
+    """The step of a ResNet-18 under a method, or "PyTorch BN, LAYOUT", on images of this side."""
+    if name in METHODS:
+        return resnet_step(name, *pictures(images, side))
+    import torch
+
+    torch.set_num_threads(threads.count())
+    return torch_step(torch, name.split(", ")[1], images, side)
+
+
+def torch_step(torch, layout, images, side):
+    """The same step in PyTorch, under BN."""
+    return torch_resnet_step(torch, layout, *pictures(images, side))
 
 
 def pictures(images, side):
