@@ -43,6 +43,15 @@ def test_every_part_is_done_once_in_turns_by_a_few_threads(count, length):
     assert by == [by[i % count] for i in range(length)]
 
 
+@pytest.mark.parametrize(("work", "alone"), [(threads.ONE_THREAD, True), (2**40, False)])
+def test_what_is_little_work_is_done_by_the_caller(count, work, alone):
+    by = set()
+    parts = [(i,) for i in range(7)]
+    threads.spread(lambda i: by.add(threading.current_thread().name), parts, work)
+    assert len(by) == (1 if alone else count)
+    assert threading.current_thread().name in by
+
+
 @pytest.mark.parametrize("part", [0, 1])
 def test_an_error_in_a_part_reaches_the_caller(count, part):
     def work(i):

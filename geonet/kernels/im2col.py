@@ -46,7 +46,8 @@ def forward(x, weight, bias, stride, padding):
         if bias is not None:
             block += bias
 
-    threads.spread(convolve, stretches(0, len(x), _images(size, filters)))
+    work = y.size * filters.shape[1]
+    threads.spread(convolve, stretches(0, len(x), _images(size, filters)), work)
     return y
 
 
@@ -71,7 +72,8 @@ def _to_x(g, shape, weight, stride, padding):
             windows[:, :, :, i, j] += rows[:, :, :, i, j]
         grad[first:last] = images
 
-    threads.spread(pull_back, stretches(0, len(g), _images(g.shape[1:3], filters)))
+    work = g.size * filters.shape[1]
+    threads.spread(pull_back, stretches(0, len(g), _images(g.shape[1:3], filters)), work)
     return grad
 
 
@@ -85,7 +87,8 @@ def _to_weight(g, x, weight, stride, padding):
             block = g[first:last].reshape(-1, len(filters))  # (P, O)
             own += block.T @ _rows(x[first:last], kernel, stride, padding)
 
-    threads.spread(pull_back, [(own, *part) for own, part in zip(sums, parts)])
+    parts = [(own, *part) for own, part in zip(sums, parts)]
+    threads.spread(pull_back, parts, g.size * filters.shape[1])
     return sums.sum(axis=0).reshape(weight.shape)
 
 

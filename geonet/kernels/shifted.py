@@ -34,7 +34,8 @@ def forward(x, weight, bias, stride, padding):
         if bias is not None:
             block += bias
 
-    threads.spread(convolve, stretches(0, len(x), _images(len(x), size, weight)))
+    work = y.size * weight[0].size
+    threads.spread(convolve, stretches(0, len(x), _images(len(x), size, weight)), work)
     return y
 
 
@@ -54,7 +55,8 @@ def _to_x(g, shape, weight, stride, padding):
         rows, block = g[first:last], grad[first:last]
         _sum_products(block, ((to, rows[at], weight[:, i, j]) for (i, j), at, to in places))
 
-    threads.spread(pull_back, stretches(0, len(g), _images(len(g), size, weight)))
+    work = g.size * weight[0].size
+    threads.spread(pull_back, stretches(0, len(g), _images(len(g), size, weight)), work)
     return grad
 
 
@@ -71,7 +73,8 @@ def _to_weight(g, x, weight, stride, padding):
             own[:, i, j] += _product(block.T, rows)
 
     parts = [(own, *batch) for own, batch in zip(sums, batches)]
-    threads.spread(pull_back, [(*part, *place) for part in parts for place in np.ndindex(kernel)])
+    parts = [(*part, *place) for part in parts for place in np.ndindex(kernel)]
+    threads.spread(pull_back, parts, g.size * weight[0].size)
     return sums[0] if len(sums) == 1 else sums.sum(axis=0)
 
 

@@ -16,6 +16,8 @@ import numpy as np
 
 LARGEST_SCRATCH = 2**24  # bytes that are kept; what is larger is worth its fresh pages
 
+ONE_THREAD = 2**26  # multiplications that are done before a second thread would be at work
+
 _memory = threading.local()
 
 
@@ -36,7 +38,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not come along
 
 
-def spread(function, parts):
+def spread(function, parts, multiplications=math.inf):
     """Call `function(*part)` for every part, on `count()` threads.
 
     Every so-and-so-many-th part goes to one thread, in order, whatever the time they take.
@@ -46,8 +48,10 @@ def spread(function, parts):
     function : function
         Writes its results into arrays given to it, each part into a place of its own.
     parts : sequence of tuple
+    multiplications : int
+        In all parts, about, where that may be few: then this thread takes all parts.
     """
-    threads = min(count(), len(parts))
+    threads = min(count(), len(parts)) if multiplications > ONE_THREAD else 1
 
     def run(thread):
         for part in parts[thread::threads]:

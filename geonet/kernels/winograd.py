@@ -19,6 +19,8 @@ time through all steps, in scratch arrays that stay in the cache, and a transfor
 channels, contiguous in memory, through buffers of its own: arrays are (..., blocks, LANES).
 """
 
+import math
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -69,7 +71,7 @@ def forward(x, weight, bias, stride, padding):
         np.matmul(_matrices(v, tiles), u, out=_matrices(m, tiles))
         compiled.transform_output(m, offset, y[part])
 
-    threads.spread(some_images, _parts(shape))
+    threads.spread(some_images, _parts(shape), math.prod(shape) * weight[0].size)
     return _out_of_lanes(y, units)
 
 
@@ -99,7 +101,8 @@ def pullback(g, x, weight, stride, padding, needs):
                 np.matmul(_matrices(m, tiles), u, out=_matrices(v, tiles))
                 compiled.transform_input_back(v, grad[part], shape[1], shape[2], *padding)
 
-    threads.spread(some_images, [(i, *share) for i, share in enumerate(shares)])
+    parts_of = [(i, *share) for i, share in enumerate(shares)]
+    threads.spread(some_images, parts_of, g.size * weight[0].size)
     to_x = _out_of_lanes(grad, channels) if needs[0] else None
     to_weight = _out_of_lanes(grads.sum(axis=0)[:units], channels) if needs[1] else None
     return to_x, to_weight.reshape(units, 3, 3, channels) if needs[1] else None
@@ -207,5 +210,5 @@ def _transformed(weight):
         lanes = _in_lanes(weight[first:last]).reshape(-1, 9, blocks, LANES)
         compiled.transform_kernel(lanes, u, first * blocks)
 
-    threads.spread(some_rows, threads.shares(rows))
+    threads.spread(some_rows, threads.shares(rows), 36 * weight.size)
     return _matrices(u, rows)
