@@ -32,7 +32,7 @@ from geonet.train import Diverged
 from geonet.train.optimizers import check_range
 from geonet.train.parallel import world
 
-LARGE = 128  # side of the pictures from which on the stem makes them smaller
+LARGE = 64  # side of the pictures from which on the stem makes them smaller
 NAMED = 3  # damaged pictures that are named below the table
 
 # Options with numbers: least, and what it must be below; what it is about.
@@ -52,7 +52,7 @@ EXECUTED = {
     "keep": (1, math.inf, "how many of the last saves of a run are kept, besides the best one"),
 }
 COMMON = {"warmup": 0, "weight_decay": 1e-4, "label_smoothing": 0.0}
-ON_DRAWN = COMMON | {"width": 0.25, "size": 64, "epochs": 8, "batch_size": 32}
+ON_DRAWN = COMMON | {"width": 0.25, "size": 64, "epochs": 20, "batch_size": 32}
 ON_DATA = COMMON | {"width": 1.0, "size": 224, "epochs": 90, "batch_size": 64}
 EXECUTION = {"workers": max(1, os.cpu_count() - 1), "checkpoint_every": 500, "keep": 3}
 QUICK = {"width": 0.25, "size": 64, "epochs": 2}
@@ -86,11 +86,6 @@ class ImageNet(Classification):
         parser.add_argument("--strict", action="store_true", help=words)
         words = "go on with unfinished runs from where they were saved, not from the start"
         parser.add_argument("--resume", action="store_true", help=words)
-
-    @staticmethod
-    def default_rate(method):
-        """One rate for all methods."""
-        return 0.05
 
     def configure(self, arguments):
         if arguments.resume and arguments.overwrite:
