@@ -32,8 +32,9 @@ def refusal(*words, cwd, **environment):
 
 def test_help_lists_the_commands(tmp_path):
     text = geonet("--help", cwd=tmp_path).stdout
-    for command in ("perturbation", "levy", "banana", "imagenet32", "gradcheck", "bench"):
-        assert command in text
+    commands = "perturbation", "levy", "banana", "imagenet32", "imagenet", "gradcheck", "bench"
+    for command in commands:
+        assert f"\n    {command} " in text
 
 
 def test_the_command_starts_itself_anew_at_most_once(tmp_path):
@@ -64,6 +65,10 @@ def test_the_command_starts_itself_anew_at_most_once(tmp_path):
         (("--threads", "9" * 5000, "bench"), "--threads"),
         (("imagenet32", "--epochs", "many"), "--epochs"),
         (("imagenet32", "--quick", "--width", "0"), "--width must be above 0"),
+        (("imagenet", "--data", "nowhere"), "nowhere: no such folder; expected one with train"),
+        (("imagenet", "--arch", "resnet19"), "invalid choice: 'resnet19'"),
+        (("imagenet", "--label-smoothing", "1"), "--label-smoothing must be in [0, 1)"),
+        (("imagenet", "--resume", "--overwrite"), "choose one of them"),
         (("nonsense",), "invalid choice: 'nonsense'"),
     ],
 )

@@ -297,7 +297,7 @@ def test_every_option_of_training_makes_a_difference(pictures, whole, tmp_path, 
 
 
 def test_the_stem_keeps_small_pictures_as_large_as_they_are(pictures, tmp_path):
-    for size, stem in ((127, "small"), (128, "imagenet")):
+    for size, stem in ((63, "small"), (64, "imagenet")):
         words = ("--data", pictures, "--size", size, "--out", tmp_path)
         assert EXPERIMENT.configure(arguments_of(*words))["stem"] == stem
 
