@@ -5,6 +5,7 @@ A reference implementation of W. Chen and H. Ge, arXiv 2305.15912.
 
 from geonet import characteristic, hypersphere, models, nn, ops, train
 from geonet.gradcheck import gradcheck
+from geonet.hvp import hvp
 from geonet.models import METHODS
 from geonet.tensor import Tensor, no_grad, primitive
 
@@ -15,6 +16,7 @@ __all__ = [
     "Tensor",
     "characteristic",
     "gradcheck",
+    "hvp",
     "hypersphere",
     "models",
     "nn",

@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "hypersphere": {"kernels"},
     "ops": {"ops", "tensor", "kernels"},
     "gradcheck": {"ops", "tensor"},
+    "hvp": {"tensor"},
     "graph": {"ops", "tensor"},
     "nn": {"nn", "ops", "tensor", "hypersphere"},
     "data": {"data", "kernels"},
