@@ -20,6 +20,10 @@ def _threads(text):
 
 def gradcheck_command(arguments):
     """Check every registered operation and print a table; the exit status is 1 if one fails."""
+    if arguments.demo:
+        from geonet.experiments import planted_bugs
+
+        return planted_bugs.main(os.path.join("results", "gradcheck"))
     import numpy as np
 
     from geonet.gradcheck import GradientError, check_operation
@@ -85,6 +89,8 @@ def build_parser(experiments):
         experiment.add_arguments(command)
         command.set_defaults(run=experiment.main, default_threads=experiment.default_threads)
     check = commands.add_parser("gradcheck", help="check the gradients of every operation")
+    words = "show what the check says of eight wrong gradients, and how it chooses its step"
+    check.add_argument("--demo", action="store_true", help=words)
     check.set_defaults(run=gradcheck_command)
     timing = commands.add_parser("bench", help=bench.SUMMARY, description=bench.SUMMARY)
     bench.add_arguments(timing)

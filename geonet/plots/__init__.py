@@ -15,12 +15,13 @@ from geonet.plots.boundaries import (
     trajectories,
     turning_angles,
 )
-from geonet.plots.curves import function_fits, learning_curves
+from geonet.plots.curves import errors_by_step, function_fits, learning_curves
 
 __all__ = [
     "METHOD_STYLES",
     "boundary_evolution",
     "decision_regions",
+    "errors_by_step",
     "function_fits",
     "learning_curves",
     "perturbation_boundaries",

@@ -2,7 +2,16 @@
 
 import numpy as np
 
-from geonet.plots.base import METHOD_STYLES, _handle, _legend, _note, _panels, _titled, styles
+from geonet.plots.base import (
+    METHOD_STYLES,
+    _for_log_axis,
+    _handle,
+    _legend,
+    _note,
+    _panels,
+    _titled,
+    styles,
+)
 
 
 def function_fits(test_x, test_y, train_x, train_y, predictions, caption):
@@ -61,4 +70,26 @@ def learning_curves(quantities, ylabel, caption):
             panel.plot(epochs, middle, marker=look.marker, markevery=every, markersize=4, **line)
             panel.fill_between(epochs, low, high, color=look.color, alpha=0.15, linewidth=0)
     _legend(figure, [_handle(label, **looks[label]._asdict()) for label in labels])
+    return figure
+
+
+def errors_by_step(steps, errors, caption):
+    """Error of numeric derivatives against the size of the step, on logarithmic axes.
+
+    Parameters
+    ----------
+    steps : numpy.ndarray
+        (S,).
+    errors : dict of str to numpy.ndarray
+        label -> relative errors (S,); those of 0 are drawn at a floor, and the caption says so.
+    caption : str
+    """
+    errors, caption = _for_log_axis(errors, caption)
+    looks = dict(zip(errors, (METHOD_STYLES[m] for m in ("SP", "GmP", "GmP+IMN")), strict=False))
+    figure, (panel,) = _panels([""], caption, "step h", "relative error", size=(7.0, 4.0))
+    for label, values in errors.items():
+        look = looks[label]
+        line = {"color": look.color, "linestyle": look.linestyle, "marker": look.marker}
+        panel.loglog(steps, values, markersize=4, linewidth=1.4, **line)
+    _legend(figure, [_handle(label, **looks[label]._asdict()) for label in errors])
     return figure
