@@ -14,6 +14,8 @@ from geonet.hypersphere import angle_between
 from geonet.nn.normalization import NoHyperplane
 from geonet.tensor import no_grad
 
+TINY = 1e-20  # of a complex step: nothing cancels, so it can be as small as that
+
 
 def boundary(unit, statistics="running"):
     """Effective boundary of a layer's units, with its normalization taken into account.
@@ -216,6 +218,50 @@ def perturb(unit, epsilon, batch=None):
         np.abs(new_lambda - old_lambda),
         *boundaries,
     )
+
+
+class Anticipated(NamedTuple):
+    """What a step would do to the boundaries of a layer, to first order, each (O,)."""
+
+    turn: np.ndarray  # change of direction, radians
+    shift: np.ndarray  # change of the signed offset, with its sign, in the units of x
+
+
+def anticipate(unit, lr, statistics="running"):
+    """What a step of gradient descent, −lr · grad for every parameter, would do to each boundary.
+
+    The gradients are those that `backward` left in the parameters. They are followed through
+    parameterization and normalization by the complex step, so the answer is exact to first order
+    whatever the method, and nothing is changed.
+
+    Parameters
+    ----------
+    unit : geonet.nn.Unit, Linear or Conv2d
+    lr : float
+        Learning rate.
+    statistics : {"running", "batch"}
+        As for `boundary`; the statistics themselves are taken as they are.
+
+    Returns
+    -------
+    Anticipated
+        0 for a unit that no gradient reaches.
+
+    Raises
+    ------
+    ValueError
+        As `boundary` does; also if the step would leave a layer norm with β ≠ 0.
+    """
+    moved = copy.deepcopy(unit)
+    for parameter in moved.parameters():
+        if parameter.grad is not None:
+            parameter.data = parameter.data - 1j * TINY * lr * parameter.grad
+    weight, bias = boundary(moved, statistics)
+    (w, dw), (b, db) = ((np.real(a), np.imag(a) / TINY) for a in (weight, bias))
+    length = np.linalg.norm(w, axis=1)
+    along = np.einsum("on,on->o", w, dw) / length  # d‖w‖
+    across = dw - along[:, None] * w / length[:, None]
+    return Anticipated(np.linalg.norm(across, axis=1) / length, (db - b * along / length) / length)
 
 
 def _measured(unit, batch):

@@ -5,8 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geonet import METHODS, Tensor, nn, ops, train
-from geonet.characteristic import Tracker, boundary, coordinates, location, perturb
+from geonet import METHODS, Tensor, hypersphere, nn, ops, train
+from geonet.characteristic import (
+    Tracker,
+    anticipate,
+    boundary,
+    coordinates,
+    location,
+    perturb,
+)
 from geonet.hypersphere import angle_between
 from geonet.models import PAPER_METHODS, mlp, vgg6
 
@@ -456,3 +463,61 @@ def test_with_one_input_noise_turns_no_geometric_unit_and_flips_a_standard_one()
     assert np.array_equal(result.bound, np.zeros(5))
     standard.layer.parameterization.weight.data[...] = 1
     assert np.array_equal(perturb(standard, -10.0).turn, np.full(5, np.pi))
+
+
+# What a step would do -----------------------------------------------------------------------------
+
+
+def with_gradients(method, n, seed, lr=1.0):
+    """A unit with gradients of some loss, and the change that a step at this rate makes."""
+    unit = random_unit(method, n, 4, seed)
+    batch = rng(seed).normal(size=(9, n))
+    unit.train()(batch)  # so that there are statistics
+    (unit(Tensor(batch)) * rng(seed + 1).normal(size=(9, 4))).sum().backward()
+    changes = {
+        name: -lr * parameter.grad
+        for name, parameter in unit.named_parameters()
+        if parameter.grad is not None
+    }
+    return unit, changes
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "LN"])
+@given(st.integers(2, 6), seeds)
+def test_the_anticipated_turn_is_the_measured_one_to_first_order(method, n, seed):
+    unit, changes = with_gradients(method, n, seed, lr=1e-6)
+    anticipated = anticipate(unit, 1e-6)
+    (_, old), (_, new) = (coordinates(*pair) for pair in perturb(unit, changes)[3:])
+    measured = perturb(unit, changes).turn
+    np.testing.assert_allclose(anticipated.turn, measured, rtol=1e-2, atol=1e-11)
+    np.testing.assert_allclose(anticipated.shift, new - old, rtol=1e-2, atol=1e-9)
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "LN"])
+def test_it_is_proportional_to_the_rate_and_changes_nothing(method):
+    unit, _ = with_gradients(method, 3, 0)
+    before = unit.state_dict()
+    one, many = anticipate(unit, 0.1), anticipate(unit, 1000.0)
+    np.testing.assert_allclose(many.turn, 1e4 * one.turn, rtol=1e-12)
+    np.testing.assert_allclose(many.shift, 1e4 * one.shift, rtol=1e-12)
+    for name, value in unit.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_under_gmp_the_turn_is_that_of_the_metric():
+    unit, _ = with_gradients("GmP", 5, 0)
+    theta = unit.layer.parameterization.theta
+    expected = np.sqrt((hypersphere.metric(theta.data) * theta.grad**2).sum(axis=1))
+    np.testing.assert_allclose(anticipate(unit, 1.0).turn, expected, rtol=1e-12)
+
+
+def test_without_gradients_nothing_is_anticipated():
+    anticipated = anticipate(random_unit("WN"), 0.1)
+    np.testing.assert_array_equal(anticipated.turn, 0)
+    np.testing.assert_array_equal(anticipated.shift, 0)
+
+
+def test_a_step_that_leaves_no_hyperplane_says_so():
+    unit, _ = with_gradients("LN", 3, 0)
+    with pytest.raises(ValueError, match="has no boundary that is a hyperplane"):
+        anticipate(unit, 0.1)

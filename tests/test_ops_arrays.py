@@ -98,3 +98,27 @@ def test_stack_is_that_of_numpy_along_every_axis(axis):
     weights = some_gradient(y.shape, float)
     y.backward(weights)
     assert np.array_equal(x.grad, weights.take(0, axis) + weights.take(2, axis))
+
+
+def test_a_hook_reads_the_gradient_and_leaves_it():
+    seen, x = [], Tensor(np.arange(3.0), requires_grad=True)
+    y = ops.hook(x * x, seen.append)
+    (y * np.array([1.0, 10.0, 100.0])).sum().backward()
+    np.testing.assert_array_equal(y.data, x.data**2)
+    np.testing.assert_array_equal(seen, [[1.0, 10.0, 100.0]])
+    np.testing.assert_array_equal(x.grad, [0.0, 20.0, 400.0])
+
+
+def test_a_hook_replaces_the_gradient():
+    x = Tensor(np.arange(3.0), requires_grad=True)
+    ops.hook(x, lambda g: np.clip(g, -1, 1)).sum().backward()
+    np.testing.assert_array_equal(x.grad, np.ones(3))
+    x.grad = None
+    (ops.hook(x, lambda g: -g) * 5).sum().backward()
+    np.testing.assert_array_equal(x.grad, np.full(3, -5.0))
+
+
+def test_a_hook_that_gives_another_shape_is_named():
+    x = Tensor(np.arange(3.0), requires_grad=True)
+    with pytest.raises(ValueError, match="hook: the pullback to input 0 gives shape"):
+        ops.hook(x, lambda g: np.ones(4)).sum().backward()

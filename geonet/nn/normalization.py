@@ -68,7 +68,8 @@ class BatchNorm(Module):
             mean, var = self.batch_mean, self.batch_var
         gamma = np.where(self.gamma.data == 0, np.nan, self.gamma.data)
         bias = bias - mean + np.sqrt(var + self.eps) * self.beta.data / gamma
-        return np.sign(gamma)[:, None] * weight, np.sign(gamma) * bias
+        sign = np.sign(gamma.real)  # complex in a complex step
+        return sign[:, None] * weight, sign * bias
 
     def turn_bound(self, bound, change):
         """Largest turn once this layer follows: that of the rows, or π where γ changes sign."""

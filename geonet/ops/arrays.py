@@ -141,3 +141,15 @@ def stack(arrays, axis=0):
     arrays = [array if isinstance(array, Tensor) else Tensor(array) for array in arrays]
     place = (slice(None),) * (axis % (arrays[0].ndim + 1))
     return join(*(array[(*place, None)] for array in arrays), axis=axis)
+
+
+@primitive(samples=lambda rng: [((rng.normal(size=(2, 3)), lambda g: None), {})])
+def hook(x, function):
+    """x itself, with a function that sees the gradient on its way back: g → function(g), or g where
+    that is None. To read a gradient, or to put another of the same shape in its place."""
+
+    def pullback(g):
+        replaced = function(g)
+        return g if replaced is None else np.asarray(replaced)
+
+    return x, (pullback,)
