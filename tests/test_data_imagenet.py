@@ -196,8 +196,9 @@ def test_damage_is_an_error_under_strict(damaged):
 
 def test_a_training_batch_of_damaged_pictures_alone_is_an_error(damaged):
     folder, (training, _) = damaged
-    with pytest.raises(DamagedPicture, match=training):
+    with pytest.raises(DamagedPicture, match=training) as error:
         list(ImageFolders(folder, 4).train_batches(1, rng()))
+    assert "; all 1 pictures of a batch are damaged" in error.value.reason
 
 
 def test_folders_that_are_not_right_are_refused_by_name(tmp_path):

@@ -4,6 +4,7 @@ import argparse
 import errno
 import importlib.util
 import json
+import math
 import os
 import shutil
 import signal
@@ -18,10 +19,11 @@ import pytest
 from geonet.data.imagenet_pictures import write_pictures
 from geonet.experiments import imagenet
 from geonet.experiments.imagenet import EXPERIMENT
-from geonet.experiments.imagenet_run import Run
+from geonet.experiments.imagenet_run import Run, _schedule
 from geonet.experiments.results import Results
+from geonet.nn.module import Parameter
 from geonet.text import BadInput
-from geonet.train import Checkpoints, checkpoints
+from geonet.train import SGD, Checkpoints, checkpoints
 
 ROOT = Path(__file__).parents[1]
 SMALL = ("--width", "0.03", "--size", "16", "--epochs", "2", "--workers", "0")
@@ -259,6 +261,15 @@ def test_a_damaged_picture_ends_a_strict_run_with_one_line(damaged, tmp_path):
     assert "_13.JPEG" in line
 
 
+def test_a_run_whose_validation_pictures_are_all_damaged_has_not_diverged(pictures, tmp_path):
+    folder = shutil.copytree(pictures, tmp_path / "damaged")
+    for path in folder.glob("val/*/*"):
+        path.write_bytes(b"no picture")
+    with pytest.raises(BadInput, match="no validation picture is left"):
+        train(tmp_path / "out", "--data", folder)
+    assert results_of(tmp_path / "out")["runs"] == []
+
+
 def test_a_class_without_validation_pictures_is_named(pictures, tmp_path, capsys):
     folder = shutil.copytree(pictures, tmp_path / "lacking")
     lacking = sorted((folder / "val").iterdir())[3]
@@ -300,6 +311,25 @@ def test_the_stem_keeps_small_pictures_as_large_as_they_are(pictures, tmp_path):
     for size, stem in ((63, "small"), (64, "imagenet")):
         words = ("--data", pictures, "--size", size, "--out", tmp_path)
         assert EXPERIMENT.configure(arguments_of(*words))["stem"] == stem
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 4, 5, 8, 20, 90])
+def test_the_step_schedule_lowers_the_rate_twice_at_most(epochs):
+    optimizer = SGD([Parameter(np.ones(1))], 1.0)
+    schedule = _schedule(optimizer, {"schedule": "step", "epochs": epochs, "warmup": 0})
+    rates = []
+    for _ in range(epochs):
+        rates.append(optimizer.lr)
+        schedule.step(None)
+    third = math.ceil(epochs / 3)
+    np.testing.assert_allclose(rates, [0.1 ** (epoch // third) for epoch in range(epochs)])
+    assert min(rates) > 0.009
+
+
+def test_an_empty_name_of_a_folder_is_the_present_one(pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(pictures)
+    config = EXPERIMENT.configure(arguments_of("--data", "", "--out", tmp_path))
+    assert config["data"] == str(pictures.resolve())
 
 
 @pytest.mark.parametrize(

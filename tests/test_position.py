@@ -176,3 +176,12 @@ def test_a_saved_position_does_not_change_as_training_goes_on():
     assert state["history"]["loss"] == []
     assert (position.history.loss, position.history.lr, position.losses) == ([2.0], [0.1], [])
     assert state["rng_state"] == np.random.default_rng(0).bit_generator.state
+
+
+def test_a_position_can_be_saved_in_an_epoch_of_a_million_batches(tmp_path):
+    position, checkpoints = Position(), Checkpoints(tmp_path)
+    position.losses = np.random.default_rng(0).random(10**6).tolist()
+    checkpoints.save({"position": position.state_dict()}, 1)
+    other = Position()
+    other.load_state_dict(checkpoints.load()[0]["position"])
+    assert other.losses == position.losses

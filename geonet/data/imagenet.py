@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from geonet.data.decoding import DamagedPicture
 from geonet.data.workers import Decoders
 
 ENDINGS = (".jpeg", ".jpg", ".png")
@@ -195,7 +196,9 @@ class ImageFolders:
                 if len(whole):
                     yield _normalized(pixels), pictures.labels[rows]
                 elif seed is not None:  # a step that ranks would have to agree to leave out
-                    raise next(iter(damaged.values()))
+                    first = damaged[0]
+                    count = f"all {len(damaged)} pictures of a batch are damaged"
+                    raise DamagedPicture(first.path, f"{first.reason}; {count}, so none is left")
 
     def _note(self, damaged):
         for error in damaged.values():

@@ -6,6 +6,7 @@ import numpy as np
 
 from geonet import ops, plots
 from geonet.experiments.experiment import Experiment, in_words
+from geonet.text import BadInput
 from geonet.train import predict
 
 MOMENTUM = 0.9
@@ -17,7 +18,7 @@ def top_hits(logits, labels, count):
     own = np.take_along_axis(logits, labels[:, None], axis=1)
     before = (logits == own) & (np.arange(logits.shape[1]) < labels[:, None])
     above = ~(logits <= own) | before  # what is not a number is never a hit
-    return int(np.count_nonzero(above.sum(axis=1) < count))
+    return int(np.count_nonzero(above.sum(axis=1) < min(count, logits.shape[1])))
 
 
 def evaluate(model, batches, total=np.asarray):
@@ -34,6 +35,11 @@ def evaluate(model, batches, total=np.asarray):
     Returns
     -------
     numpy.ndarray, shape (3,)
+
+    Raises
+    ------
+    BadInput
+        If there is no image in the batches, as all are damaged.
     """
     sums = np.zeros(4)
     with np.errstate(over="ignore", invalid="ignore"):  # of a network that diverged
@@ -42,6 +48,8 @@ def evaluate(model, batches, total=np.asarray):
             loss = ops.cross_entropy(logits, labels).item() * len(labels)
             sums += loss, top_hits(logits, labels, 1), top_hits(logits, labels, 5), len(labels)
     sums = total(sums)
+    if not sums[3]:
+        raise BadInput("no validation picture is left, as all are damaged")
     return sums[:3] / sums[3]
 
 

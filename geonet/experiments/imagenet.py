@@ -102,7 +102,7 @@ class ImageNet(Classification):
         ranks = world()[1]
         check_range("--batch-size", numbers["batch_size"], 1, data.total_count // ranks + 1)
         return config | numbers | {
-            "data": arguments.data and str(data.path),
+            "data": None if arguments.data is None else str(data.path),
             "pictures": [data.total_count, data.validation_count],
             "classes": data.num_classes,
             "arch": arguments.arch,

@@ -172,7 +172,7 @@ def _schedule(optimizer, config):
     warmup = config["warmup"]
     epochs = config["epochs"] - warmup
     if config["schedule"] == "step":
-        schedule = StepSchedule(optimizer, max(1, epochs // 3))
+        schedule = StepSchedule(optimizer, -(-epochs // 3))
     else:
         schedule = CosineSchedule(optimizer, epochs)
     return WarmUp(schedule, warmup) if warmup else schedule

@@ -1,9 +1,11 @@
 """Modules, parameterizations, layers and normalizations."""
 
+from geonet.nn.convert import convert
 from geonet.nn.layers import Conv2d, Linear, MaxPool2d, ResidualBlock, Unit
 from geonet.nn.module import Module, Parameter, Sequential
 from geonet.nn.normalization import BatchNorm, LayerNorm, MeanNorm
 from geonet.nn.parameterizations import Geometric, Standard, WeightNorm
+from geonet.nn.torch_names import export_torch, import_torch
 
 __all__ = [
     "BatchNorm",
@@ -20,4 +22,7 @@ __all__ = [
     "Standard",
     "Unit",
     "WeightNorm",
+    "convert",
+    "export_torch",
+    "import_torch",
 ]

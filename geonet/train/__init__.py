@@ -13,6 +13,7 @@ from geonet.train.schedules import (
     StepSchedule,
     WarmUp,
 )
+from geonet.train.states import load_state, save_state
 
 __all__ = [
     "SGD",
@@ -31,5 +32,7 @@ __all__ = [
     "WarmUp",
     "decay_of",
     "fit",
+    "load_state",
     "predict",
+    "save_state",
 ]

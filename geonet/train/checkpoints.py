@@ -86,16 +86,7 @@ class Checkpoints:
         if score is not None and not math.isnan(score):
             scores[step] = float(score)
         about = {"step": step, "scores": list(scores.items()), "state": tree}
-        unfinished = self.folder / UNFINISHED
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_checkpoint(unfinished, about, arrays)
-            unfinished.replace(path)
-            _flush_folder(self.folder)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                unfinished.unlink(missing_ok=True)
-            raise CheckpointNotWritten(f"{path}: {error.strerror or error}") from error
+        put_checkpoint(path, self.folder / UNFINISHED, about, arrays)
         self.scores = scores
         self._remove_old(step)
 
@@ -171,6 +162,19 @@ def _unpack(tree, arrays):
     if tree.keys() == {ARRAY}:
         return arrays[tree[ARRAY]]
     return {key: _unpack(entry, arrays) for key, entry in tree.items()}
+
+
+def put_checkpoint(path, unfinished, about, arrays):
+    """Write a file under the name `unfinished`, in the same folder, and then give it its own."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_checkpoint(unfinished, about, arrays)
+        unfinished.replace(path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise CheckpointNotWritten(f"{path}: {error.strerror or error}") from error
 
 
 def write_checkpoint(path, about, arrays):

@@ -3,6 +3,8 @@
 import copy
 from dataclasses import asdict, dataclass, field
 
+import numpy as np
+
 
 @dataclass
 class History:
@@ -67,10 +69,12 @@ class Position:
         self.rng_state = None if rng is None else rng.bit_generator.state
 
     def state_dict(self):
-        """A copy of all that makes up the position, as dicts, lists and numbers."""
-        return copy.deepcopy(vars(self) | {"history": asdict(self.history)})
+        """A copy of all that makes up the position, as dicts, lists, numbers, and one array."""
+        losses = np.array(self.losses, float)  # of an epoch with very many batches
+        return copy.deepcopy(vars(self) | {"history": asdict(self.history), "losses": losses})
 
     def load_state_dict(self, state):
         """Stand where the position stood whose `state_dict` this is."""
         state = copy.deepcopy(state)
-        vars(self).update(state | {"history": History(**state["history"])})
+        history, losses = History(**state["history"]), [float(loss) for loss in state["losses"]]
+        vars(self).update(state | {"history": history, "losses": losses})
