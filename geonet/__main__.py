@@ -113,7 +113,7 @@ def main():
     except BrokenPipeError:  # whoever read the output has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (BadInput, OSError) as error:
+    except (BadInput, OSError, MemoryError) as error:
         print(f"geonet: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

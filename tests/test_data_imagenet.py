@@ -1,6 +1,7 @@
 """Photographs in folders: batches, shares of ranks, resuming, and folders that are not right."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,15 @@ def test_counts_and_classes_are_those_of_the_folders(tree):
     assert (data.num_classes, data.train_count, data.total_count) == (3, 23, 23)
     assert (data.validation_count, data.warnings, data.damaged) == (9, [], {})
     assert (data.path, data.size) == (tree, 8)
+
+
+def test_the_digest_stands_for_the_names_wherever_they_lie(tree, tmp_path):
+    copy = shutil.copytree(tree, tmp_path / "copy")
+    digest = ImageFolders(tree, 8).digest
+    assert ImageFolders(copy, 16).digest == digest
+    for part in ("train", "val"):
+        (copy / part / "a").rename(copy / part / "z")  # whose labels others then have
+    assert ImageFolders(copy, 8).digest != digest
 
 
 def test_a_network_sees_standardized_pixels(tree):

@@ -143,6 +143,23 @@ def test_the_table_has_percent_with_the_deviation_over_seeds(tmp_path):
     ]
 
 
+def test_nothing_is_drawn_into_a_folder_with_results_of_another_experiment(tmp_path):
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(BadInput, match="holds results, but not the pictures that are drawn"):
+        EXPERIMENT.main(arguments_of("--out", tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_overwriting_removes_checkpoints_of_the_earlier_configuration(pictures, whole, tmp_path):
+    out = shutil.copytree(whole, tmp_path / "out")
+    (kept,) = out.glob("checkpoints/*/step-*.npz")
+    stray = kept.parent.parent / "BN-7" / kept.name
+    stray.parent.mkdir()
+    shutil.copy(kept, stray)
+    train(out, "--data", pictures, "--overwrite")
+    assert not stray.exists()
+
+
 def test_without_data_pictures_are_drawn_once_whatever_geonet_data_says(tmp_path, monkeypatch):
     monkeypatch.setenv("GEONET_DATA", str(tmp_path / "nowhere"))
     drawn = []

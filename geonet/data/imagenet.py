@@ -1,5 +1,7 @@
 """ImageNet, or any photographs, from folders train/CLASS/*.JPEG and val/CLASS/*.JPEG."""
 
+import hashlib
+import json
 import os
 from contextlib import closing
 from pathlib import Path
@@ -101,6 +103,13 @@ class ImageFolders:
     @property
     def num_classes(self):
         return len(self.classes)
+
+    @property
+    def digest(self):
+        """16 digits that stand for the names of all classes and pictures, wherever they lie."""
+        parts = self._training, self._validation
+        names = [(self.classes, part.names, part.labels.tolist()) for part in parts]
+        return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
 
     def __enter__(self):
         return self

@@ -105,6 +105,7 @@ class ImageNet(Classification):
             "data": None if arguments.data is None else str(data.path),
             "pictures": [data.total_count, data.validation_count],
             "classes": data.num_classes,
+            "names": data.digest,
             "arch": arguments.arch,
             "stem": stem,
             "schedule": arguments.schedule,
@@ -117,6 +118,11 @@ class ImageNet(Classification):
             return Path(arguments.data).resolve()
         folder = Path(arguments.out, "pictures").resolve()
         if not folder.exists():
+            if Path(arguments.out, "results.json").exists() and not arguments.overwrite:
+                raise ValueError(
+                    f"{arguments.out} holds results, but not the pictures that are drawn for this "
+                    "experiment: choose another --out, or --overwrite"
+                )
             write_pictures(folder, np.random.default_rng(0))
         return folder
 

@@ -77,7 +77,8 @@ class Results:
     def _drop(self):
         """Remove what an earlier configuration left, and nothing else."""
         self._path.unlink(missing_ok=True)
-        for pattern in ("boundaries/*.npz", "figures/*.png", "figures/*.svg"):
+        checkpoints = "checkpoints/*/step-*.npz", "checkpoints/*/unfinished.part"
+        for pattern in ("boundaries/*.npz", "figures/*.png", "figures/*.svg", *checkpoints):
             for path in self.folder.glob(pattern):
                 path.unlink()
 
