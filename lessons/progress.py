@@ -1,0 +1,65 @@
+"""What a student has tried, seen and solved: work/progress.json."""
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+
+from geonet.text import BadInput
+from lessons import exercises, workspace
+
+
+@dataclass
+class Record:
+    """One exercise: tries that failed, hints seen, whether it is solved, the last mistake."""
+
+    tries: int = 0
+    hints: int = 0
+    passed: bool = False
+    mistake: str = ""
+
+
+def load():
+    """The records of all exercises, by key.
+
+    Raises
+    ------
+    BadInput
+        If the file cannot be understood.
+    """
+    path = workspace.FOLDER / "progress.json"
+    records = {exercise.key: Record() for exercise in exercises.every()}
+    if path.exists():
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            records |= {key: Record(**fields) for key, fields in kept.items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise BadInput(f"{path} cannot be read ({error}); delete it to begin anew") from error
+    return records
+
+
+def save(records):
+    """Write the records, whole or not at all."""
+    workspace.FOLDER.mkdir(exist_ok=True)
+    text = json.dumps({key: asdict(r) for key, r in records.items() if r != Record()}, indent=1)
+    handle, name = tempfile.mkstemp(dir=workspace.FOLDER, prefix=".progress")
+    with open(handle, "w", encoding="utf-8") as file:
+        file.write(text + "\n")
+    os.replace(name, workspace.FOLDER / "progress.json")
+
+
+def note(results):
+    """Add results of the grader to the records."""
+    records = load()
+    for result in results:
+        record = records[result.key]
+        record.passed = result.passed
+        if result.stage != "unwritten":
+            record.tries += result.stage not in ("", "imports")
+            record.mistake = result.why or result.message
+    save(records)
+
+
+def points(records, wanted):
+    """Points that a student has of these exercises."""
+    return sum(e.points for e in wanted if records[e.key].passed)
