@@ -1,0 +1,275 @@
+"""Conversion: the same function, evaluated, in another parameterization.
+
+A unit computes y = g f(a (w·x + b) + d) − c: rows w, b and a gain g by its parameterization (g = r
+of a geometric one, else 1), f its activation, a and d by a batch or mean-only norm with its running
+statistics, c the running mean of its centring. Conversion takes the units in the order in which
+data pass and for each does three things.
+
+1. Rows: w ← a w, b ← a b + d. Where f is the identity, also w ← g w, b ← g b − c, which is all.
+2. Scale: f(s z) = s f(z) for s ≥ 0 and a rectifier f, so |g| can stand inside, where the standard
+   and the weight-normalized unit have their scale, and ‖w‖ outside, where the geometric one has r.
+3. What the new unit cannot hold goes on to the next affine layer, as x = s x' − c where x' is what
+   the new model has in place of x: w·x + b = (s w)·x' + (b − w·c). That is c, and the sign of a
+   negative r (all of r for another f). Poolings let it pass, a largest value with s ≥ 0 only.
+"""
+
+import copy
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from geonet import hypersphere, ops
+from geonet.nn.layers import ACTIVATIONS, Layer, MaxPool2d, ResidualBlock, Unit
+from geonet.nn.module import Module, Parameter, Sequential
+from geonet.nn.normalization import BatchNorm, MeanNorm
+from geonet.nn.parameterizations import PARAMETERIZATIONS, Geometric, Standard
+from geonet.tensor import no_grad
+
+RECTIFIERS = ops.relu, ops.leaky_relu
+UNIT_LENGTH = 1e-12  # how far ‖w‖ may be from 1 where it cannot pass the activation
+
+
+def convert(model, to, approximate=False):
+    """A new model of another parameterization that computes the same function in evaluation.
+
+    Batch and mean-only norms and centring are folded into weights and biases with their running
+    statistics; a layer norm is kept. Outputs agree to 1e-12 in float64 and 1e-5 in float32 of the
+    largest output.
+
+    Parameters
+    ----------
+    model : geonet.nn.Linear, Conv2d, Unit, ResidualBlock or Sequential
+        Stays as it is. A Sequential may hold these, `MaxPool2d`, functions, and modules without
+        layers in them, which are copied.
+    to : {"standard", "weight_norm", "geometric"}
+        Of every layer, the output layer included; to leave that one standard under "geometric",
+        as the networks of `geonet.models` have it, convert it back.
+    approximate : bool
+        Whether to go on where the result cannot be exact. Then a UserWarning says what was given
+        up, for each layer and its units.
+
+    Returns
+    -------
+    Module
+        Of the same classes, dtypes and dotted names as `model`, and in the mode that it is in.
+
+    Raises
+    ------
+    ValueError
+        Unless approximate, naming layer and unit: where r < 0, or centring, has no affine layer to
+        go into, or a zero-padded one would have to take centring (the padding is not shifted);
+        where ‖w‖ = 0 has no direction; where ‖w‖ ≠ 1 would have to become r outside an activation
+        that is no rectifier, or outside a layer norm. Also if `to` is not one of those above.
+    TypeError
+        If the model holds layers inside a module of another kind, whose order is unknown.
+
+    Examples
+    --------
+    >>> model = geonet.models.mlp([2, 8, 1], "BN", rng=np.random.default_rng(0))
+    >>> geometric = convert(model, "geometric")
+    >>> geometric.steps[-1] = convert(geometric[-1], "standard")
+    """
+    if to not in PARAMETERIZATIONS:
+        raise ValueError(f"to must be one of {', '.join(PARAMETERIZATIONS)}, but is {to!r}")
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a geonet.nn.Module, but is a {type(model).__name__}")
+    work = _Conversion(PARAMETERIZATIONS[to], approximate)
+    converted, rest = work.step(model, "", None)
+    work.stop(rest, "none follows")
+    for note in work.notes:
+        warnings.warn(note, stacklevel=2)
+    return converted.train(model.training)
+
+
+class _Rest(NamedTuple):
+    """What the next affine layer has to take: x = scale · x' − shift, each (C,)."""
+
+    origin: str  # dotted name of the unit it comes from
+    scale: np.ndarray
+    shift: np.ndarray
+
+
+class _Conversion:
+    """One walk through a model. Each step gives the new module and the `_Rest` that goes on."""
+
+    def __init__(self, kind, approximate):
+        self.kind, self.approximate, self.notes = kind, approximate, []
+
+    def give_up(self, name, which, reason, instead):
+        """Refuse, or note, what cannot be exact for those units where `which` (O,) is true."""
+        units = np.flatnonzero(which)
+        if not len(units):
+            return
+        listed = ", ".join(map(str, units[:8])) + (f", … ({len(units)} in all)" * (len(units) > 8))
+        text = f"{name or 'the model'}, unit{'s' * (len(units) > 1)} {listed}: {reason}"
+        if not self.approximate:
+            raise ValueError(f"{text}; approximate=True {instead}")
+        self.notes.append(f"{text}; the conversion {instead}")
+
+    def stop(self, rest, why):
+        """Give up what is still to go into an affine layer."""
+        if rest is not None:
+            place = f"the next affine layer has to take, and {why}"
+            outside = "there is a scale r < 0, or one outside another activation than a rectifier, "
+            self.give_up(rest.origin, rest.scale != 1, f"{outside}that {place}", "leaves it out")
+            self.give_up(
+                rest.origin, rest.shift != 0, f"there is a mean that {place}", "leaves it out"
+            )
+
+    def step(self, step, name, rest):
+        """Convert any one step."""
+        if isinstance(step, Layer | Unit):
+            return self.unit(step, name, rest)
+        if isinstance(step, ResidualBlock):
+            return self.block(step, name, rest), None
+        if isinstance(step, Sequential):
+            steps = []
+            for i, inner in enumerate(step.steps):
+                new, rest = self.step(inner, _join(name, f"steps.{i}"), rest)
+                steps.append(new)
+            return _changed(step, steps=steps), rest
+        if isinstance(step, MaxPool2d) and rest is not None:
+            reason = f"the sign of r cannot pass {name}, which takes the largest value"
+            self.give_up(rest.origin, rest.scale < 0, reason, "lets it pass")
+        elif isinstance(step, Module) and any(
+            isinstance(m, Layer) for _, m in step.named_modules()
+        ):
+            raise TypeError(
+                f"{name or 'model'} must be a Linear, Conv2d, Unit, ResidualBlock or Sequential "
+                f"to be converted, but is a {type(step).__name__}"
+            )
+        elif step is not ops.global_average_pool and not isinstance(step, MaxPool2d):
+            self.stop(rest, f"{name} stands before it")
+            rest = None
+        return copy.deepcopy(step), rest
+
+    def block(self, block, name, rest):
+        """Convert a residual block: what comes in goes into the branch and into the shortcut."""
+        branch, after = rest, 0.0
+        if rest is not None and block.shortcut is None:
+            # A shift passes the identity and is taken off at the end of the branch; a sign is lost.
+            self.stop(rest._replace(shift=np.zeros(1)), f"{name} adds its input to its branch")
+            branch, after = rest._replace(scale=np.ones_like(rest.scale)), rest.shift
+        units = []
+        for i, unit in enumerate(block.units):
+            last = i == len(block.units) - 1
+            new, branch = self.unit(unit, _join(name, f"units.{i}"), branch, after if last else 0.0)
+            units.append(new)
+        shortcut, aside = None, None
+        if block.shortcut is not None:
+            shortcut, aside = self.unit(block.shortcut, _join(name, "shortcut"), rest)
+        for left in (branch, aside):
+            self.stop(left, f"{name} adds it to something else")
+        return _changed(block, units=units, shortcut=shortcut)
+
+    def unit(self, unit, name, rest, after=0.0):
+        """Convert a Unit, or a layer alone; `after` (O,) is taken off its output besides."""
+        layer, normalization = getattr(unit, "layer", unit), getattr(unit, "normalization", None)
+        weight, bias, gain = _rows(layer.parameterization)
+        biased = bias is not None
+        bias = bias if biased else np.zeros(len(weight))
+        if rest is not None:
+            weight, bias = self.absorb(rest, layer, name, weight, bias)
+        if isinstance(normalization, BatchNorm | MeanNorm):
+            scale, shift = evaluated(normalization)
+            weight, bias = scale[:, None] * weight, scale * bias + shift
+            normalization, biased = None, True
+        centring = getattr(unit, "centring", None)
+        centre = after - (0 if centring is None else evaluated(centring)[1])
+        centre = np.broadcast_to(centre, gain.shape)
+        linear = layer.activation is ACTIVATIONS[None] and normalization is None
+        if linear and centre.any():
+            weight, bias = gain[:, None] * weight, gain * bias - centre
+            gain, centre = np.ones_like(gain), np.zeros_like(gain)
+        free = linear or (layer.activation in RECTIFIERS and normalization is None)
+        inside, outside = self.divide(gain, linear, free)
+        dtype = layer.parameters()[0].dtype
+        weight, bias = self.directed(name, weight, bias, dtype, free)
+        bias = bias if biased or bias.any() else None
+        new = _changed(layer, parameterization=_scaled(self.kind, weight, bias, inside, dtype))
+        if isinstance(unit, Unit):
+            normalization = copy.deepcopy(normalization)
+            new = _changed(unit, layer=new, normalization=normalization, centring=None)
+        goes_on = np.any(outside != 1) or centre.any()
+        return new, _Rest(name, outside, centre) if goes_on else None
+
+    def absorb(self, rest, layer, name, weight, bias):
+        """Rows for x' that do what these do for x = scale · x' − shift."""
+        if any(getattr(layer, "padding", ())):
+            reason = f"there is a mean that {name} has to take, which pads images with zeros"
+            instead = "is exact away from their edges only"
+            self.give_up(rest.origin, rest.shift != 0, reason, instead)
+        repeats = weight.shape[1] // rest.scale.size  # a filter has the channels once for a pixel
+        scale, shift = np.tile(rest.scale, repeats), np.tile(rest.shift, repeats)
+        return weight * scale, bias - weight @ shift
+
+    def divide(self, gain, linear, free):
+        """The gain as one that the new unit holds, and one that has to go on, each (O,)."""
+        if linear or self.kind is Geometric:
+            return gain, np.ones_like(gain)
+        if free:
+            return np.abs(gain), np.where(gain < 0, -1.0, 1.0)
+        return np.ones_like(gain), gain
+
+    def directed(self, name, weight, bias, dtype, free):
+        """Rows that this parameterization can hold."""
+        if self.kind is Standard:
+            return weight, bias
+        length = np.abs(hypersphere.to_hyperspherical(weight.astype(dtype))[1]).astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            none = (length == 0) | np.isinf((bias / length).astype(dtype))
+        reason = "‖w‖ = 0, or too small for b/‖w‖, so there is no direction"
+        instead = "takes that of the first axis, with ‖w‖ = ε max(|b|, 1) for rounding ε"
+        self.give_up(name, none, reason, instead)
+        weight[none, 0] = np.finfo(dtype).eps * np.maximum(np.abs(bias[none]), 1)
+        if self.kind is Geometric and not free:
+            reason = "‖w‖ ≠ 1 cannot stand outside this activation or normalization"
+            self.give_up(name, np.abs(length - 1) > UNIT_LENGTH, reason, "puts it there")
+        return weight, bias
+
+
+def evaluated(normalization):
+    """Scale and shift (O,) in float64 of the map that evaluation applies.
+
+    For `BatchNorm` γ/σ and β − μγ/σ, for `MeanNorm` 1 and −μ, or b − μ with a shift b.
+    """
+    mean = normalization.running_mean.astype(np.float64)
+    if isinstance(normalization, MeanNorm):
+        shift = 0.0 if normalization.shift is None else normalization.shift.data
+        return np.ones_like(mean), shift - mean
+    std = np.sqrt(normalization.running_var.astype(np.float64) + normalization.eps)
+    scale = normalization.gamma.data / std
+    return scale, normalization.beta.data - mean * scale
+
+
+def _join(name, part):
+    return f"{name}.{part}" if name else part
+
+
+def _changed(module, **attributes):
+    """A copy of a module with other attributes; the rest of them are shared."""
+    new = copy.copy(module)
+    vars(new).update(attributes)
+    return new
+
+
+def _rows(parameterization):
+    """Weight (O, n), bias (O,) or None, and gain (O,), computed in float64."""
+    wide = copy.deepcopy(parameterization)
+    for name, parameter in parameterization.named_parameters():
+        setattr(wide, name, Parameter(parameter.data.astype(np.float64)))
+    with no_grad():
+        weight, bias = wide.affine()
+    gain = np.ones(len(weight.data)) if wide.gain is None else wide.gain.data
+    return weight.data.astype(np.float64), None if bias is None else bias.data, gain
+
+
+def _scaled(kind, weight, bias, scale, dtype):
+    """Parameters of these rows times the scale (O,): of ‖w‖ and, unless it stands outside, of b."""
+    if bias is not None:
+        bias = (bias if kind is Geometric else scale * bias).astype(dtype)
+    new = kind(weight.astype(dtype), bias)
+    size = getattr(new, kind.sized_by).data
+    size *= scale.reshape(-1, *[1] * (size.ndim - 1)).astype(dtype)
+    return new
