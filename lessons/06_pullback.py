@@ -255,7 +255,9 @@ left, right_panel = figure.subplots(1, 2)
 shown = hypersphere.jacobian(hypersphere.to_hyperspherical(rng.normal(size=8))[0])
 image = left.imshow(shown, cmap="PuOr", vmin=-1, vmax=1)
 for i, k in np.ndindex(shown.shape):
-    left.text(k, i, f"{shown[i, k]:.2f}" if i >= k else "0", ha="center", va="center", fontsize=8)
+    ink = "white" if abs(shown[i, k]) > 0.7 else "black"
+    number = f"{shown[i, k]:.2f}" if i >= k else "0"
+    left.text(k, i, number, color=ink, ha="center", va="center", fontsize=8)
 left.set_xticks(range(7), range(1, 8))
 left.set_yticks(range(8), range(1, 9))
 left.set(xlabel="angle k", ylabel="component i", title="J: ∂uᵢ/∂θₖ of a random direction, n = 8")

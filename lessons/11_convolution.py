@@ -421,7 +421,7 @@ left.set_ylabel("window at a, b")
 left.set_title("P: which pixel (0 to 15) stands where")
 right_panel.plot(products, errors, **figures.style(0))
 for name, across, up in zip(("direct", "F(2×2)", "F(4×4)", "F(6×6)", "F(8×8)"), products, errors):
-    right_panel.annotate(name, (across, up), xytext=(8, -4), textcoords="offset points")
+    right_panel.annotate(name, (across, up), xytext=(8, -10), textcoords="offset points")
 right_panel.set_yscale("log")
 right_panel.set_xlim(0.5, 11)
 right_panel.set_ylim(1e-7, 1e-2)

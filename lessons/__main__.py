@@ -52,8 +52,7 @@ def overview(arguments):
         mark = "done" if asked and has == of else ""
         rows.append((mark, lesson.title, lesson.minutes, lesson.difficulty, f"{has} of {of}"))
     print(aligned(rows))
-    has, of = (progress.points(r, exercises.every()) for r in (records, _all_solved()))
-    print(f"\n{has} of {of} points. A lesson is a script to read and run, with exercises:")
+    print(f"\n{_total(records)}. A lesson is a script to read and run, with exercises:")
     first = percent.paths()[0]
     print(f"    python {first.relative_to(Path.cwd()) if Path.cwd() in first.parents else first}")
     print(f"    python -m lessons start {first.name[:2]}")
@@ -64,8 +63,9 @@ def _asked(number):
     return exercises.of_lesson(number) if number in exercises.lessons() else ()
 
 
-def _all_solved():
-    return {exercise.key: progress.Record(passed=True) for exercise in exercises.every()}
+def _total(records):
+    every = exercises.every()
+    return f"{progress.points(records, every)} of {sum(e.points for e in every)} points"
 
 
 def doctor(arguments):
@@ -132,8 +132,7 @@ def status(arguments):
         numbers = str(record.tries), str(record.hints)
         rows.append((exercise.key, exercise.title, has, state, *numbers))
     print(aligned(rows))
-    has, of = (progress.points(r, exercises.every()) for r in (records, _all_solved()))
-    print(f"\n{has} of {of} points")
+    print(f"\n{_total(records)}")
     return 0
 
 

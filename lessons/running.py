@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import io
 import json
+import os
 import subprocess
 import sys
 import traceback
@@ -42,9 +43,16 @@ def run(lesson, folder):
     program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from lessons import running; "
     program += f"running.main({str(lesson.path)!r}, {str(answer)!r})"
     command = [sys.executable, "-c", program, "--quick"]
+    # Lessons that train ask for this before NumPy loads; here it has been loaded before them.
+    environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}
     try:
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, timeout=SECONDS, errors="replace"
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            timeout=SECONDS,
+            errors="replace",
         )
         if answer.exists():
             return [Shown(*each) for each in json.loads(answer.read_text(encoding="utf-8"))]
