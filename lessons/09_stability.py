@@ -146,8 +146,9 @@ for rho in (0.001, 0.1, 1.0):
 # - **Weight normalization**, w = ℓ v/‖v‖: the direction is that of v, so noise on v turns it as
 #   noise on w did, with v's length in place of w's. The offset is b/|ℓ|. And if the noise changes
 #   the sign of ℓ, the direction jumps by π.
-# - **Batch normalization**, γ (w·x − μ)/σ + β: it is zero where `w·x − μ + σ β/γ = 0`. Its
-#   direction is that of w, so the same bound holds. The offset depends on γ, β and the batch.
+# - **Batch normalization**, γ (w·x − μ)/σ + β: it is zero where `w·x − μ + σ β/γ = 0`. For γ > 0
+#   its direction is that of w, so the same bound holds. The offset depends on γ, β and the batch.
+#   And if the noise changes the sign of γ, the active side changes: a jump by π here, too.
 #
 # Here is the boundary of each, in plain lines; all four begin with the boundary of our first unit.
 # Batch normalization sees a batch of 256 standard normal points.

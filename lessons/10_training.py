@@ -89,7 +89,7 @@ def loss_and_gradients(parameters, x, y):
 #
 #     m̂ = m/(1 − β₁ᵗ),    v̂ = v/(1 − β₂ᵗ),    p ← p − η m̂/(√v̂ + ε).
 #
-# The first step is ±η for every parameter, whatever the size of its gradient.
+# The first step is ±η for every parameter, whatever the size of its gradient (unless that is 0).
 
 
 # %%
@@ -317,8 +317,8 @@ for method in shown:
 
 # %% [markdown]
 # Under GmP no step can turn a boundary by more than the length of the step in θ: Adam at the rate
-# 0.03 changes an angle by little more than 0.03 radians at a time, about 2°. Under SP and BN the
-# turn depends on ‖w‖ as well, which nothing keeps from becoming small.
+# 0.03 seldom changes an angle by much more than 0.03 radians at a time, about 2°. Under SP and BN
+# the turn depends on ‖w‖ as well, which nothing keeps from becoming small.
 #
 # ## The figure
 

@@ -97,13 +97,13 @@ def check(arguments):
     if not file.exists():
         raise BadInput(f"there is no {file}; python -m lessons start {arguments.lesson} makes it")
     results = submission.check(file, arguments.lesson)
-    progress.note(results)
     for result in results:
         words = report.text(result, report.colours())
         same = result.stage == "imports" and result is not results[0]
         print(words.partition("\n")[0] if same else words)
     has, of = sum(r.score for r in results), sum(r.points for r in results)
     print(f"\nLesson {arguments.lesson}: {has} of {of} points")
+    progress.note(results)  # last: where it cannot be kept, the student has seen it
     return 0 if has == of else 1
 
 

@@ -110,6 +110,8 @@ def _make_room(folder, json_path, csv_path):
     """Make the folders for the results; say now, not after the grading, if they cannot be made."""
     if json_path is not None and Path(json_path).resolve().is_relative_to(Path(folder).resolve()):
         raise BadInput("the folder for JSON must not lie in the folder of submissions")
+    if csv_path is not None and Path(csv_path).is_dir():
+        raise BadInput(f"the table must be a file, but {csv_path} is a folder")
     try:
         for place in (json_path, csv_path and Path(csv_path).parent):
             if place is not None:

@@ -94,8 +94,8 @@ def grade(exercise, function, seed=0, watch=contextlib.nullcontext, file=""):
     """
     names = list(inspect.signature(exercise.solve).parameters)
     if not _takes(function, names):
-        found = f"takes {inspect.signature(function)}" if callable(function) else "is not there"
-        message = f"the function must be {exercise.name}({', '.join(names)}), but it {found}"
+        message = f"the function must be {exercise.name}({', '.join(names)}), but it "
+        message += _parameters(function)
         return failed(exercise, Mistake("signature", message))
 
     one = functools.partial(judge, exercise, function, watch=watch, file=file)
@@ -228,6 +228,18 @@ def _takes(function, arguments):
     except (TypeError, ValueError):
         return False
     return True
+
+
+def _parameters(function):
+    """What is there in place of a function with the right parameters, as the end of a sentence."""
+    if function is None:
+        return "is not there"
+    if not callable(function):
+        return f"is of type {type(function).__name__}"
+    try:
+        return f"takes {inspect.signature(function)}"
+    except (TypeError, ValueError):  # some built-in functions do not tell
+        return "does not tell its parameters"
 
 
 def _mistake(exercise, arguments, outcome, file):

@@ -32,10 +32,19 @@ def load():
     if path.exists():
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
-            records |= {key: Record(**fields) for key, fields in kept.items()}
+            records |= {key: _record(fields) for key, fields in kept.items()}
         except (ValueError, TypeError, AttributeError) as error:
             raise BadInput(f"{path} cannot be read ({error}); delete it to begin anew") from error
     return records
+
+
+def _record(fields):
+    """A record of the fields of a file, which may have been edited by hand."""
+    record = Record(**fields)
+    for name, value in asdict(Record()).items():
+        if type(getattr(record, name)) is not type(value):
+            raise TypeError(f"{name} must be of type {type(value).__name__}")
+    return record
 
 
 def save(records):

@@ -178,8 +178,7 @@ def _load(path, asked):
             return None, Mistake("imports", message)
         specification = importlib.util.spec_from_file_location("student", path)
         module = importlib.util.module_from_spec(specification)
-        with contextlib.redirect_stdout(None):
-            specification.loader.exec_module(module)
+        specification.loader.exec_module(module)
     except BaseException as error:  # an exit is the student's too
         return None, Mistake("imports", describe(error, path))
     return module, None

@@ -215,6 +215,8 @@ def test_bad_usage_is_said_before_anything_is_graded(tmp_path):
     write(tmp_path, {f"class/anna/{FIRST}.py": "", "file": ""})
     with pytest.raises(BadInput, match="must not lie in"):
         classroom.grade(tmp_path / "class", tmp_path / "class" / "out")
+    with pytest.raises(BadInput, match="is a folder"):
+        classroom.grade(tmp_path / "class", csv_path=tmp_path)
     with pytest.raises(BadInput, match="cannot be written"):
         classroom.grade(tmp_path / "class", tmp_path / "file" / "out")
 

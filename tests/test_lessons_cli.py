@@ -130,11 +130,20 @@ def test_bad_usage_is_one_line_and_status_2(capsys, words):
     assert text.count("\n") == 1
 
 
-def test_a_broken_record_of_progress_is_named(capsys):
+@pytest.mark.parametrize("words", ["{", "[]", '{"01.a": 1}', '{"01.a": {"tries": "3"}}'])
+def test_a_broken_record_of_progress_is_named(capsys, words):
     workspace.FOLDER.mkdir()
-    Path("work/progress.json").write_text("{", encoding="utf-8")
+    Path("work/progress.json").write_text(words, encoding="utf-8")
     status, text = run(capsys, "status")
     assert (status, "progress.json" in text) == (2, True)
+
+
+def test_a_student_sees_the_result_where_progress_cannot_be_kept(capsys):
+    write(right_program())
+    Path("work/progress.json").write_text("{", encoding="utf-8")
+    status, text = run(capsys, "check", LESSON)
+    assert (status, "6 of 6 points" in text) == (2, True)
+    assert "progress.json cannot be read" in text
 
 
 def test_progress_is_written_whole():

@@ -61,6 +61,7 @@ def test_right_functions_get_all_points():
     [
         (None, "signature"),
         (3, "signature"),
+        (max, "signature"),
         (lambda x: x, "signature"),
         (lambda x, k, more: x, "signature"),
         (_exits, "error"),

@@ -93,6 +93,11 @@ def test_a_missing_file_and_one_that_is_no_text(tmp_path):
     assert submission.check(tmp_path / "01.py", LESSON)[0].stage == "imports"
 
 
+def test_a_file_may_write_to_the_terminal_while_it_is_imported(graded):
+    results = graded("import sys\nprint(1)\nsys.stdout.write('2')\nsys.stdout.flush()\n")
+    assert {result.stage for result in results} == {"unwritten"}
+
+
 def test_the_standard_library_may_be_imported(graded):
     results = graded("import math\nfrom itertools import chain\nimport numpy.linalg\n")
     assert {result.stage for result in results} == {"unwritten"}

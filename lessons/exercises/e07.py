@@ -87,7 +87,7 @@ def _forward_inputs():
 
 FORWARD = Exercise(
     key="07.a",
-    title="a layer of GmP units, forward",
+    title="A layer of GmP units, forward",
     points=3,
     difficulty=2,
     solve=gmp_forward,
@@ -286,7 +286,7 @@ def _pullback_inputs():
 
 PULLBACK = Exercise(
     key="07.b",
-    title="the pullback of a layer of GmP units",
+    title="The pullback of a layer of GmP units",
     points=3,
     difficulty=3,
     solve=gmp_pullback,
@@ -406,7 +406,7 @@ def _location_inputs():
 
 LOCATION = Exercise(
     key="07.c",
-    title="where the boundary of a GmP unit is",
+    title="Where the boundary of a GmP unit is",
     points=2,
     difficulty=2,
     solve=gmp_location,

@@ -94,7 +94,7 @@ def _to_gmp_inputs():
 
 TO_GMP = Exercise(
     key="08.a",
-    title="from a standard layer to GmP",
+    title="From a standard layer to GmP",
     points=3,
     difficulty=2,
     solve=standard_to_gmp,
@@ -248,7 +248,7 @@ def _to_standard_inputs():
 
 TO_STANDARD = Exercise(
     key="08.b",
-    title="from GmP to a standard layer, for any sign of r",
+    title="From GmP to a standard layer, for any sign of r",
     points=2,
     difficulty=2,
     solve=gmp_to_standard,
@@ -392,7 +392,7 @@ def _first_step_inputs():
 
 FIRST_STEP = Exercise(
     key="08.c",
-    title="the first step of W under GmP",
+    title="The first step of W under GmP",
     points=3,
     difficulty=4,
     solve=first_step,

@@ -82,7 +82,7 @@ def _weights_and_sizes(draw):
 
 TURN = Exercise(
     key="09.a",
-    title="how far noise can turn standard weights",
+    title="How far noise can turn standard weights",
     points=3,
     difficulty=2,
     solve=largest_turn,
@@ -213,7 +213,7 @@ def _turn_inputs():
 
 FIRST_ORDER = Exercise(
     key="09.b",
-    title="the turn under GmP to first order",
+    title="The turn under GmP to first order",
     points=2,
     difficulty=3,
     solve=turn_to_first_order,
@@ -362,7 +362,7 @@ def _worst_inputs():
 
 WORST = Exercise(
     key="09.c",
-    title="the worst noise",
+    title="The worst noise",
     points=3,
     difficulty=4,
     solve=worst_noise,

@@ -123,7 +123,7 @@ def _old_moments(p, g, m, v, t, rate, beta1, beta2, eps):
 
 A = Exercise(
     key="10.a",
-    title="one step of Adam",
+    title="One step of Adam",
     points=3,
     difficulty=2,
     solve=adam_step,
@@ -254,7 +254,7 @@ def _slips(weight, gamma, beta, mean, variance, eps, turn=True, shift=True, unit
 
 B = Exercise(
     key="10.b",
-    title="a boundary under batch normalization",
+    title="A boundary under batch normalization",
     points=3,
     difficulty=3,
     solve=batch_norm_boundary,
@@ -367,7 +367,7 @@ def _divided(y, running_mean, momentum):
 
 C = Exercise(
     key="10.c",
-    title="input mean normalization",
+    title="Input mean normalization",
     points=2,
     difficulty=2,
     solve=centre_outputs,

@@ -243,7 +243,7 @@ def _flipped_filters(g, x, weight):
 
 B = Exercise(
     key="11.b",
-    title="the pullback of a convolution",
+    title="The pullback of a convolution",
     points=3,
     difficulty=4,
     solve=convolution_pullback,

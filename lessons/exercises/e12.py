@@ -98,7 +98,7 @@ def _always(z, zero):
 
 A = Exercise(
     key="12.a",
-    title="the pullback of a residual block",
+    title="The pullback of a residual block",
     points=3,
     difficulty=4,
     solve=residual_pullback,
@@ -220,7 +220,7 @@ def _boundary_by_units(direction, lambda_, radius, shortcut):
 
 B = Exercise(
     key="12.b",
-    title="the boundary of a sum",
+    title="The boundary of a sum",
     points=2,
     difficulty=3,
     solve=sum_boundary,
@@ -324,7 +324,7 @@ def _single(x):
 
 C = Exercise(
     key="12.c",
-    title="from bytes to numbers",
+    title="From bytes to numbers",
     points=1,
     difficulty=1,
     solve=normalize_pictures,
