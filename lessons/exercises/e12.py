@@ -99,7 +99,7 @@ def _always(z, zero):
 A = Exercise(
     key="12.a",
     title="The pullback of a residual block",
-    points=3,
+    points=2,
     difficulty=4,
     solve=residual_pullback,
     inputs=_block_inputs,
@@ -325,7 +325,7 @@ def _single(x):
 C = Exercise(
     key="12.c",
     title="From bytes to numbers",
-    points=1,
+    points=2,
     difficulty=1,
     solve=normalize_pictures,
     inputs=_picture_inputs,
