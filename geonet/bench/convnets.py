@@ -66,7 +66,7 @@ def _convolution_row(peer, turns, shape):
     if peer is not None:
         for layout in LAYOUTS:
             theirs[f"PyTorch, {layout}"] = peer.function(torch_convolution, layout, shape)
-    seconds = in_turns({"ours": ours}, theirs, turns, repeats=2)
+    seconds = in_turns({"ours": ours}, theirs, turns, repeats=5)
     operations = 3 * 2 * x.size * 9 * shape[-1]  # of the plain sum, whatever the route saves
     rate = operations / np.median(seconds["ours"]) / 1e9
     name = f"convolution 3×3, {shape[:-1]} → {shape[-1]}"

@@ -9,7 +9,9 @@ PAUSE = 0.02  # seconds before each turn: OpenMP's threads keep a core busy for 
 
 
 def seconds_a_call(function, repeats):
-    """Seconds that one of so many calls takes."""
+    """Seconds that one of so many calls takes, after one that is not counted: a processor that has
+    waited for others takes a while to wake."""
+    function()
     start = time.perf_counter()
     for _ in range(repeats):
         function()
@@ -31,16 +33,14 @@ def in_turns(ours, theirs, turns, repeats):
     Returns
     -------
     dict of str to numpy.ndarray
-        Seconds a call, (turns,), after one turn to warm up.
+        Seconds a call, (turns,).
     """
     timers = {name: functools.partial(seconds_a_call, f) for name, f in ours.items()} | theirs
     seconds = {name: [] for name in timers}
-    for turn in range(turns + 1):
+    for _ in range(turns):
         for name, timer in timers.items():
             time.sleep(PAUSE)
-            found = timer(repeats)
-            if turn:
-                seconds[name].append(found)
+            seconds[name].append(timer(repeats))
     return {name: np.array(values) for name, values in seconds.items()}
 
 
