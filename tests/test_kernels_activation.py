@@ -102,3 +102,24 @@ def test_relu_passes_nan_on_also_where_threads_take_it():
     x = np.full((2, activation.BLOCK_SIZE), np.nan, np.float32)
     assert np.isnan(activation.relu(x)).all()
     assert np.isnan(activation.relu(x[0])).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(shape=st.tuples(st.integers(1, 40), st.integers(1, 9)), seed=st.integers(0, 2**32 - 1))
+def test_centred_forms_agree_with_each_other_and_with_one_step_after_the_other(dtype, shape, seed):
+    g, z, bias, scale = arrays(shape, seed, dtype)
+    tolerance = {"rtol": 0, "atol": 1e-5 if dtype is np.float32 else 1e-13}
+    y, mean = activation.centred_scaled_relu(z, bias, scale)
+    plain = activation.scaled_relu_numpy(z, bias, scale)
+    for ours, twin in zip((y, mean), activation.centred_scaled_relu_numpy(z, bias, scale)):
+        np.testing.assert_allclose(ours, twin, **tolerance)
+    np.testing.assert_allclose(y, plain - plain.mean(axis=0), **tolerance)
+    assert y.dtype == dtype
+    assert mean.dtype == np.float64
+    found = activation.centred_scaled_relu_pullback(g, z, bias, scale)
+    twin = activation.centred_scaled_relu_pullback_numpy(g, z, bias, scale)
+    apart = activation.scaled_relu_pullback_numpy(g - g.mean(axis=0), z, bias, scale)
+    for ours, other, stepwise in zip(found, twin, apart, strict=True):
+        np.testing.assert_allclose(ours, other, rtol=0, atol=50 * tolerance["atol"])
+        np.testing.assert_allclose(ours, stepwise, rtol=0, atol=50 * tolerance["atol"])
+        assert ours.dtype == dtype

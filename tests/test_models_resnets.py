@@ -163,9 +163,11 @@ def test_a_shortcut_moves_the_boundary_of_the_sum_along_u():
         np.testing.assert_allclose(unit(nearest[None]).data + s, 0, atol=1e-14)
 
 
-@given(st.integers(0, 999), st.booleans(), st.booleans())
-def test_a_centred_linear_unit_is_scale_and_centring_one_after_the_other(seed, bias, training):
-    layer = nn.Linear(3, 4, "geometric", bias=bias, rng=rng(seed))
+@given(st.integers(0, 999), st.booleans(), st.booleans(), st.sampled_from([None, "relu", "tanh"]))
+def test_a_centred_unit_is_a_unit_and_centring_one_after_the_other(
+    seed, bias, training, activation
+):
+    layer = nn.Linear(3, 4, "geometric", activation, bias=bias, rng=rng(seed))
     if bias:
         layer.parameterization.lambda_.data[...] = rng(seed).normal(size=4)
     unit, plain = nn.Unit(layer, centring=nn.MeanNorm(4)), nn.MeanNorm(4)

@@ -6,6 +6,8 @@
 
 The pullback of g = ∂L/∂y, with a = 1 where z + b > 0 and 0 elsewhere:
 ∂L/∂z = g r a, ∂L/∂b = Σ g r a, ∂L/∂r = Σ g a (z + b), sums over N.
+
+Centred, each column of y less its mean over N, the same holds with g less its mean over N.
 """
 
 import numpy as np
@@ -33,6 +35,42 @@ def scaled_relu_pullback(g, z, bias, scale):
     grad = np.empty_like(z)
     sums = column_sums(2, _backward, z, g, bias, scale, grad)
     return grad, *sums.astype(z.dtype, copy=False)
+
+
+def centred_scaled_relu(z, bias, scale):
+    """y − mean y (N, O), and mean y (O,) in float64."""
+    if not compilable(z, bias, scale):
+        return centred_scaled_relu_numpy(z, bias, scale)
+    z, bias, scale = map(np.ascontiguousarray, (z, bias, scale))
+    y = np.empty_like(z)
+    (total,) = column_sums(1, _forward_sums, z, bias, scale, y)
+    mean = total / len(z)
+    spread_blocks(_subtract, y, mean)
+    return y, mean
+
+
+def centred_scaled_relu_pullback(g, z, bias, scale):
+    """`scaled_relu_pullback` of g less its mean."""
+    if not compilable(g, z, bias, scale):
+        return centred_scaled_relu_pullback_numpy(g, z, bias, scale)
+    g, z, bias, scale = map(np.ascontiguousarray, (g, z, bias, scale))
+    (total,) = column_sums(1, _sums, g)
+    grad = np.empty_like(z)
+    sums = column_sums(2, _backward_centred, z, g, total / len(g), bias, scale, grad)
+    return grad, *sums.astype(z.dtype, copy=False)
+
+
+def centred_scaled_relu_numpy(z, bias, scale):
+    """`centred_scaled_relu` in plain NumPy."""
+    y = scaled_relu_numpy(z, bias, scale)
+    mean = y.mean(axis=0, dtype=np.result_type(y, np.float64))
+    return (y - mean).astype(y.dtype), mean
+
+
+def centred_scaled_relu_pullback_numpy(g, z, bias, scale):
+    """`centred_scaled_relu_pullback` in plain NumPy."""
+    centred = g - g.mean(axis=0, dtype=np.result_type(g, np.float64))
+    return scaled_relu_pullback_numpy(centred.astype(g.dtype), z, bias, scale)
 
 
 def scaled_relu_numpy(z, bias, scale):
@@ -64,6 +102,41 @@ def _backward(z, g, bias, scale, grad, sums, first, last):
         for k in range(z.shape[1]):
             shifted = z[i, k] + bias[k]
             active = g[i, k] * (shifted > 0)  # a product, since a choice would not be vectorized
+            grad[i, k] = active * scale[k]
+            sums[0, k] += active * scale[k]
+            sums[1, k] += active * shifted
+
+
+@lazy_jit
+def _forward_sums(z, bias, scale, y, sums, first, last):
+    zero = z.dtype.type(0)
+    for i in range(first, last):
+        for k in range(z.shape[1]):
+            shifted = z[i, k] + bias[k]
+            y[i, k] = scale[k] * (zero if shifted <= 0 else shifted)
+            sums[0, k] += y[i, k]
+
+
+@lazy_jit
+def _subtract(y, mean, first, last):
+    for i in range(first, last):
+        for k in range(y.shape[1]):
+            y[i, k] -= mean[k]
+
+
+@lazy_jit
+def _sums(g, sums, first, last):
+    for i in range(first, last):
+        for k in range(g.shape[1]):
+            sums[0, k] += g[i, k]
+
+
+@lazy_jit
+def _backward_centred(z, g, level, bias, scale, grad, sums, first, last):
+    for i in range(first, last):
+        for k in range(z.shape[1]):
+            shifted = z[i, k] + bias[k]
+            active = z.dtype.type(g[i, k] - level[k]) * (shifted > 0)
             grad[i, k] = active * scale[k]
             sums[0, k] += active * scale[k]
             sums[1, k] += active * shifted

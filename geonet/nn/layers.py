@@ -51,11 +51,6 @@ class Layer(Module, ABC):
         self.parameterization = kind(weight, np.zeros(len(weight), dtype) if bias else None)
         self.activation = _choose("activation", activation, ACTIVATIONS)
 
-    @property
-    def scaled_only(self):
-        """Whether a gain is all that follows the affine map."""
-        return self.activation is ACTIVATIONS[None] and self.parameterization.gain is not None
-
     @abstractmethod
     def apply(self, x, weight, bias=None):
         """The affine map with the given rows (O, n) and bias (O,)."""
@@ -207,13 +202,21 @@ class Unit(Module):
     def __call__(self, x):
         if self.normalization is not None:
             y = self.layer.activate(self.normalization(self.layer.affine(x)))
-        elif self.centring is not None and self.layer.scaled_only:
-            weight, bias = self.layer.parameterization.affine()
-            z = self.layer.apply(x, weight)
-            return self.centring.of_linear(z, bias, self.layer.parameterization.gain)
+        elif self.centring is not None and self.layer.parameterization.gain is not None:
+            return self._scaled_and_centred(x)
         else:
             y = self.layer(x)
         return y if self.centring is None else self.centring(y)
+
+    def _scaled_and_centred(self, x):
+        """Gain and centring at once, where they follow a ReLU or nothing."""
+        activation, gain = self.layer.activation, self.layer.parameterization.gain
+        weight, bias = self.layer.parameterization.affine()
+        if activation is ACTIVATIONS[None]:
+            return self.centring.of_linear(self.layer.apply(x, weight), bias, gain)
+        if activation is ops.relu and bias is not None:
+            return self.centring.of_relu(self.layer.apply(x, weight), bias, gain)
+        return self.centring(self.layer.activate(self.layer.apply(x, weight, bias)))
 
 
 class ResidualBlock(Module):

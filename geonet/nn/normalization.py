@@ -102,9 +102,8 @@ class MeanNorm(Module):
         if not self.training:
             centred = x - self.running_mean
             return centred if self.shift is None else centred + self.shift
-        moments = (self.batch_mean,) = ops.batch_moments(x, variance=False)
-        self.running_mean *= self.momentum
-        self.running_mean += (1 - self.momentum) * self.batch_mean.real
+        moments = ops.batch_moments(x, variance=False)
+        self._follow(*moments)
         return ops.centre(x, self.shift, moments)
 
     def of_linear(self, z, bias, scale):
@@ -116,10 +115,24 @@ class MeanNorm(Module):
             return self((z if bias is None else z + bias) * scale)
         _check_features(z, self.running_mean.size)
         (mean,) = ops.batch_moments(z, variance=False)
-        self.batch_mean = scale.data * (mean if bias is None else mean + bias.data)
-        self.running_mean *= self.momentum
-        self.running_mean += (1 - self.momentum) * self.batch_mean.real
+        self._follow(scale.data * (mean if bias is None else mean + bias.data))
         return ops.scaled_centre(z, scale, (mean,))
+
+    def of_relu(self, z, bias, scale):
+        """Centred r max(z + b, 0), the output of a unit with a ReLU: b and r (C,)."""
+        if not self.training or self.shift is not None:
+            return self(ops.scaled_relu(z, bias, scale))
+        _check_features(z, self.running_mean.size)
+        mean = np.empty_like(self.running_mean)
+        y = ops.centred_scaled_relu(z, bias, scale, mean)
+        self._follow(mean)
+        return y
+
+    def _follow(self, mean):
+        """Take note of the mean of a batch."""
+        self.batch_mean = mean
+        self.running_mean *= self.momentum
+        self.running_mean += (1 - self.momentum) * mean.real
 
     def fold(self, weight, bias, statistics):
         """(w, b − μ + shift)."""
