@@ -14,6 +14,7 @@ import numpy as np
 
 from geonet.kernels.blocks import BLOCK_SIZE, blocks, column_sums, compilable, spread_blocks
 from geonet.kernels.jit import lazy_jit
+from geonet.kernels.normalization import mean
 from geonet.kernels.threads import spread
 
 
@@ -44,9 +45,9 @@ def centred_scaled_relu(z, bias, scale):
     z, bias, scale = map(np.ascontiguousarray, (z, bias, scale))
     y = np.empty_like(z)
     (total,) = column_sums(1, _forward_sums, z, bias, scale, y)
-    mean = total / len(z)
-    spread_blocks(_subtract, y, mean)
-    return y, mean
+    taken = total / len(z)
+    spread_blocks(_subtract, y, taken)
+    return y, taken
 
 
 def centred_scaled_relu_pullback(g, z, bias, scale):
@@ -54,17 +55,16 @@ def centred_scaled_relu_pullback(g, z, bias, scale):
     if not compilable(g, z, bias, scale):
         return centred_scaled_relu_pullback_numpy(g, z, bias, scale)
     g, z, bias, scale = map(np.ascontiguousarray, (g, z, bias, scale))
-    (total,) = column_sums(1, _sums, g)
     grad = np.empty_like(z)
-    sums = column_sums(2, _backward_centred, z, g, total / len(g), bias, scale, grad)
+    sums = column_sums(2, _backward_centred, z, g, mean(g), bias, scale, grad)
     return grad, *sums.astype(z.dtype, copy=False)
 
 
 def centred_scaled_relu_numpy(z, bias, scale):
     """`centred_scaled_relu` in plain NumPy."""
     y = scaled_relu_numpy(z, bias, scale)
-    mean = y.mean(axis=0, dtype=np.result_type(y, np.float64))
-    return (y - mean).astype(y.dtype), mean
+    taken = y.mean(axis=0, dtype=np.result_type(y, np.float64))
+    return (y - taken).astype(y.dtype), taken
 
 
 def centred_scaled_relu_pullback_numpy(g, z, bias, scale):
@@ -118,17 +118,10 @@ def _forward_sums(z, bias, scale, y, sums, first, last):
 
 
 @lazy_jit
-def _subtract(y, mean, first, last):
+def _subtract(y, taken, first, last):
     for i in range(first, last):
         for k in range(y.shape[1]):
-            y[i, k] -= mean[k]
-
-
-@lazy_jit
-def _sums(g, sums, first, last):
-    for i in range(first, last):
-        for k in range(g.shape[1]):
-            sums[0, k] += g[i, k]
+            y[i, k] -= taken[k]
 
 
 @lazy_jit
