@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from geonet import bench, environment
+from geonet import bench, environment, ops
 from geonet.bench import convnets, memory, mlps, peer, resnets
 from geonet.bench.timing import in_turns
 from geonet.data.imagenet_pictures import write_pictures
@@ -83,7 +83,7 @@ def test_pytorch_does_the_same_step_of_a_vgg(method, layout):
                 value = value.reshape(len(value), 3, 3, -1).permute(0, 3, 1, 2)
             tensor.copy_(value)
     step()  # leaves the gradients of the step in place
-    loss = convnets.ops.cross_entropy(ours(x), labels)
+    loss = ops.cross_entropy(ours(x), labels)
     loss.backward()
     for name, tensor in zip(names, theirs, strict=True):
         gradient = tensor.grad.numpy()
@@ -114,7 +114,7 @@ def test_pytorch_does_the_same_step_of_a_resnet():
                 value = value.reshape(len(value), *tensor.shape[2:], -1).permute(0, 3, 1, 2)
             tensor.copy_(value)
     step()  # leaves the gradients of the step in place
-    resnets.ops.cross_entropy(ours(x), labels).backward()
+    ops.cross_entropy(ours(x), labels).backward()
     for parameter, tensor in pairs[:2] + pairs[-30:]:  # rounding grows on the way to the stem
         gradient = tensor.grad.numpy()
         if gradient.ndim == 4:

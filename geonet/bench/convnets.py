@@ -4,12 +4,10 @@ import sys
 
 import numpy as np
 
-from geonet import ops
 from geonet.bench import memory
-from geonet.bench.timing import in_turns, milliseconds, ratio
+from geonet.bench.timing import columns, fastest, in_turns, training_step
 from geonet.kernels import convolution, threads
 from geonet.models import vgg6
-from geonet.train import SGD
 
 SHAPES = (  # N, H, W, C, O of convolutions 3×3 with padding 1
     (64, 32, 32, 64, 64),
@@ -36,22 +34,10 @@ def rows(peer, turns):
                 theirs[name] = peer.function(torch_step, name, BATCH)
     seconds = in_turns(ours, theirs, turns, repeats=1)
     for method, name in STEPS.items():
-        columns = _columns(seconds[method], _fastest(seconds, f"PyTorch {name}, "))
+        both = columns(seconds[method], fastest(seconds, f"PyTorch {name}, "))
         times = f"{np.median(seconds[method] / seconds['SP']):.3f} times SP's"
-        found.append((f"VGG-6 step, {method}, batch {BATCH}", *columns, times))
+        found.append((f"VGG-6 step, {method}, batch {BATCH}", *both, times))
     return found + memory.rows(peer, sys.modules[__name__], STEPS, (BATCH,))
-
-
-def _columns(ours, theirs):
-    if theirs is None:
-        return milliseconds(ours), "", ""
-    return milliseconds(ours), milliseconds(theirs), ratio(theirs, ours)
-
-
-def _fastest(seconds, prefix):
-    """The seconds of the fastest of the functions whose names begin so, or None."""
-    found = [values for name, values in seconds.items() if name.startswith(prefix)]
-    return min(found, key=np.median, default=None)
 
 
 def _convolution_row(peer, turns, shape):
@@ -70,8 +56,8 @@ def _convolution_row(peer, turns, shape):
     operations = 3 * 2 * x.size * 9 * shape[-1]  # of the plain sum, whatever the route saves
     rate = operations / np.median(seconds["ours"]) / 1e9
     name = f"convolution 3×3, {shape[:-1]} → {shape[-1]}"
-    columns = _columns(seconds["ours"], _fastest(seconds, "PyTorch"))
-    return name, *columns, f"{rate:.0f} effective GFLOP/s"
+    both = columns(seconds["ours"], fastest(seconds, "PyTorch"))
+    return name, *both, f"{rate:.0f} effective GFLOP/s"
 
 
 def convolution_arrays(shape):
@@ -126,14 +112,7 @@ def torch_step(torch, name, images):
 def vgg_step(method, x, labels):
     """One training step of our VGG-6."""
     model = vgg6(method, widths=WIDTHS, num_classes=CLASSES, rng=np.random.default_rng(0))
-    optimizer = SGD(model.parameters(), 1e-3, momentum=0.9)
-
-    def step():
-        optimizer.zero_grad()
-        ops.cross_entropy(model(x), labels).backward()
-        optimizer.step()
-
-    return step
+    return training_step(model, x, labels)
 
 
 def torch_vgg_step(torch, method, layout, x, labels):

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from geonet import ops
 from geonet.bench import memory
-from geonet.bench.timing import fastest, in_turns, milliseconds, ratio
+from geonet.bench.timing import columns, fastest, in_turns, ratio, training_step
 from geonet.data.decoding import GAP, decode
 from geonet.data.imagenet_pictures import write_pictures
 from geonet.kernels import threads
 from geonet.models import STAGES, resnet18
-from geonet.train import SGD
 
 SHAPES = ((64, 64), (16, 224))  # images, and pixels a side
 METHODS = {"BN": "BN", "GmP+IMN": None}  # ours -> the same in PyTorch
@@ -29,16 +27,14 @@ def rows(peer, turns):
         ours = {method: step(method, *shape) for method in METHODS}
         theirs = {}
         if peer is not None:
-            theirs = {layout: peer.function(torch_step, layout, *shape) for layout in LAYOUTS}
+            names = [f"PyTorch BN, {layout}" for layout in LAYOUTS]
+            theirs = {name: peer.function(torch_step, name, *shape) for name in names}
         seconds = in_turns(ours, theirs, turns, repeats=1)
         for method, same in METHODS.items():
             row = f"ResNet-18 step, {method}, {shape[0]} images of {shape[1]}²"
             times = f"{np.median(seconds[method] / seconds['BN']):.3f} times BN's"
-            columns = milliseconds(seconds[method]), "", ""
-            if theirs and same:
-                beside = fastest(seconds, LAYOUTS)
-                columns = columns[0], milliseconds(beside), ratio(beside, seconds[method])
-            found.append((row, *columns, times))
+            both = columns(seconds[method], fastest(seconds, f"PyTorch {same}, "))
+            found.append((row, *both, times))
         found += memory.rows(peer, sys.modules[__name__], METHODS, shape)
     return [*found, *decoding_rows(turns)]
 
@@ -82,12 +78,12 @@ def step(name, images, side):
     import torch
 
     torch.set_num_threads(threads.count())
-    return torch_step(torch, name.split(", ")[1], images, side)
+    return torch_step(torch, name, images, side)
 
 
-def torch_step(torch, layout, images, side):
-    """The same step in PyTorch, under BN."""
-    return torch_resnet_step(torch, layout, *pictures(images, side))
+def torch_step(torch, name, images, side):
+    """The step of a name as `step` has it."""
+    return torch_resnet_step(torch, name.split(", ")[1], *pictures(images, side))
 
 
 def pictures(images, side):
@@ -100,14 +96,7 @@ def pictures(images, side):
 def resnet_step(method, x, labels):
     """One training step of our ResNet-18: forward, backward, SGD."""
     model = resnet18(method, num_classes=CLASSES, rng=np.random.default_rng(0))
-    optimizer = SGD(model.parameters(), 1e-3, momentum=0.9)
-
-    def step():
-        optimizer.zero_grad()
-        ops.cross_entropy(model(x), labels).backward()
-        optimizer.step()
-
-    return step
+    return training_step(model, x, labels)
 
 
 def torch_resnet_step(torch, layout, x, labels):

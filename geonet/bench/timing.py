@@ -1,9 +1,12 @@
-"""How the timings are taken and written."""
+"""How the timings are taken and written, and the step that networks are timed by."""
 
 import functools
 import time
 
 import numpy as np
+
+from geonet import ops
+from geonet.train import SGD
 
 PAUSE = 0.02  # seconds before each turn: OpenMP's threads keep a core busy for a while when done
 
@@ -54,6 +57,26 @@ def ratio(theirs, ours):
     return f"{np.median(theirs / ours):.2f}"
 
 
-def fastest(seconds, names):
-    """The seconds of that of these functions whose median is the least."""
-    return min((seconds[name] for name in names), key=np.median)
+def fastest(seconds, prefix):
+    """The seconds of the fastest of the functions whose names begin so, or None."""
+    found = [values for name, values in seconds.items() if name.startswith(prefix)]
+    return min(found, key=np.median, default=None)
+
+
+def columns(ours, theirs):
+    """Our median, theirs and the ratio, in words; the last two empty where theirs is None."""
+    if theirs is None:
+        return milliseconds(ours), "", ""
+    return milliseconds(ours), milliseconds(theirs), ratio(theirs, ours)
+
+
+def training_step(model, x, labels):
+    """Forward, backward and SGD of a classifier as one function without arguments."""
+    optimizer = SGD(model.parameters(), 1e-3, momentum=0.9)
+
+    def step():
+        optimizer.zero_grad()
+        ops.cross_entropy(model(x), labels).backward()
+        optimizer.step()
+
+    return step
