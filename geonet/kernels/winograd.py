@@ -53,6 +53,7 @@ OUTPUT = np.array([  # Aᵀ
 ])  # fmt: skip
 
 TILES = 128  # tiles that go through all steps at a time, about
+WORK = 32  # multiplications that take as long as a transform's step takes for a number
 
 
 def forward(x, weight, bias, stride, padding):
@@ -87,16 +88,16 @@ def pullback(g, x, weight, stride, padding, needs):
     grad = np.empty_like(x) if needs[0] else None
     parts = _parts(shape)
     shares = threads.shares(len(parts))
-    grads = np.zeros((len(shares), len(weight), 9, *x.shape[3:]), x.dtype)  # of weight, by share
+    halves = np.empty((len(shares), len(weight), 18, *x.shape[3:]), x.dtype)  # ∂L/∂U G by share
 
     def some_images(share, first, last):
-        for part, tiles in parts[first:last]:
+        for number, (part, tiles) in enumerate(parts[first:last]):
             v = _frequencies("v", tiles, x.shape[3], x.dtype)
             m = _frequencies("m", tiles, g.shape[3], x.dtype)
             compiled.transform_gradient(g[part], m)
             if needs[1]:
                 compiled.transform_input(x[part], v, shape[1], shape[2], *padding)
-                _add_kernel(_matrices(m, tiles), _matrices(v, tiles), grads[share])
+                _add_half(_matrices(m, tiles), _matrices(v, tiles), halves[share], number > 0)
             if needs[0]:
                 np.matmul(_matrices(m, tiles), u, out=_matrices(v, tiles))
                 compiled.transform_input_back(v, grad[part], shape[1], shape[2], *padding)
@@ -104,8 +105,7 @@ def pullback(g, x, weight, stride, padding, needs):
     parts_of = [(i, *share) for i, share in enumerate(shares)]
     threads.spread(some_images, parts_of, g.size * weight[0].size)
     to_x = _out_of_lanes(grad, channels) if needs[0] else None
-    to_weight = _out_of_lanes(grads.sum(axis=0)[:units], channels) if needs[1] else None
-    return to_x, to_weight.reshape(units, 3, 3, channels) if needs[1] else None
+    return to_x, _to_weight(halves, units, channels) if needs[1] else None
 
 
 def forward_numpy(x, weight, bias, stride, padding):
@@ -154,14 +154,28 @@ def _tiles(x, rows, columns, padding):
     return np.moveaxis(windows, 3, -1)
 
 
-def _add_kernel(m, v, grad):
-    """grad + Gᵀ (Mᵀ V) G; a row of the 6×6 frequencies at a time, as all of them take much room."""
-    units, blocks = grad.shape[0], grad.shape[2]
-    u = threads.scratch("u", (6, units * blocks + 3, LANES), grad.dtype)
-    for i in range(6):
-        row = slice(6 * i, 6 * i + 6)
-        np.matmul(m[row].swapaxes(1, 2), v[row], out=_matrices(u, units))
-        compiled.add_kernel(u, KERNEL[i].astype(grad.dtype), grad)
+def _add_half(m, v, half, more):
+    """half ← Mᵀ V G, added to what is there if there is more of it.
+
+    A row of the 6×6 frequencies at a time, as all of them take much room.
+    """
+    units, blocks = half.shape[0], half.shape[2]
+    u = threads.scratch("u", (6, units * blocks + 3, LANES), half.dtype)
+    for row in range(6):
+        six = slice(6 * row, 6 * row + 6)
+        np.matmul(m[six].swapaxes(1, 2), v[six], out=_matrices(u, units))
+        compiled.add_half(u, row, more, half)
+
+
+def _to_weight(halves, units, channels):
+    """∂L/∂w = Gᵀ (∂L/∂U G), summed over the shares: (shares, O, 18, …) -> (O, 3, 3, C)."""
+    grad = np.empty((halves.shape[1], 9, *halves.shape[3:]), halves.dtype)
+
+    def some_units(first, last):
+        compiled.transform_kernel_back(halves[:, first:last], grad[first:last])
+
+    threads.spread(some_units, threads.shares(len(grad)), WORK * halves.size)
+    return _out_of_lanes(grad[:units], channels).reshape(units, 3, 3, channels)
 
 
 def _fill(x, axis):
@@ -210,5 +224,5 @@ def _transformed(weight):
         lanes = _in_lanes(weight[first:last]).reshape(-1, 9, blocks, LANES)
         compiled.transform_kernel(lanes, u, first * blocks)
 
-    threads.spread(some_rows, threads.shares(rows), 36 * weight.size)
+    threads.spread(some_rows, threads.shares(rows), WORK * 4 * weight.size)
     return _matrices(u, rows)

@@ -238,19 +238,39 @@ def transform_kernel(w, u, p):
 
 
 @lazy_jit(fastmath={"contract"})
-def add_kernel(u, g, grad):
-    """grad ← grad + Gᵀ u G of a row u (6, P, LANES) of the frequencies; g (3,): that row of G."""
-    line, half = np.empty((6, LANES), u.dtype), np.empty((3, LANES), u.dtype)
+def add_half(u, row, more, half):
+    """half ← u G of a row u (6, P, LANES) of the frequencies, in (R, 18, blocks, LANES).
+
+    With `more`, added to what is there.
+    """
+    line, out = np.empty((6, LANES), u.dtype), np.zeros((3, LANES), u.dtype)
     p = 0
-    for r in range(grad.shape[0]):
-        for b in range(grad.shape[2]):
+    for r in range(half.shape[0]):
+        for b in range(half.shape[2]):
             for k in range(6):
                 for c in range(LANES):
                     line[k, c] = u[k, p, c]
-            _kernel_line_back(line, half, 0, 0, 1)
-            for i in range(3):
-                if g[i] != 0:
-                    for j in range(3):
-                        for c in range(LANES):
-                            grad[r, 3 * i + j, b, c] += g[i] * half[j, c]
+            _kernel_line_back(line, out, 0, 0, 1)
+            for k in range(3):
+                for c in range(LANES):
+                    if more:
+                        half[r, 3 * row + k, b, c] += out[k, c]
+                    else:
+                        half[r, 3 * row + k, b, c] = out[k, c]
             p += 1
+
+
+@lazy_jit(fastmath={"contract"})
+def transform_kernel_back(halves, grad):
+    """grad ← Gᵀ of the sum of halves (shares, R, 18, blocks, LANES)."""
+    half, kernel = np.empty((18, LANES), grad.dtype), np.empty((9, LANES), grad.dtype)
+    for r in range(grad.shape[0]):
+        for b in range(grad.shape[2]):
+            half[:] = 0
+            for share in range(len(halves)):
+                for k in range(18):
+                    for c in range(LANES):
+                        half[k, c] += halves[share, r, k, b, c]
+            for k in range(3):
+                _kernel_line_back(half, kernel, k, k, 3)
+            grad[r, :, b] = kernel
