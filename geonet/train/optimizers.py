@@ -189,10 +189,10 @@ class Adam(Optimizer):
         self._first, self._second = (
             [np.zeros(p.size, p.dtype) for p in self.parameters] for _ in "mv"
         )
-        self._steps = [np.zeros((), np.int64) for _ in self.parameters]
+        self._steps = np.zeros(len(self.parameters), np.int64)
 
     def _memory(self):
-        return {"first": self._first, "second": self._second, "steps": self._steps}
+        return {"first": self._first, "second": self._second, "steps": [self._steps]}
 
     def step(self):
         """Move every parameter, in place."""
@@ -205,9 +205,10 @@ class Adam(Optimizer):
                 parameter.data *= 1 - self.lr * self.weight_decay
             elif self.weight_decay:
                 gradient = gradient + self.weight_decay * parameter.data
-            self._steps[i] += 1
-            if self._steps[i] != steps:  # as a rule all parameters are of one age
-                steps = int(self._steps[i])
+            age = self._steps.item(i) + 1
+            self._steps[i] = age
+            if age != steps:  # as a rule all parameters are of one age
+                steps = age
                 step_size, scale = self.lr / (1 - beta1**steps), 1 / (1 - beta2**steps) ** 0.5
             flat = parameter.data.reshape(-1)  # a view, as parameters are contiguous
             moments = self._first[i], self._second[i]
