@@ -3,9 +3,10 @@
 A reference implementation of W. Chen and H. Ge, arXiv 2305.15912.
 """
 
-from geonet import characteristic, hypersphere, models, nn, ops, train
+from geonet import characteristic, gradients, graph, hypersphere, models, nn, ops, train
 from geonet.gradcheck import gradcheck
 from geonet.hvp import hvp
+from geonet.model_check import check_model
 from geonet.models import METHODS
 from geonet.tensor import Tensor, no_grad, primitive
 
@@ -15,7 +16,10 @@ __all__ = [
     "METHODS",
     "Tensor",
     "characteristic",
+    "check_model",
     "gradcheck",
+    "gradients",
+    "graph",
     "hvp",
     "hypersphere",
     "models",

@@ -1,4 +1,4 @@
-"""The command line: one subcommand an experiment, `gradcheck` and `bench`; alone, a short tour."""
+"""The command line: one subcommand an experiment, `graph`, `gradcheck`, `bench`; or a tour."""
 
 import argparse
 import os
@@ -48,6 +48,13 @@ def gradcheck_command(arguments):
     return 1 if failures else 0
 
 
+def graph_command(arguments):
+    """Look into one training step."""
+    from geonet.experiments import one_step
+
+    return one_step.main(arguments.model, arguments.method, arguments.out)
+
+
 def tour(experiments):
     """All experiments in quick form, and where the pictures are."""
     from geonet import __version__
@@ -56,10 +63,7 @@ def tour(experiments):
     for i, name in enumerate(TOUR, start=1):
         experiment = experiments[name]
         print(f"{i} of {len(TOUR)}: {experiment.summary}")
-        parser = argparse.ArgumentParser()
-        experiment.add_arguments(parser)
-        folder = os.path.join("results", "tour", name)
-        experiment.main(parser.parse_args(["--quick", "--overwrite", "--out", folder]))
+        experiment.run("--quick", "--overwrite", "--out", os.path.join("results", "tour", name))
     print("Pictures: results/tour/*/figures. Next: python -m geonet levy --help")
 
 
@@ -72,7 +76,7 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser(experiments):
     """The parser of the whole command line."""
-    from geonet import bench
+    from geonet import METHODS, bench
 
     parser = Parser(
         prog="python -m geonet",
@@ -88,6 +92,13 @@ def build_parser(experiments):
         command = commands.add_parser(name, help=experiment.summary, description=experiment.summary)
         experiment.add_arguments(command)
         command.set_defaults(run=experiment.main, default_threads=experiment.default_threads)
+    words = "look into one training step: table, figure, and a page to click through"
+    look = commands.add_parser("graph", help=words, description=words)
+    look.add_argument("--model", choices=("mlp", "vgg6"), default="mlp", help="default: mlp")
+    look.add_argument("--method", choices=list(METHODS), default="GmP+IMN", help="default: GmP+IMN")
+    words = "folder (default: results/graph)"
+    look.add_argument("--out", default=os.path.join("results", "graph"), metavar="DIR", help=words)
+    look.set_defaults(run=graph_command)
     check = commands.add_parser("gradcheck", help="check the gradients of every operation")
     words = "show what the check says of eight wrong gradients, and how it chooses its step"
     check.add_argument("--demo", action="store_true", help=words)

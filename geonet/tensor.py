@@ -22,13 +22,14 @@ from contextvars import ContextVar
 
 import numpy as np
 
-_numbers, _recording = itertools.count(), ContextVar("recording", default=True)
+_numbers = itertools.count()
+_recording = ContextVar("recording", default=True)  # or False, or a function that looks on
 
 
 class Record:
     """How a Tensor came about."""
 
-    __slots__ = ("dtype", "inputs", "number", "operation", "pullback", "shape", "tensor")
+    __slots__ = ("dtype", "inputs", "note", "number", "operation", "pullback", "shape", "tensor")
 
     def __init__(self, operation, inputs, pullback, value):
         self.number = next(_numbers)  # in order of creation
@@ -36,6 +37,7 @@ class Record:
         self.inputs = inputs  # of each: its Record, itself (a Tensor without), None (not needed)
         self.pullback = pullback  # one function an input, or one function (gradient, needs) for all
         self.tensor = None  # a weak reference to a Tensor that is to keep its gradient
+        # and `note`, which is set where geonet.graph looks on: what it is to remember
 
     def free(self):
         """Forget everything that backward() has used up."""
@@ -81,12 +83,6 @@ class Tensor:
 
     def __len__(self):
         return len(self.data)
-
-    def __float__(self):
-        return float(self.data)
-
-    def __bool__(self):
-        return bool(self.data)
 
     def __array__(self, dtype=None, copy=None):
         if self.requires_grad:
@@ -230,9 +226,11 @@ def primitive(function=None, **examples):
         for x in arrays:
             if type(x) is np.ndarray and x.dtype != dtype and x.dtype.kind == dtype.kind == "f":
                 raise TypeError(f"{function.__name__} would make {dtype} of {x.dtype}: cast before")
-        if recording and _recording.get():
+        if recording and (watch := _recording.get()):
             result.requires_grad = True
             result._record = Record(operation, records, pullback, result.data)
+            if watch is not True:  # geonet.graph looks on
+                watch(result._record, inputs, result.data)
         return result
 
     operation.is_primitive = True

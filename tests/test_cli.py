@@ -32,8 +32,8 @@ def refusal(*words, cwd, **environment):
 
 def test_help_lists_the_commands(tmp_path):
     text = geonet("--help", cwd=tmp_path).stdout
-    commands = "perturbation", "levy", "banana", "imagenet32", "imagenet", "gradcheck", "bench"
-    for command in commands:
+    experiments = "perturbation", "levy", "banana", "imagenet32", "imagenet"
+    for command in (*experiments, "graph", "gradcheck", "bench"):
         assert f"\n    {command} " in text
 
 
@@ -57,6 +57,7 @@ def test_the_command_starts_itself_anew_at_most_once(tmp_path):
         (("levy", "--init", "normal:-1"), "needs a positive scale"),
         (("banana", "--data", "nowhere.csv"), "nowhere.csv"),
         (("levy", "--protocol", "own"), "invalid choice: 'own'"),
+        (("graph", "--method", "Gmp"), "argument --method: invalid choice: 'Gmp'"),
         (("bench", "--turns", "0"), "--turns must be at least 1"),
         (("bench", "convolutions"), "invalid choice: 'convolutions'"),
         (("imagenet32", "--data", "nowhere"), "nowhere"),
@@ -145,6 +146,20 @@ def test_gradcheck_passes_for_every_operation(tmp_path):
     assert "hyperspherical" in result.stdout
     assert "FAILED" not in result.stdout
     assert "nan" not in result.stdout
+
+
+@pytest.mark.parametrize("model", ["mlp", "vgg6"])
+def test_graph_prints_a_table_and_leaves_a_page_and_a_figure(model, tmp_path):
+    result = geonet("graph", "--model", model, "--method", "BN", "--out", "here", cwd=tmp_path)
+    assert result.returncode == 0, result
+    assert "batch_norm" in result.stdout
+    assert sorted(p.name for p in (tmp_path / "here").iterdir()) == [
+        "graph.html", "graph.png", "graph.svg",
+    ]  # fmt: skip
+    page = (tmp_path / "here" / "graph.html").read_text(encoding="utf-8")
+    assert f"<h1>One training step of {model} under BN</h1>" in page
+    assert str(tmp_path) not in page
+    assert str(ROOT) not in page
 
 
 @pytest.mark.slow

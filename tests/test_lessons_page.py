@@ -1,16 +1,12 @@
 """The pages of the course: every image has a text, every link leads somewhere, all is offline."""
 
-import html.parser
+import html
 import re
-import shutil
-import subprocess
 
 import pytest
+from page_helpers import Page, check_in_chromium
 
 from lessons import markdown, page, percent, running
-
-VOID = {"meta", "link", "img", "hr", "br", "input"}
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 
 LESSON = """\
 # %% [markdown]
@@ -57,32 +53,6 @@ figures.save(figure, "line", alt='A "line" <that> rises', title="A line & more")
 figures.animate(lambda k: Figure(), 2, "moving", "Nothing moves.")
 """
 FAILING = LESSON.replace("01 · A *small*", "02 · Next").replace('print("one <b> & two")', "1 / 0")
-
-
-class Page(html.parser.HTMLParser):
-    """Tags in balance, images, and links of a page."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.open, self.images, self.links, self.ids, self.text = [], [], [], [], []
-        self.feed(path.read_text(encoding="utf-8"))
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        values = dict(attributes)
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "img":
-            self.images.append(values)
-        if "id" in values:
-            self.ids.append(values["id"])
-        self.links += [values[name] for name in ("href", "src") if name in values]
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
 
 
 def check_site(folder):
@@ -200,31 +170,6 @@ def test_the_whole_course_runs_and_becomes_pages(tmp_path):
 
 def test_the_pages_fit_a_narrow_window(site):
     check_in_chromium(site[0], [site[0] / "index.html", site[0] / "01_small.html"])
-
-
-def check_in_chromium(folder, pages):
-    """In a window of 360 pixels nothing is cut off, no image is missing, and it can be printed."""
-    if not CHROMIUM:
-        pytest.skip("Chromium is not installed")
-    frames = "".join(f'<iframe width="360" height="600" src="{p.name}"></iframe>' for p in pages)
-    (folder / "frames.html").write_text(f"""<body>{frames}<p id="said"></p><script>
-    onload = () => {{ said.textContent = [...document.querySelectorAll("iframe")].map((f) => {{
-      const page = f.contentDocument;
-      const bad = [...page.images].filter((i) => !i.complete || i.naturalWidth === 0).length;
-      return `${{page.documentElement.scrollWidth <= f.contentWindow.innerWidth}} ${{bad}}`;
-    }}).join("; "); }};
-    </script></body>""")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
-    options.append(f"--user-data-dir={folder / 'profile'}")
-    look = [CHROMIUM, *options, "--virtual-time-budget=20000", "--dump-dom"]
-    look.append((folder / "frames.html").as_uri())
-    seen = subprocess.run(look, capture_output=True, text=True, timeout=300).stdout
-    assert re.search('<p id="said">(.*)</p>', seen)[1].split("; ") == ["true 0"] * len(pages)
-    for path in pages[:2]:
-        printed = path.with_suffix(".pdf")
-        command = [CHROMIUM, *options, f"--print-to-pdf={printed}", path.as_uri()]
-        subprocess.run(command, capture_output=True, timeout=300)
-        assert printed.read_bytes().startswith(b"%PDF")
 
 
 def rendered(text):

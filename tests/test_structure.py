@@ -30,12 +30,14 @@ MAY_IMPORT = {
     "hypersphere": {"kernels"},
     "ops": {"ops", "tensor", "kernels"},
     "gradcheck": {"ops", "tensor"},
+    "model_check": {"gradcheck", "tensor"},
     "hvp": {"tensor"},
-    "graph": {"ops", "tensor"},
+    "graph": {"graph", "nn", "tensor", "files", "text"},
     "nn": {"nn", "ops", "tensor", "hypersphere"},
     "data": {"data", "kernels"},
     "plots": {"plots", "hypersphere", "text"},
     "text": set(),
+    "files": set(),
     "environment": set(),
 }
 TOP = {"experiments", "bench", "__main__", "lessons", "the package itself"}

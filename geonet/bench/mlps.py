@@ -1,11 +1,12 @@
-"""The step of a small network, u(θ) with its pullback, and the import."""
+"""The step of a small network, what looking on costs it, u(θ) with its pullback, the import."""
 
 import subprocess
 import sys
+from contextvars import ContextVar
 
 import numpy as np
 
-from geonet import ops
+from geonet import graph, ops
 from geonet.bench.timing import in_turns, milliseconds, ratio
 from geonet.data.levy import load_levy
 from geonet.kernels import hypersphere as kernel
@@ -13,18 +14,25 @@ from geonet.models import mlp
 from geonet.train import Adam
 
 UNITS = 100
+LOOKS = 1000  # so often a comparison is made to time it
 MAP_SHAPE = (512, 4608)  # rows and fan-in n of the last convolution of a VGG-6
+
+
+def levy_network(method):
+    """The network of the Levy experiment, and its loss on the data, a function of it."""
+    x, y = load_levy(np.random.default_rng(0), "paper").train
+    model = mlp([1, UNITS, 1], method, rng=np.random.default_rng(0))
+    return model, lambda model: ops.mae(model(x), y)
 
 
 def levy_step(method):
     """One training step of the Levy network: forward, backward, Adam."""
-    x, y = load_levy(np.random.default_rng(0), "paper").train
-    model = mlp([1, UNITS, 1], method, rng=np.random.default_rng(0))
+    model, loss = levy_network(method)
     optimizer = Adam(model.parameters(), 1e-3, eps=1e-7)
 
     def step():
         optimizer.zero_grad()
-        ops.mae(model(x), y).backward()
+        loss(model).backward()
         optimizer.step()
 
     return step
@@ -131,6 +139,39 @@ def map_rows(peer, turns):
     return rows
 
 
+def tracing_rows(turns):
+    """Rows for a step inside `geonet.graph.watch`, and for what the engine does about it outside:
+    after each operation it records, it compares what it looks up anyway with True."""
+    mode, step = ContextVar("mode", default=True), levy_step("GmP")
+
+    def without():
+        for _ in range(LOOKS):
+            if mode.get():
+                pass
+
+    def compare():
+        for _ in range(LOOKS):
+            if (watch := mode.get()) and watch is not True:
+                pass
+
+    def watched():
+        with graph.watch(gradients=True):
+            step()
+
+    functions = {"without": without, "compare": compare, "step": step, "watched": watched}
+    seconds = in_turns(functions, {}, turns, repeats=100)
+    model, loss = levy_network("GmP")
+    count = sum(bool(node.inputs) for node in graph.trace(loss(model)).nodes)
+    cost = count * (seconds["compare"] - seconds["without"]) / LOOKS
+    share = np.median(cost / seconds["step"])
+    times = f"{np.median(seconds['watched'] / seconds['step']):.2f} times one that is not"
+    words = f"{share:.2%} of a Levy step, in {count} operations"
+    return [
+        ("Levy step, GmP, watched", milliseconds(seconds["watched"]), "", "", times),
+        ("not watched: what the engine looks", milliseconds(cost), "", "", words),
+    ]
+
+
 def import_row(turns):
     """Row for `import geonet`, less what starting Python takes."""
     functions = {
@@ -143,4 +184,5 @@ def import_row(turns):
 
 def rows(peer, turns):
     """All rows of this part; `peer` is the process with PyTorch, or None."""
-    return [*levy_rows(peer, turns), *map_rows(peer, turns), import_row(turns)]
+    measured = [levy_rows(peer, turns), tracing_rows(turns), map_rows(peer, turns)]
+    return [*(row for part in measured for row in part), import_row(turns)]

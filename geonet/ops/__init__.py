@@ -58,6 +58,7 @@ for _symbol, _compare in (
 
 Tensor.__format__ = lambda x, style: format(x.item(), style) if style else str(x)
 Tensor.__iter__ = lambda x: (x[i] for i in range(len(x)))
+Tensor.__float__, Tensor.__bool__ = lambda x: float(x.data), lambda x: bool(x.data)
 Tensor.__hash__ = object.__hash__  # a Tensor is itself, whatever its numbers
 Tensor.__neg__, Tensor.__abs__, Tensor.__getitem__ = negative, absolute, getitem
 Tensor.sum, Tensor.mean, Tensor.var, Tensor.max, Tensor.min = sum, mean, var, max, min

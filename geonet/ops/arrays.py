@@ -24,7 +24,7 @@ def _restore(array, axis, ndim, keepdims):
 
 @primitive(samples=_reductions)
 def sum(x, axis=None, keepdims=False):
-    """Sum over an axis, several or all. g → g repeated."""
+    """Sum over an axis, several or all, y = Σ x. g → g repeated."""
 
     def spread(g):
         return np.broadcast_to(_restore(g, axis, x.ndim, keepdims), x.shape)
@@ -39,7 +39,7 @@ def _count(x, axis):
 
 @primitive(samples=_reductions)
 def mean(x, axis=None, keepdims=False):
-    """Mean over an axis, several or all. g → g / count, repeated."""
+    """Mean over an axis, several or all, y = Σ x / count. g → g / count, repeated."""
     count = _count(x, axis)
 
     def spread(g):
@@ -77,13 +77,13 @@ def _extreme(x, axis, keepdims, find):
 
 @primitive(samples=_reductions)
 def max(x, axis=None, keepdims=False):
-    """Largest entry along an axis, several or all. g → g at the largest, shared by ties."""
+    """Largest entry along an axis, several or all, max x. g → g at the largest, shared by ties."""
     return _extreme(x, axis, keepdims, np.max)
 
 
 @primitive(samples=_reductions)
 def min(x, axis=None, keepdims=False):
-    """Smallest entry along an axis, several or all. g → g at the smallest, shared by ties."""
+    """Least entry along an axis, several or all, min x. g → g at the smallest, shared by ties."""
     return _extreme(x, axis, keepdims, np.min)
 
 
@@ -92,7 +92,7 @@ def min(x, axis=None, keepdims=False):
 
 @primitive(samples=lambda rng: [((rng.normal(size=(2, 6)), (3, -1)), {})])
 def reshape(x, shape):
-    """The same entries in another shape. g → g in the old shape."""
+    """x in another shape, its entries in the same order. g → g in the old shape."""
     return x.reshape(shape), (lambda g: g.reshape(x.shape),)
 
 
@@ -100,7 +100,7 @@ def reshape(x, shape):
     samples=lambda rng: [((rng.normal(size=(2, 3, 4)),), o) for o in ({}, {"axes": (1, 2, 0)})]
 )
 def transpose(x, axes=None):
-    """Axes in another order, by default reversed. g → g in the old order."""
+    """x with its axes in another order, by default reversed. g → g in the old order."""
     back = None if axes is None else np.argsort(np.mod(axes, x.ndim))
     return x.transpose(axes), (lambda g: g.transpose(back),)
 
@@ -126,7 +126,7 @@ def getitem(x, index):
 
 @primitive(samples=lambda rng: [(tuple(rng.normal(size=(2, 2, 3))), {"axis": a}) for a in (0, -1)])
 def join(*arrays, axis=0):
-    """`concatenate` with the arrays one by one. g → its pieces."""
+    """`concatenate` with the arrays one by one, x₁, x₂, … -> [x₁ x₂ …]. g → its pieces."""
     cuts = np.cumsum([array.shape[axis] for array in arrays])[:-1]
     return np.concatenate(arrays, axis), lambda g, needs: np.split(g, cuts, axis)
 
@@ -145,7 +145,7 @@ def stack(arrays, axis=0):
 
 @primitive(samples=lambda rng: [((rng.normal(size=(2, 3)), lambda g: None), {})])
 def hook(x, function):
-    """x itself, with a function that sees the gradient on its way back: g → function(g), or g where
+    """x itself, with a function that sees the gradient on its way back. g → function(g), or g where
     that is None. To read a gradient, or to put another of the same shape in its place."""
 
     def pullback(g):

@@ -85,44 +85,44 @@ def log(x):
 
 @primitive
 def sin(x):
-    """Sine. g → g cos x."""
+    """Sine, sin x. g → g cos x."""
     return np.sin(x), (lambda g: g * np.cos(x),)
 
 
 @primitive
 def cos(x):
-    """Cosine. g → −g sin x."""
+    """Cosine, cos x. g → −g sin x."""
     return np.cos(x), (lambda g: -g * np.sin(x),)
 
 
 @primitive(domain=(-1, 1))
 def tan(x):
-    """Tangent. g → g (1 + tan² x)."""
+    """Tangent, tan x. g → g (1 + tan² x)."""
     value = np.tan(x)
     return value, (lambda g: g * (1 + value * value),)
 
 
 @primitive(domain=(-0.9, 0.9))
 def arcsin(x):
-    """Inverse sine. g → g / √(1 − x²)."""
+    """Inverse sine, arcsin x. g → g / √(1 − x²)."""
     return np.arcsin(x), (lambda g: g / np.sqrt(1 - x * x),)
 
 
 @primitive(domain=(-0.9, 0.9))
 def arccos(x):
-    """Inverse cosine. g → −g / √(1 − x²)."""
+    """Inverse cosine, arccos x. g → −g / √(1 − x²)."""
     return np.arccos(x), (lambda g: -g / np.sqrt(1 - x * x),)
 
 
 @primitive
 def arctan(x):
-    """Inverse tangent. g → g / (1 + x²)."""
+    """Inverse tangent, arctan x. g → g / (1 + x²)."""
     return np.arctan(x), (lambda g: g / (1 + x * x),)
 
 
 @primitive
 def tanh(x):
-    """Hyperbolic tangent. g → g (1 − tanh² x)."""
+    """Hyperbolic tangent, tanh x. g → g (1 − tanh² x)."""
     value = np.tanh(x)
     return value, (lambda g: g * (1 - value * value),)
 

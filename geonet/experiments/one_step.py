@@ -1,0 +1,60 @@
+"""One training step, looked into: what `python -m geonet graph` does."""
+
+from pathlib import Path
+
+import numpy as np
+
+from geonet import graph, ops, plots
+from geonet.data.banana import generate_banana
+from geonet.data.images import ImageSet
+from geonet.data.pictures import draw_pictures
+from geonet.models import mlp, vgg6
+
+
+def small_network(method):
+    """A network of two hidden layers, its loss, and a batch of the Banana set."""
+    rng = np.random.default_rng(0)
+    x, y = generate_banana(50, rng)
+    return mlp([2, 16, 16, 1], method, rng=rng), ops.binary_cross_entropy, x, y[:, None]
+
+
+def convnet(method):
+    """A VGG-6 of a quarter of the width, its loss, and a batch of pictures."""
+    rng = np.random.default_rng(0)
+    pictures = draw_pictures(16, rng)
+    x, labels = next(ImageSet([lambda: pictures], pictures).train_batches(16, rng))
+    return vgg6(method, num_classes=10, width=0.25, rng=rng), ops.cross_entropy, x, labels
+
+
+MODELS = {"mlp": small_network, "vgg6": convnet}
+
+
+def main(kind, method, folder):
+    """Print the table of one step's graph, and write graph.html, graph.png and graph.svg.
+
+    Parameters
+    ----------
+    kind : str
+        One of `MODELS`.
+    method : str
+        One of `geonet.METHODS`.
+    folder : str or Path
+    """
+    model, loss, x, y = MODELS[kind](method)
+    with graph.watch(gradients=True):
+        value = loss(model(x), y)
+        value.backward()
+    found = graph.trace(value)
+    title = f"One training step of {kind} under {method}"
+    print(f"{title}, on a batch of {len(x)}\n\n{found.table()}")
+    page = Path(folder, "graph.html")
+    found.html(page, title)
+    caption = f"{title}, on a batch of {len(x)}: shapes, and norms of gradients."
+    if kind == "mlp":
+        drawing, caption = found.drawing(found.nodes), f"{caption} Parameters are green."
+    else:
+        drawing = found.drawing()  # modules alone
+    made = [node for node in found.nodes if node.inputs]
+    words = f"{caption} In order: {', '.join(node.title for node in made)}."
+    png, _ = plots.save(plots.computation(drawing, caption), folder, "graph", title, words)
+    print(f"\npage, with values, gradients and equations: {page}\nfigure: {png}")

@@ -1,0 +1,29 @@
+"""Look into a recorded computation: every operation with its numbers, its equation and its line.
+
+    with geonet.graph.watch(gradients=True):
+        loss = geonet.ops.mse(model(x), y)
+        loss.backward()
+    graph = geonet.graph.trace(loss)
+    print(graph.table())
+    graph.html("graph.html")
+
+`watch` has the engine remember, for all that is recorded inside, the values, the line of the
+program and the module. `trace` reads a graph out, `anomalies` stops a program at its first NaN.
+Nothing of this costs anything where it is not asked for: the engine only looks whether it is.
+"""
+
+from geonet.graph.nodes import Graph, Node, equations, trace
+from geonet.graph.recording import Anomaly, anomalies, watch
+from geonet.graph.statistics import Statistics, statistics
+
+__all__ = [
+    "Anomaly",
+    "Graph",
+    "Node",
+    "Statistics",
+    "anomalies",
+    "equations",
+    "statistics",
+    "trace",
+    "watch",
+]

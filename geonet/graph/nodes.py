@@ -1,0 +1,334 @@
+"""The recorded computation as a list of nodes, and as a table."""
+
+import inspect
+import textwrap
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from geonet.files import write_whole
+from geonet.graph.layout import drawing
+from geonet.graph.page import page
+from geonet.graph.recording import Line, argument_names, pullback_names
+from geonet.graph.statistics import not_finite, statistics
+from geonet.nn.module import Parameter, Sequential
+from geonet.tensor import Tensor
+from geonet.text import aligned
+
+OUTSIDE = "outside of modules"
+WIDEST = 36  # letters of a line in a box of the drawing
+
+
+def equations(operation):
+    """What an operation computes, and what its pullback makes of g = ∂L/∂y, by its docstring.
+
+    Parameters
+    ----------
+    operation : function
+        One of `geonet.ops.OPERATIONS`, or one of the user's.
+
+    Returns
+    -------
+    forward, pullback : str
+        Empty if the docstring does not say.
+    """
+    before, arrow, after = (inspect.getdoc(operation) or "").partition("g → ")
+    before, after = (" ".join(text.split()) for text in (before, after.split("\n\n")[0]))
+    if not arrow:
+        return before.partition(" Parameters ---")[0], ""
+    condition = ""
+    if before.endswith((":", ",")):  # "With u = v/‖v‖:" tells of the pullback
+        before, _, condition = before.rpartition(". ")
+        before, condition = before + ".", condition + " "
+    return before, f"{condition}g → {after}"
+
+
+class Input(NamedTuple):
+    """What an operation was given."""
+
+    argument: str
+    node: int | None  # the number of the node that it came from
+    words: str  # what it is, where it is no node
+
+
+@dataclass(eq=False)
+class Node:
+    """One operation of a graph, or a Tensor that it starts from.
+
+    `operation` is then "parameter" or "input". `module` is the dotted name of the innermost module
+    it was called in, `group` that of the one it is shown with.
+    """
+
+    number: int  # its place in the list of nodes, from 1
+    operation: str
+    name: str  # of a parameter or an input
+    group: str
+    module: str
+    shape: tuple
+    dtype: object
+    inputs: list
+    forward: str  # equation
+    backward: str  # equation, with g the gradient of the result
+    pullback: str  # names of the functions that pull back
+    source: Line | None  # of the operation
+    line: Line | None  # of the user's program that called it
+    caller: Line | None  # in geonet, on the way from there
+    kept: object = field(repr=False)  # what holds the arrays: a Tensor, a Note, or None
+
+    @property
+    def data(self):
+        """The value, not a copy; None if it was not kept."""
+        return (
+            self.kept.data if isinstance(self.kept, Tensor) else getattr(self.kept, "value", None)
+        )
+
+    @property
+    def grad(self):
+        """∂L/∂value; None if it was not kept, or before backward()."""
+        kept = self.kept
+        return kept.grad if isinstance(kept, Tensor) else getattr(kept, "gradient", None)
+
+    @property
+    def value(self):
+        """`Statistics` of the value, as it is now, or None."""
+        return None if self.data is None else statistics(self.data)
+
+    @property
+    def gradient(self):
+        """`Statistics` of the gradient, as it is now, or None."""
+        return None if self.grad is None else statistics(self.grad)
+
+    @property
+    def title(self):
+        """The operation, or the name of a parameter or an input."""
+        return self.name.rpartition(".")[2] or self.operation
+
+
+def trace(result):
+    """Read out the computation that a Tensor was made by.
+
+    Parameters
+    ----------
+    result : Tensor
+        Usually a loss.
+
+    Returns
+    -------
+    Graph
+        Where the operations were recorded inside `watch`, with values, lines, modules and, if it
+        was asked to, gradients; also after backward(). Elsewhere what the engine keeps itself:
+        operations, shapes and dtypes.
+
+    Raises
+    ------
+    ValueError
+        If nothing was recorded for this Tensor.
+    RuntimeError
+        If backward() has freed the graph and nothing was kept.
+
+    Examples
+    --------
+    >>> x = geonet.Tensor([1.0, 2.0], requires_grad=True, name="x")
+    >>> [node.title for node in trace((x * x).sum()).nodes]
+    ['x', 'multiply', 'sum']
+    """
+    if not result.requires_grad:
+        raise ValueError("trace: no input of this Tensor was made with requires_grad=True")
+    found = _Found(result)
+    nodes, numbers = [], {}  # id of a Record or Tensor -> number of its node
+
+    def add(thing, **about):
+        numbers[id(thing)] = len(nodes) + 1
+        nodes.append(Node(len(nodes) + 1, shape=thing.shape, dtype=thing.dtype, **about))
+
+    for record in found.records:
+        note, function = getattr(record, "note", None), inspect.unwrap(record.operation)
+        group, module = found.names(note)
+        inputs = record.inputs if note is None else note.inputs
+        for x in inputs:
+            if isinstance(x, Tensor) and id(x) not in numbers:
+                add(x, **found.leaf(x, group))
+        arguments = argument_names(record.operation, len(inputs))
+        others = ["constant"] * len(inputs) if note is None else note.others
+        forward, backward = equations(record.operation)
+        add(
+            record,
+            operation=record.operation.__name__,
+            name="",
+            group=group,
+            module=module,
+            inputs=[
+                Input(a, numbers.get(id(x)), words or "")
+                for a, x, words in zip(arguments, inputs, others)
+            ],
+            forward=forward,
+            backward=backward,
+            pullback=pullback_names(record.pullback) if note is None else note.pullback,
+            source=Line(function.__code__.co_filename, function.__code__.co_firstlineno),
+            line=note and note.place.line,
+            caller=note and note.place.caller,
+            kept=note,
+        )
+    if not found.records:
+        add(result, **found.leaf(result, OUTSIDE))
+    return Graph(nodes)
+
+
+class _Found:
+    """All records behind a Tensor, and what the modules in their notes call things."""
+
+    def __init__(self, result):
+        records, todo = {}, [result._record] if result._record else []
+        while todo:
+            record = todo.pop()
+            if id(record) not in records:
+                records[id(record)] = record
+                note = getattr(record, "note", None)
+                inputs = record.inputs if note is None else note.inputs
+                if inputs is None:
+                    raise RuntimeError(
+                        "trace: backward() has freed this graph: trace it before, or record it "
+                        "inside geonet.graph.watch()"
+                    )
+                todo += [x for x in inputs if x is not None and not isinstance(x, Tensor)]
+        self.records = sorted(records.values(), key=lambda record: record.number)
+        self.roots = []  # the outermost modules
+        self.paths = {}  # id of an outermost module -> id of one inside -> its name
+        self.parameters = {}  # id -> name
+        for record in self.records:
+            note = getattr(record, "note", None)
+            if note and note.place.modules and id(note.place.modules[0]) not in self.paths:
+                self._add(note.place.modules[0])
+
+    def _add(self, root):
+        before = f"model {len(self.roots) + 1}: " if self.roots else ""
+        self.roots.append(root)
+        named = reversed(list(root.named_modules()))  # what stands in two places has its first name
+        self.paths[id(root)] = {id(module): before + path for path, module in named}
+        for path, parameter in root.named_parameters():
+            self.parameters.setdefault(id(parameter), before + path)
+
+    def names(self, note):
+        """The group and the module of an operation."""
+        if note is None or not note.place.modules:
+            return OUTSIDE, ""
+        root, *others = note.place.modules
+        paths = self.paths[id(root)]
+        shown = next((m for m in others if not isinstance(m, Sequential)), (root, *others)[-1])
+        kind, path = type(shown).__name__, paths.get(id(shown), "")
+        return (f"{path} ({kind})" if path else kind), paths.get(id(note.place.modules[-1]), "")
+
+    def leaf(self, tensor, group):
+        """A Tensor that no operation made, shown with the operation that first takes it."""
+        name = self.parameters.get(id(tensor)) or tensor.name or ""
+        return {
+            "operation": "parameter" if isinstance(tensor, Parameter) else "input",
+            "name": name,
+            "group": group,
+            "module": name.rpartition(".")[0],
+            "inputs": [],
+            **dict.fromkeys(("forward", "backward", "pullback"), ""),
+            **dict.fromkeys(("source", "line", "caller")),
+            "kept": tensor,
+        }
+
+
+class Graph:
+    """A computation: its `nodes`, each after those that it depends on."""
+
+    def __init__(self, nodes):
+        self.nodes = nodes
+
+    def groups(self):
+        """Nodes by the module they are shown with: dict of str to list of Node."""
+        found = {}
+        for node in self.nodes:
+            found.setdefault(node.group, []).append(node)
+        return found
+
+    def missing(self):
+        """What was not kept and how to get it: a sentence, or nothing."""
+        made = [node for node in self.nodes if node.inputs]
+        if any(node.kept is None for node in made):
+            return "Values, lines and modules were not kept: record inside geonet.graph.watch()."
+        if any(node.grad is None for node in made):
+            return "Gradients were not kept: watch(gradients=True), and then backward()."
+        return ""
+
+    def table(self):
+        """All nodes as text, by module."""
+        rows = [("module", "#", "operation", "shape", "min", "max", "norm", "zeros",
+                 "gradient norm", "from", "line")]  # fmt: skip
+        for group, nodes in self.groups().items():
+            for k, node in enumerate(nodes):
+                numbers = ", ".join(str(x.node) for x in node.inputs if x.node)
+                words = str(node.number), node.title, str(node.shape), *_extent(node.value)
+                gradient = _extent(node.gradient)[2] if node.gradient else ""
+                line = str(node.line or "")
+                rows.append(("" if k else group, *words, gradient, numbers, line))
+        return "\n".join(filter(None, (aligned(rows), self.missing())))
+
+    def html(self, path, title="A recorded computation"):
+        """Write the graph as one page that needs nothing else, whole or not at all.
+
+        Parameters
+        ----------
+        path : path
+            Such as "graph.html"; its folder is made.
+        title : str
+        """
+        path, text = Path(path), page(self, title)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+    def drawing(self, nodes=None):
+        """Where to draw what.
+
+        Parameters
+        ----------
+        nodes : list of Node, optional
+            Draw these alone, with the edges among them. Without it all groups are drawn, each
+            folded to one box.
+
+        Returns
+        -------
+        geonet.graph.layout.Drawing
+        """
+        groups = self.groups()
+        if nodes is None:
+            boxes = [(_group_lines(g, members), "group", g) for g, members in groups.items()]
+            place = {n.number: i for i, g in enumerate(groups.values()) for n in g}
+            nodes = self.nodes
+        else:
+            boxes = [(_node_lines(n), _kind(n), n.number) for n in nodes]
+            place = {n.number: i for i, n in enumerate(nodes)}
+        edges = dict.fromkeys(
+            (place[x.node], place[n.number]) for n in nodes for x in n.inputs if x.node in place
+        )
+        return drawing(boxes, [(i, j) for i, j in edges if i != j])
+
+
+def _extent(found):
+    """Smallest, largest, norm and fraction of zeros in words; what is not finite with the norm."""
+    if found is None:
+        return "", "", "", ""
+    norm = " ".join(filter(None, (f"{found.norm:.3g}", not_finite(found))))
+    return f"{found.min:.3g}", f"{found.max:.3g}", norm, f"{found.zeros:.0%}"
+
+
+def _kind(node):
+    return "operation" if node.inputs else node.operation
+
+
+def _node_lines(node):
+    lines = [f"{node.number} {node.title}", " ".join(map(str, (node.shape, node.dtype)))]
+    return (*lines, f"gradient norm {_extent(node.gradient)[2]}") if node.gradient else tuple(lines)
+
+
+def _group_lines(title, nodes):
+    """The name of a group, its operations, and the result of the last."""
+    made = [node for node in nodes if node.inputs] or nodes
+    words = textwrap.wrap(", ".join(node.title for node in made), WIDEST)
+    if len(words) > 2:
+        words = [f"{len(made)} operations, the last", made[-1].title]
+    return title, *words, *_node_lines(made[-1])[1:]

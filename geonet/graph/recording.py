@@ -1,0 +1,250 @@
+"""Looking on while operations are recorded: what `trace` is to know later, and anomalies."""
+
+import functools
+import inspect
+import linecache
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from geonet.graph.statistics import described, not_finite, statistics
+from geonet.nn.module import Module
+from geonet.tensor import Tensor, _recording
+
+PACKAGE = Path(__file__).parents[1]
+USERS = "experiments", "bench", "__main__.py"  # parts of the package that use it as others do
+ENGINE = "tensor.py", "ops", "graph"
+
+
+class Line(NamedTuple):
+    """A line of a program."""
+
+    file: str
+    number: int
+
+    def __str__(self):
+        """Shown as a path from the working folder, or from the package's, or a mere name."""
+        for folder in (os.getcwd(), PACKAGE.parent):
+            try:
+                return f"{Path(self.file).relative_to(folder).as_posix()}:{self.number}"
+            except ValueError:
+                continue
+        return f"{Path(self.file).name}:{self.number}"
+
+    @property
+    def text(self):
+        """The words on it, if the file can still be read."""
+        return linecache.getline(self.file, self.number).strip()
+
+
+class Place(NamedTuple):
+    """Where an operation was called: by whom, and inside which modules."""
+
+    line: Line | None  # of the user: the first one outside the library
+    caller: Line | None  # in the library, on the way from there
+    modules: tuple  # whose methods were running, the outermost first
+
+
+@functools.cache
+def _part(file):
+    """The part of the library that a file belongs to; None for others."""
+    try:
+        part = Path(file).relative_to(PACKAGE).parts[0]
+    except ValueError:
+        return None
+    return None if part in USERS else part
+
+
+def _place():
+    """The `Place` of the operation that is being recorded."""
+    line = caller = None
+    modules = []
+    frame = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if line is None and not code.co_filename.startswith("<frozen"):
+            part, here = _part(code.co_filename), Line(code.co_filename, frame.f_lineno)
+            if part is None:
+                line = here
+            elif caller is None and part not in ENGINE:
+                caller = here
+        if code.co_varnames[:1] == ("self",):
+            owner = frame.f_locals.get("self")
+            if isinstance(owner, Module) and not any(owner is m for m in modules[-1:]):
+                modules.append(owner)
+        frame = frame.f_back
+    return Place(line, caller, tuple(reversed(modules)))
+
+
+class Note:
+    """What is remembered of an operation beyond its Record, also when that is freed."""
+
+    __slots__ = ("gradient", "inputs", "others", "place", "pullback", "value")
+
+    def __init__(self, record, inputs, value):
+        self.inputs, self.value = record.inputs, value
+        self.others = [None if isinstance(x, Tensor) and x.requires_grad else _words(x)
+                       for x in inputs]  # fmt: skip
+        self.pullback = pullback_names(record.pullback)
+        self.place, self.gradient = _place(), None
+
+    def keep(self, gradient, _):
+        """Add to the gradient, as `grad` does."""
+        self.gradient = gradient if self.gradient is None else self.gradient + gradient
+
+
+def _words(x):
+    """An input that gets no gradient."""
+    x = x.data if isinstance(x, Tensor) else x
+    return f"constant {x.shape} {x.dtype}" if isinstance(x, np.ndarray) else f"{x!r:.60}"
+
+
+def pullback_names(pullback):
+    """The names of the functions that pull back, one an input or one for all."""
+    found = getattr(pullback, "original", pullback)
+    functions = (found,) if callable(found) else found
+    return ", ".join("none" if f is None else f.__name__.strip("<>") for f in functions)
+
+
+def argument_names(operation, count):
+    """What an operation calls its first so many arguments."""
+    names = []
+    for parameter in inspect.signature(operation).parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            names += [f"{parameter.name}[{i}]" for i in range(count - len(names))]
+        else:
+            names.append(parameter.name)
+    return names[:count]
+
+
+def _seen(pullback, see):
+    """A pullback that shows see(g, what it makes of it for every input) all that goes through."""
+
+    def together(g, needs):
+        if callable(pullback):
+            found = pullback(g, needs)
+        else:
+            found = [f(g) if f and need else None for f, need in zip(pullback, needs)]
+        see(g, found)
+        return found
+
+    together.original = getattr(pullback, "original", pullback)
+    return together
+
+
+@contextmanager
+def _looking_on(look):
+    """Have look(record, inputs, value) called after every operation that is recorded inside, and
+    whatever looked on before called first; inside `no_grad` nothing is recorded."""
+    outer = _recording.get()
+
+    def both(*made):
+        outer(*made)
+        look(*made)
+
+    token = _recording.set(outer and (look if outer is True else both))
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+@contextmanager
+def watch(gradients=False):
+    """Remember what `trace` can tell: ``with watch():`` around the forward pass.
+
+    Of every operation that is recorded inside, its value (not a copy), the line of the program and
+    the module are kept for as long as the graph's last Tensor is, also when backward() has freed
+    the graph. This takes the memory of all values.
+
+    Parameters
+    ----------
+    gradients : bool
+        Keep the gradient of every value as well; backward() may then stand outside.
+    """
+
+    def look(record, inputs, value):
+        record.note = Note(record, inputs, value)
+        if gradients:
+            record.pullback = _seen(record.pullback, record.note.keep)
+
+    with _looking_on(look):
+        yield
+
+
+class Anomaly(ArithmeticError):
+    """An operation gave NaN or infinity, forward or backward.
+
+    Attributes
+    ----------
+    operation : str
+    line : str
+        Where the user's program called it, as file:number; empty if unknown.
+    backward : bool
+        Whether it was the pullback.
+    """
+
+    def __init__(self, what, operation, names, inputs, place, backward):
+        self.operation, self.backward = operation, backward
+        self.line = str(place.line) if place.line else ""
+        lines = [what]
+        for name, x in zip(names, inputs):
+            x = x.data if isinstance(x, Tensor) else x
+            words = described(x) if isinstance(x, np.ndarray) else f"{x!r:.60}"
+            lines.append(f"  {name}: {words}")
+        inside = f" in {path_of(place.modules)}" if path_of(place.modules) else ""
+        text = f": {place.line.text}" if place.line and place.line.text else ""
+        super().__init__("\n".join([*lines, f"called at {self.line or '?'}{inside}{text}"]))
+
+
+def path_of(modules):
+    """The dotted name of the innermost module as seen from the outermost."""
+    if not modules:
+        return ""
+    return next((p for p, m in modules[0].named_modules() if m is modules[-1]), "")
+
+
+@contextmanager
+def anomalies():
+    """Stop at the first NaN or infinity: ``with anomalies():`` around forward and backward.
+
+    Every value that is recorded and every gradient is looked at (so nothing is inside `no_grad`),
+    and the inputs of all operations are kept until the graph is freed. NumPy's own warnings are
+    silent inside, as they would come before the error that says where the number stands.
+
+    Raises
+    ------
+    Anomaly
+        With the operation, shapes and ranges of its inputs and the user's line that called it.
+    """
+
+    def look(record, inputs, value):
+        place, operation = _place(), record.operation.__name__
+        names = argument_names(record.operation, len(inputs))
+
+        def complain(what, array, backward, more=()):
+            bad = not_finite(statistics(array))
+            words = f"{what}: {bad} of {array.size} entries"
+            known = [*names, *(name for name, _ in more)], [*inputs, *(x for _, x in more)]
+            raise Anomaly(words, operation, *known, place, backward)
+
+        def see(g, found):
+            arriving = [("gradient of the result", g)]
+            if not np.isfinite(g).all():
+                complain(f"the gradient that reaches {operation} going backward", g, True)
+            for name, x, gradient in zip(names, record_inputs, found):
+                if x is not None and gradient is not None and not np.isfinite(gradient).all():
+                    what = f"the pullback of {operation} to {name}"
+                    complain(what, gradient, True, arriving)
+
+        if not np.isfinite(value).all():
+            complain(f"the result of {operation}", value, False)
+        record_inputs = record.inputs
+        record.pullback = _seen(record.pullback, see)
+
+    with _looking_on(look), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        yield

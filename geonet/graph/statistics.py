@@ -1,0 +1,56 @@
+"""What is said of an array in a few numbers."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Statistics(NamedTuple):
+    """Of the entries of an array: of those that are finite, and how many are not."""
+
+    min: float
+    max: float
+    mean: float
+    norm: float  # √Σx², summed in float64
+    zeros: float  # fraction of all entries
+    nans: int
+    infinities: int
+
+
+def statistics(array):
+    """The numbers of an array, of any shape; of complex entries the real parts.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+
+    Returns
+    -------
+    Statistics
+        NaN where there is no (finite) entry to tell of.
+    """
+    array = np.real(array)
+    finite = array[np.isfinite(array)].astype(np.float64)
+    nans = int(np.isnan(array).sum())
+    infinities = array.size - finite.size - nans
+    if not finite.size:
+        zeros = 0.0 if array.size else np.nan
+        return Statistics(*[np.nan] * 4, zeros, nans, infinities)
+    extent = finite.min(), finite.max(), finite.mean(), np.linalg.norm(finite)
+    zeros = np.count_nonzero(finite == 0) / array.size
+    return Statistics(*map(float, extent), zeros, nans, infinities)
+
+
+def described(array):
+    """Shape, dtype and range in words, with what is not finite."""
+    found = statistics(array)
+    words = f"{array.shape} {array.dtype}"
+    if found.nans + found.infinities < array.size:
+        words += f" from {found.min:.6g} to {found.max:.6g}"
+    return f"{words}, {not_finite(found)}" if found.nans + found.infinities else words
+
+
+def not_finite(found):
+    """How many entries are NaN or infinite, in words; empty if none is."""
+    counts = (found.nans, "NaN"), (found.infinities, "infinite")
+    return " and ".join(f"{count} {word}" for count, word in counts if count)
