@@ -225,43 +225,51 @@ class Anticipated(NamedTuple):
 
     turn: np.ndarray  # change of direction, radians
     shift: np.ndarray  # change of the signed offset, with its sign, in the units of x
+    displacement: np.ndarray  # distance that the location φ moves, in the units of x
 
 
-def anticipate(unit, lr, statistics="running"):
-    """What a step of gradient descent, −lr · grad for every parameter, would do to each boundary.
+def anticipate(unit, optimizer, statistics="running"):
+    """What the next step of an optimizer would do to each boundary.
 
-    The gradients are those that `backward` left in the parameters. They are followed through
+    The step is taken on a copy, with the gradients that `backward` left in the parameters, the
+    optimizer's rate and whatever it remembers; nothing is changed. Its effect is followed through
     parameterization and normalization by the complex step, so the answer is exact to first order
-    whatever the method, and nothing is changed.
+    in the change of the parameters, whatever the method.
 
     Parameters
     ----------
     unit : geonet.nn.Unit, Linear or Conv2d
-    lr : float
-        Learning rate.
+    optimizer : geonet.train.Optimizer
+        On the unit's parameters, and maybe others; ``SGD(unit.parameters(), lr)`` for plain
+        gradient descent.
     statistics : {"running", "batch"}
         As for `boundary`; the statistics themselves are taken as they are.
 
     Returns
     -------
     Anticipated
-        0 for a unit that no gradient reaches.
+        0 for a unit that the step leaves as it is.
 
     Raises
     ------
     ValueError
-        As `boundary` does; also if the step would leave a layer norm with β ≠ 0.
+        If the optimizer has none of the unit's parameters; as `boundary` does; also if the step
+        would leave a layer norm with β ≠ 0.
     """
-    moved = copy.deepcopy(unit)
-    for parameter in moved.parameters():
-        if parameter.grad is not None:
-            parameter.data = parameter.data - 1j * TINY * lr * parameter.grad
+    if not {*map(id, unit.parameters())} & {*map(id, optimizer.parameters)}:
+        raise ValueError("optimizer must have parameters of the unit, but has none")
+    moved, trial = copy.deepcopy((unit, optimizer))  # together, so that they share parameters
+    trial.step()
+    for old, new in zip(unit.parameters(), moved.parameters()):
+        start = old.data.astype(np.float64)
+        new.data = start + 1j * TINY * (new.data - start)
     weight, bias = boundary(moved, statistics)
     (w, dw), (b, db) = ((np.real(a), np.imag(a) / TINY) for a in (weight, bias))
     length = np.linalg.norm(w, axis=1)
     along = np.einsum("on,on->o", w, dw) / length  # d‖w‖
     across = dw - along[:, None] * w / length[:, None]
-    return Anticipated(np.linalg.norm(across, axis=1) / length, (db - b * along / length) / length)
+    turn, shift = np.linalg.norm(across, axis=1) / length, (db - b * along / length) / length
+    return Anticipated(turn, shift, np.hypot(shift, b / length * turn))  # dφ = −dλ u − λ du
 
 
 def _measured(unit, batch):

@@ -486,20 +486,50 @@ def with_gradients(method, n, seed, lr=1.0):
 @given(st.integers(2, 6), seeds)
 def test_the_anticipated_turn_is_the_measured_one_to_first_order(method, n, seed):
     unit, changes = with_gradients(method, n, seed, lr=1e-6)
-    anticipated = anticipate(unit, 1e-6)
+    anticipated = anticipate(unit, train.SGD(unit.parameters(), 1e-6))
     (_, old), (_, new) = (coordinates(*pair) for pair in perturb(unit, changes)[3:])
     measured = perturb(unit, changes).turn
     np.testing.assert_allclose(anticipated.turn, measured, rtol=1e-2, atol=1e-11)
     np.testing.assert_allclose(anticipated.shift, new - old, rtol=1e-2, atol=1e-9)
+    old, new = (location(*pair) for pair in perturb(unit, changes)[3:])
+    moved = np.linalg.norm(new - old, axis=1)
+    np.testing.assert_allclose(anticipated.displacement, moved, rtol=1e-2, atol=1e-9)
+
+
+OPTIMIZERS = {
+    "momentum": lambda p, lr: train.SGD(p, lr, momentum=0.9, weight_decay=0.1),
+    "nesterov": lambda p, lr: train.SGD(p, lr, momentum=0.9, nesterov=True),
+    "Adam": train.Adam,
+    "AdamW": lambda p, lr: train.AdamW(p, lr, weight_decay=0.1),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("method", ["SP", "WN", "BN", "WN+MBN", "GmP", "GmP+IMN"])
+def test_the_next_step_of_any_optimizer_is_anticipated_with_what_it_remembers(method, name):
+    unit, _ = with_gradients(method, 4, 3)
+    optimizer = OPTIMIZERS[name](unit.parameters(), 1e-6)
+    optimizer.step()
+    for i, parameter in enumerate(p for p in unit.parameters() if p.grad is not None):
+        parameter.grad = rng(i).normal(size=parameter.shape)
+    state = optimizer.state_dict()
+    anticipated = anticipate(unit, optimizer)
+    np.testing.assert_equal(optimizer.state_dict(), state)
+    tracker = Tracker(unit)
+    optimizer.step()
+    tracker.record()
+    np.testing.assert_allclose(anticipated.turn, tracker.turns()[0], rtol=1e-3, atol=1e-11)
+    displacement = tracker.displacements()[0]
+    np.testing.assert_allclose(anticipated.displacement, displacement, rtol=1e-3, atol=1e-11)
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "LN"])
 def test_it_is_proportional_to_the_rate_and_changes_nothing(method):
     unit, _ = with_gradients(method, 3, 0)
     before = unit.state_dict()
-    one, many = anticipate(unit, 0.1), anticipate(unit, 1000.0)
-    np.testing.assert_allclose(many.turn, 1e4 * one.turn, rtol=1e-12)
-    np.testing.assert_allclose(many.shift, 1e4 * one.shift, rtol=1e-12)
+    one, many = (anticipate(unit, train.SGD(unit.parameters(), lr)) for lr in (0.1, 1000.0))
+    for quantity, multiple in zip(one, many):
+        np.testing.assert_allclose(multiple, 1e4 * quantity, rtol=1e-11)
     for name, value in unit.state_dict().items():
         np.testing.assert_array_equal(value, before[name])
 
@@ -508,16 +538,28 @@ def test_under_gmp_the_turn_is_that_of_the_metric():
     unit, _ = with_gradients("GmP", 5, 0)
     theta = unit.layer.parameterization.theta
     expected = np.sqrt((hypersphere.metric(theta.data) * theta.grad**2).sum(axis=1))
-    np.testing.assert_allclose(anticipate(unit, 1.0).turn, expected, rtol=1e-12)
+    turn = anticipate(unit, train.SGD(unit.parameters(), 1.0)).turn
+    np.testing.assert_allclose(turn, expected, rtol=1e-12)
 
 
 def test_without_gradients_nothing_is_anticipated():
-    anticipated = anticipate(random_unit("WN"), 0.1)
-    np.testing.assert_array_equal(anticipated.turn, 0)
-    np.testing.assert_array_equal(anticipated.shift, 0)
+    unit = random_unit("WN")
+    for quantity in anticipate(unit, train.Adam(unit.parameters())):
+        np.testing.assert_array_equal(quantity, 0)
+
+
+def test_an_optimizer_of_another_model_anticipates_nothing():
+    with pytest.raises(ValueError, match="has none"):
+        anticipate(random_unit("SP"), train.Adam(random_unit("SP").parameters()))
+
+
+def test_float32_units_are_anticipated_too():
+    unit = mlp([3, 5, 1], "GmP", rng=rng(), dtype=np.float32)[0]
+    unit(Tensor(np.ones((2, 3), np.float32))).sum().backward()
+    assert (anticipate(unit, train.SGD(unit.parameters(), 0.1)).turn > 0).any()
 
 
 def test_a_step_that_leaves_no_hyperplane_says_so():
     unit, _ = with_gradients("LN", 3, 0)
     with pytest.raises(ValueError, match="has no boundary that is a hyperplane"):
-        anticipate(unit, 0.1)
+        anticipate(unit, train.SGD(unit.parameters(), 0.1))

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from geonet import METHODS, Tensor, nn, ops
+from geonet import METHODS, Tensor, hypersphere, nn, ops
 from geonet.models import mlp, vgg6
 from geonet.train import (
     SGD,
@@ -16,6 +16,7 @@ from geonet.train import (
     ReduceLROnPlateau,
     StepSchedule,
     WarmUp,
+    damping_of,
     decay_of,
 )
 
@@ -428,3 +429,75 @@ def test_early_stopping_counts_improvements_up_to_min_delta_as_none():
 def test_bad_settings_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make(optimizer_at(1.0))
+
+
+# The metric of the sphere -------------------------------------------------------------------------
+
+
+def geometric_unit(n, seed):
+    """A geometric unit, ∂L/∂u for its rows, and the gradient of θ that belongs to it."""
+    unit = mlp([n, 4, 1], "GmP", rng=rng(seed))[0]
+    theta = unit.layer.parameterization.theta
+    gradient = rng([seed, 1]).normal(size=(4, n))
+    theta.grad = np.einsum("onk,on->ok", hypersphere.jacobian(theta.data), gradient)
+    return unit, gradient
+
+
+def tangent(u, gradient):
+    return gradient - (gradient * u).sum(axis=1, keepdims=True) * u
+
+
+@given(st.integers(2, 8), st.integers(0, 2**32 - 1))
+def test_a_step_by_the_metric_is_the_riemannian_one_to_first_order(n, seed):
+    unit, gradient = geometric_unit(n, seed)
+    theta = unit.layer.parameterization.theta
+    assume((hypersphere.metric(theta.data) > 1e-3).all())
+    u, lr = hypersphere.to_cartesian(theta.data), 1e-6
+    step = -lr * tangent(u, gradient)
+    length = np.linalg.norm(step, axis=1, keepdims=True)
+    geodesic = np.cos(length) * u + np.sin(length) * step / length  # the exponential map
+    SGD(unit.parameters(), lr, metric_damping=damping_of(unit, 0.0)).step()
+    moved = hypersphere.to_cartesian(theta.data)
+    np.testing.assert_allclose(moved - u, geodesic - u, atol=1e-3 * lr)
+
+
+@given(st.integers(2, 8), st.floats(1e-4, 1.0), st.integers(0, 2**32 - 1))
+def test_damping_bounds_the_step_and_leaves_other_parameters_alone(n, damping, seed):
+    unit, gradient = geometric_unit(n, seed)
+    rows = unit.layer.parameterization
+    rows.theta.data[0, 0] = 0.0  # a pole: no later angle of this unit moves anything
+    for parameter in (rows.radius, rows.lambda_):
+        parameter.grad = np.ones(4)
+    rows.theta.grad = np.einsum("onk,on->ok", hypersphere.jacobian(rows.theta.data), gradient)
+    before = unit.state_dict()
+    SGD(unit.parameters(), 0.1, metric_damping=damping_of(unit, damping)).step()
+    changes = {name: value - before[name] for name, value in unit.state_dict().items()}
+    prefix = "layer.parameterization."
+    np.testing.assert_allclose(changes[f"{prefix}radius"], -0.1)
+    np.testing.assert_allclose(changes[f"{prefix}lambda_"], -0.1)
+    largest = 0.1 * np.linalg.norm(gradient, axis=1) / (2 * np.sqrt(damping))
+    assert (np.abs(changes[f"{prefix}theta"]) <= largest[:, None] * 1.001 + 1e-12).all()
+    assert (changes[f"{prefix}theta"][0, 1:] == 0).all()
+
+
+def test_momentum_gathers_what_the_metric_has_divided():
+    unit, _ = geometric_unit(4, 0)
+    theta = unit.layer.parameterization.theta
+    options = {"momentum": 0.9, "metric_damping": damping_of(unit, 0.1)}
+    optimizer, expected, velocity = SGD(unit.parameters(), 0.1, **options), theta.data.copy(), 0
+    for _ in range(3):
+        velocity = 0.9 * velocity + theta.grad / (hypersphere.metric(expected) + 0.1)
+        expected -= 0.1 * velocity
+        optimizer.step()
+    np.testing.assert_allclose(theta.data, expected, rtol=1e-12)
+
+
+def test_only_angles_are_damped_and_the_list_must_fit():
+    model = mlp([3, 4, 1], "GmP", rng=rng())
+    names = [name.split(".")[-1] for name, _ in model.named_parameters()]
+    assert damping_of(model, 0.5) == [0.5 if name == "theta" else None for name in names]
+    assert damping_of(mlp([3, 4, 1], "WN", rng=rng()), 0.5) == [None] * 6
+    for wrong, words in (([0.1], "but has 1"), (0.1, "as damping_of lists them, 5 of them"),
+                         ([-1.0] * 5, r"must be in \[0, inf\)")):  # fmt: skip
+        with pytest.raises(ValueError, match=words):
+            SGD(model.parameters(), 0.1, metric_damping=wrong)

@@ -42,6 +42,7 @@ def main(arguments):
 
 
 def _rows(part, torch, turns):
-    from geonet.bench import convnets, mlps, resnets
+    from geonet.bench import convnets, inspection, mlps, resnets, uci
 
-    return {"mlp": mlps, "conv": convnets, "resnet": resnets}[part].rows(torch, turns)
+    modules = {"mlp": (mlps, uci, inspection), "conv": (convnets,), "resnet": (resnets,)}[part]
+    return [row for module in modules for row in module.rows(torch, turns)]

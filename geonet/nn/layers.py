@@ -42,6 +42,8 @@ class Layer(Module, ABC):
     and which fan-out an initializer takes.
     """
 
+    watch = None  # a `geonet.gradients.Watch`, while somebody looks on
+
     def __init__(self, rows, fan_out, parameterization, activation, *, rng, init, bias, dtype):
         dtype = np.dtype(dtype)
         if dtype not in (np.float32, np.float64):
@@ -55,9 +57,14 @@ class Layer(Module, ABC):
     def apply(self, x, weight, bias=None):
         """The affine map with the given rows (O, n) and bias (O,)."""
 
+    def rows(self):
+        """Weight (O, n) and bias (O,) of the affine map, as Tensors that a watch gets to see."""
+        weight, bias = self.parameterization.affine()
+        return (weight, bias) if self.watch is None else self.watch.on_rows(weight, bias)
+
     def affine(self, x):
         """The map before activation and gain, (..., inputs) -> (..., O)."""
-        return self.apply(x, *self.parameterization.affine())
+        return self.apply(x, *self.rows())
 
     def activate(self, z):
         """What follows the affine map: activation, then gain."""
@@ -65,10 +72,12 @@ class Layer(Module, ABC):
         return y if gain is None else y * gain
 
     def __call__(self, x):
-        weight, bias = self.parameterization.affine()
+        weight, bias = self.rows()
         if self.activation is ops.relu and bias is not None:  # bias, relu and gain in one pass
-            return ops.scaled_relu(self.apply(x, weight), bias, self.parameterization.gain)
-        return self.activate(self.apply(x, weight, bias))
+            y = ops.scaled_relu(self.apply(x, weight), bias, self.parameterization.gain)
+        else:
+            y = self.activate(self.apply(x, weight, bias))
+        return y if self.watch is None else self.watch.on_output(y)
 
 
 class Linear(Layer):
@@ -200,6 +209,10 @@ class Unit(Module):
         self.centring = centring
 
     def __call__(self, x):
+        y, watch = self._output(x), self.layer.watch
+        return y if watch is None else watch.on_output(y)
+
+    def _output(self, x):
         if self.normalization is not None:
             y = self.layer.activate(self.normalization(self.layer.affine(x)))
         elif self.centring is not None and self.layer.parameterization.gain is not None:
@@ -211,7 +224,7 @@ class Unit(Module):
     def _scaled_and_centred(self, x):
         """Gain and centring at once, where they follow a ReLU or nothing."""
         activation, gain = self.layer.activation, self.layer.parameterization.gain
-        weight, bias = self.layer.parameterization.affine()
+        weight, bias = self.layer.rows()
         if activation is ACTIVATIONS[None]:
             return self.centring.of_linear(self.layer.apply(x, weight), bias, gain)
         if activation is ops.relu and bias is not None:

@@ -3,7 +3,8 @@
 A parameterization owns the raw parameters of a layer's rows. It answers: what parameters give this
 (weight, bias)? what affine map do they give? what happens after the activation? and, for the
 analysis, how far may a change of the parameters turn the rows (section "Stability" of the paper)?
-Which of its parameters holds ‖w‖, and so is the one for weight decay, it says in `sized_by`.
+Which of its parameters holds ‖w‖, and so is the one for weight decay, it says in `sized_by`; which
+turns the row, in `turned_by`, and how far it does, in `metric`.
 """
 
 import numpy as np
@@ -41,7 +42,7 @@ class Standard(Module):
         (O,).
     """
 
-    sized_by = "weight"
+    sized_by = turned_by = "weight"
 
     def __init__(self, weight, bias):
         self.weight = Parameter(weight)
@@ -56,6 +57,10 @@ class Standard(Module):
         """What multiplies the activation, (O,): nothing, None."""
         return None
 
+    def metric(self):
+        """Turn of a row for a unit change of `turned_by` across it, (O, 1) or one each entry."""
+        return 1 / np.linalg.norm(self.weight.data, axis=1, keepdims=True)
+
     def turn_bound(self, change):
         """Largest turn (O,), in radians, of the rows for changes {parameter name: array}."""
         return _turn_of_sum(self.weight.data, change["weight"])
@@ -68,7 +73,7 @@ class WeightNorm(Module):
     a row of zeros.
     """
 
-    sized_by = "length"
+    sized_by, turned_by = "length", "v"
 
     def __init__(self, weight, bias):
         self.v = Parameter(weight)
@@ -81,6 +86,10 @@ class WeightNorm(Module):
     @property
     def gain(self):
         return None
+
+    def metric(self):
+        """1/‖v‖, (O, 1)."""
+        return 1 / np.linalg.norm(self.v.data, axis=1, keepdims=True)
 
     def turn_bound(self, change):
         """As standard, in v; a change of sign of ℓ flips the direction."""
@@ -97,7 +106,7 @@ class Geometric(Module):
     ValueError for a row of zeros.
     """
 
-    sized_by = "radius"
+    sized_by, turned_by = "radius", "theta"
 
     def __init__(self, weight, bias):
         length = _lengths(weight)
@@ -120,6 +129,10 @@ class Geometric(Module):
     def gain(self):
         """r, outside the activation, where its sign cannot move the boundary."""
         return self.radius
+
+    def metric(self):
+        """s_k = ‖∂u/∂θ_k‖, (O, n−1)."""
+        return np.sqrt(hypersphere.metric(self.theta.data))
 
     def turn_bound(self, change):
         """‖ε_θ‖ for any finite change, and never more than π."""

@@ -15,17 +15,28 @@ from geonet.plots.boundaries import (
     trajectories,
     turning_angles,
 )
-from geonet.plots.curves import errors_by_step, function_fits, learning_curves
+from geonet.plots.curves import errors_by_step, function_fits, learning_curves, ratios
+from geonet.plots.gradients import gradient_shares, layer_curves
+from geonet.plots.graphs import computation
+from geonet.plots.robustness import exceedance, rate_maps, shares_reached, stacked_shares
 
 __all__ = [
     "METHOD_STYLES",
     "boundary_evolution",
+    "computation",
     "decision_regions",
     "errors_by_step",
+    "exceedance",
     "function_fits",
+    "gradient_shares",
+    "layer_curves",
     "learning_curves",
     "perturbation_boundaries",
+    "rate_maps",
+    "ratios",
     "save",
+    "shares_reached",
+    "stacked_shares",
     "step_changes",
     "styles",
     "trajectories",

@@ -3,7 +3,7 @@
 from geonet.train.checkpoints import CheckpointNotWritten, Checkpoints
 from geonet.train.divergence import Diverged
 from geonet.train.fit import fit, predict
-from geonet.train.optimizers import SGD, Adam, AdamW, decay_of
+from geonet.train.optimizers import SGD, Adam, AdamW, damping_of, decay_of
 from geonet.train.position import History, Position
 from geonet.train.progress import Progress
 from geonet.train.schedules import (
@@ -30,6 +30,7 @@ __all__ = [
     "ReduceLROnPlateau",
     "StepSchedule",
     "WarmUp",
+    "damping_of",
     "decay_of",
     "fit",
     "load_state",

@@ -2,7 +2,7 @@
 
 import math
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 
 import numpy as np
 
@@ -93,6 +93,7 @@ def fit(
     schedule=None,
     stopping=None,
     position=None,
+    inspect=None,
     on_step=None,
     on_epoch=None,
     label="training",
@@ -127,6 +128,8 @@ def fit(
     position : Position, optional
         Where to begin, and what is kept up to date; a training that stands at its end is not
         taken further.
+    inspect : geonet.gradients.Inspector, optional
+        Takes down what gradients mean geometrically; without it, nothing is watched.
     on_step, on_epoch : functions, optional
         Called without arguments after every update, and after every epoch (its monitor and
         schedule included), to look on or to save.
@@ -159,7 +162,12 @@ def fit(
 
     # NumPy's warnings would come before the error that says where the number stands
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-    with closing(Progress(epochs * batches, label, done=history.steps)) as progress, quiet:
+    watching = nullcontext() if inspect is None else inspect
+    with (
+        closing(Progress(epochs * batches, label, done=history.steps)) as progress,
+        quiet,
+        watching,
+    ):
         progress.say("first step, for which kernels may have to be compiled")
         while position.epoch < epochs and not position.stopped:
             model.train()
@@ -173,6 +181,8 @@ def fit(
                 check_gradients(parameters, history.steps)
                 if monitor is None and position.batch == batches:
                     steer(sum(position.losses) / batches)
+                if inspect is not None:
+                    inspect.record(history.steps)
                 optimizer.step()
                 history.steps += 1
                 _call(on_step)

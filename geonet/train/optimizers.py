@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from geonet.hypersphere import metric
 from geonet.kernels.adam import adam
 from geonet.kernels.sgd import sgd
+from geonet.nn.parameterizations import Geometric
 from geonet.tensor import Tensor
 
 
@@ -38,6 +40,25 @@ def decay_of(model, weight_decay):
         if hasattr(module, "sized_by")
     }
     return [weight_decay if id(p) in sized else 0.0 for p in model.parameters()]
+
+
+def damping_of(model, damping):
+    """The metric damping of each parameter, for `SGD`: of angles θ, and of nothing else.
+
+    Parameters
+    ----------
+    model : Module
+    damping : float
+        δ > 0, or 0 where no angle is at a pole.
+
+    Returns
+    -------
+    list of float or None
+        In the order of `model.parameters()`: damping or None.
+    """
+    geometric = (module for _, module in model.named_modules() if isinstance(module, Geometric))
+    angles = {id(module.theta) for module in geometric}
+    return [damping if id(p) in angles else None for p in model.parameters()]
 
 
 class Optimizer:
@@ -102,6 +123,12 @@ class SGD(Optimizer):
     With g = ∂L/∂p + weight_decay · p and the velocity u ← momentum · u + g, from 0:
     p ← p − lr · u, or p − lr · (g + momentum · u) under Nesterov.
 
+    Of angles θ that have a metric damping δ, g is (∂L/∂θ_k) / (s_k² + δ), the natural gradient on
+    the sphere, whose metric is the diagonal s_k² (Amari 1998): for δ = 0 the direction u(θ) moves
+    by −lr (∂L/∂u − (∂L/∂u · u) u) to first order, along the steepest way down the sphere, wherever
+    on it the coordinates' poles are. δ bounds the step where s_k is small. (Adam has no such
+    option: it divides by the size of each entry anyway.)
+
     Parameters
     ----------
     parameters : list of Tensor
@@ -114,29 +141,46 @@ class SGD(Optimizer):
     weight_decay : float or list of float
         Added to the gradient, times the parameter; of all parameters or, as `decay_of` lists
         them, of each.
+    metric_damping : list of float or None, optional
+        δ of each parameter, as `damping_of` lists them; None for those that are no angles θ.
 
     Raises
     ------
     ValueError
-        If a number is out of range, or there are not as many decays as parameters.
+        If a number is out of range, or there are not as many decays or dampings as parameters.
     """
 
-    def __init__(self, parameters, lr, momentum=0.0, nesterov=False, weight_decay=0.0):
+    def __init__(
+        self,
+        parameters,
+        lr,
+        momentum=0.0,
+        nesterov=False,
+        weight_decay=0.0,
+        metric_damping=None,
+    ):
         super().__init__(parameters, lr)
         check_range("momentum", momentum, 0, 1)
         if np.ndim(weight_decay) == 0:
             weight_decay = [weight_decay] * len(self.parameters)
-        if len(weight_decay) != len(self.parameters):
-            raise ValueError(
-                f"weight_decay must be a number, or {len(self.parameters)} of them for as many "
-                f"parameters, but has {len(weight_decay)}"
-            )
-        for decay in weight_decay:
-            check_range("weight_decay", decay, 0)
+        if metric_damping is None:
+            metric_damping = [None] * len(self.parameters)
+        self._check_list("weight_decay", "a number, or", weight_decay)
+        self._check_list("metric_damping", "as damping_of lists them,", metric_damping)
         if nesterov and not momentum:
             raise ValueError("nesterov needs a momentum above 0")
         self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, list(weight_decay)
+        self.metric_damping = list(metric_damping)
         self._velocities = [np.zeros(p.size, p.dtype) for p in self.parameters] if momentum else []
+
+    def _check_list(self, name, what, numbers):
+        if np.ndim(numbers) == 0 or len(numbers) != len(self.parameters):
+            raise ValueError(
+                f"{name} must be {what} {len(self.parameters)} of them for as many parameters, "
+                f"but has {np.size(numbers)}"
+            )
+        for number in numbers:
+            check_range(name, 0 if number is None else number, 0)
 
     def _memory(self):
         return {"velocities": self._velocities}
@@ -144,9 +188,11 @@ class SGD(Optimizer):
     def step(self):
         """Move every parameter, in place."""
         for i, (parameter, decay) in enumerate(zip(self.parameters, self.weight_decay)):
-            gradient = parameter.grad
+            gradient, damping = parameter.grad, self.metric_damping[i]
             if gradient is None:
                 continue
+            if damping is not None:
+                gradient = gradient / (metric(parameter.data) + damping)
             if self.momentum:
                 flat, velocity = parameter.data.reshape(-1), self._velocities[i]
                 rule = self.momentum, decay, self.nesterov

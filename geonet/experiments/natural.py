@@ -1,0 +1,146 @@
+"""The natural gradient on the sphere: angles' gradients divided by s_k² + δ, beside plain ones.
+
+Two hidden layers of 50 units by SGD with momentum, so that units have angles whatever the data: on
+the 1-D Levy function (all of 50 points a step, squared error, standardized) or the Banana set
+(batches of 128, cross-entropy). A learning rate means something else once the metric divides, so
+each damping has its own best rate of one grid by validation data, unless --lr says otherwise.
+"""
+
+from collections import Counter
+from itertools import product
+
+import numpy as np
+
+from geonet import ops, plots
+from geonet.data.banana import split_banana
+from geonet.data.levy import load_levy
+from geonet.data.tables import standardize_features, standardize_target
+from geonet.experiments.banana import points
+from geonet.experiments.experiment import Experiment, generators, in_words, limits, spread
+from geonet.experiments.statistics import mean_interval, paired_interval
+from geonet.models import METHODS, mlp
+from geonet.train import SGD, damping_of, fit, predict
+
+UNITS, BATCH_SIZE = 50, 128
+PLAIN = "none"
+DAMPINGS = (PLAIN, "1", "0.1", "0.01", "0.0001")
+RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
+
+
+def _levy(rng):
+    return standardize_target(standardize_features(load_levy(rng)))[0]
+
+
+SETS = {  # inputs, loss, epochs, those of --quick, and the data
+    "levy": (1, ops.mse, 2000, 300, _levy),
+    "banana": (2, ops.binary_cross_entropy, 150, 20, lambda rng: split_banana(*points(None), rng)),
+}
+
+
+class Natural(Experiment):
+    """Geometric parameterization by plain gradients and by natural ones."""
+
+    name = "natural"
+    summary = "the metric of the sphere put to use: angles by the natural gradient or the plain one"
+    metric = "loss"
+    metric_title = "test loss"
+    seeds = "10"
+    quick_seeds = "3"
+    methods = "GmP"
+    case = "damping"
+    draws_one_seed = False
+
+    def add_arguments(self, parser):
+        super().add_arguments(parser)
+        words = "data to learn (default: levy)"
+        parser.add_argument("--set", choices=tuple(SETS), default="levy", help=words)
+
+    def configure(self, arguments):
+        config = super().configure(arguments)
+        if arguments.lr is None:
+            config["lr"] = {method: list(RATES) for method in config["methods"]}
+        for method in config["methods"]:
+            if METHODS[method].parameterization != "geometric":
+                raise ValueError(f"--methods: {method} has no angles; GmP and GmP+IMN have")
+        _, _, epochs, quick_epochs, _ = SETS[arguments.set]
+        epochs = quick_epochs if arguments.quick else epochs
+        return config | {"set": arguments.set, "damping": list(DAMPINGS), "epochs": epochs}
+
+    def run_one(self, config, method, seed, lr, purpose):
+        inputs, loss, *_, load = SETS[config["set"]]
+        data_rng, model_rng, batch_rng = generators(seed, 3)
+        data = load(data_rng)
+        model = mlp([inputs, UNITS, UNITS, 1], method, rng=model_rng, init=config["init"])
+        metric = {}
+        if config["damping"] != PLAIN:
+            metric["metric_damping"] = damping_of(model, float(config["damping"]))
+        optimizer = SGD(model.parameters(), lr, momentum=0.9, **metric)
+        options = {"epochs": config["epochs"], "batch_size": BATCH_SIZE, "rng": batch_rng}
+        history = fit(model, loss, data.train, optimizer, label=None, **options)
+        x, y = getattr(data, purpose)
+        metrics = {
+            f"{purpose}_loss": loss(predict(model, x), y).item(),
+            "train_loss": history.loss[-1],
+            "steps": history.steps,
+        }
+        return metrics, {"loss": np.array(history.loss)}
+
+    def describe(self, config):
+        loss = SETS[config["set"]][1].__name__.replace("_", " ")
+        return (
+            f"{config['set']}, two layers of {UNITS} units, {config['epochs']} epochs of SGD with "
+            f"momentum 0.9, {loss}, {config['init']}, {len(config['seeds'])} seeds"
+        )
+
+    def rows(self, results):
+        """A row a method and damping; differences are those from the plain gradient's."""
+        rows = [("method", "damping δ", "rate", "test loss, mean ± sd", "95 % interval",
+                 "minus plain, paired 95 %", "training loss", "diverged")]  # fmt: skip
+        for method in results.config["methods"]:
+            plain = results.metrics(method, "test_loss", damping=PLAIN)
+            for case in self.cases(results.config):
+                values = results.metrics(method, "test_loss", **case)
+                finished = np.isfinite(values)
+                row = [method, case["damping"], f"{results.rate(method, **case):g}", "", "", "", ""]
+                if finished.any():
+                    whole = mean_interval(values[finished])
+                    training = results.metrics(method, "train_loss", **case)[finished]
+                    row[3:5] = spread(whole), limits(whole)
+                    row[6] = f"{training.mean():.3g}"
+                both = finished & np.isfinite(plain)
+                if both.any() and case["damping"] != PLAIN:
+                    paired = paired_interval(values[both], plain[both])
+                    row[5] = f"{paired.mean:+.3g} {limits(paired, '+.3g')}".rstrip()
+                rows.append((*row, f"{np.count_nonzero(~finished)} of {len(values)}"))
+        return rows
+
+    def notes(self, results):
+        """As for any experiment, but for the rates of the grid that are too large."""
+        yield from (line for line in super().notes(results) if "training diverged" not in line)
+        lost = Counter(run["lr"] for run in results.runs.values() if run["metrics"].get("diverged"))
+        for lr, count in sorted(lost.items()):
+            yield f"rate {lr:g}: {count} of {len(results.find(lr=lr))} runs diverged"
+
+    def figures(self, results, runs, caption):
+        config, steps, curves = results.config, {}, {}
+        for method, case in product(config["methods"], self.cases(config)):
+            diverged = results.metrics(method, "diverged", **case) != 0
+            seeds = [seed for seed, lost in zip(config["seeds"], diverged, strict=True) if not lost]
+            losses = [results.arrays(method, seed, **case)["loss"] for seed in seeds]
+            if losses:
+                gradient = "plain" if case["damping"] == PLAIN else f"δ = {case['damping']}"
+                label = f"{method}, {gradient}, rate {results.rate(method, **case):g}"
+                curves[label] = np.quantile(losses, (0.1, 0.5, 0.9), axis=0)
+                last = np.nanmax(results.metrics(method, "steps", **case))
+                steps[label] = last * np.arange(1, config["epochs"] + 1) / config["epochs"]
+        if not curves:
+            return
+        seeds = len(config["seeds"])
+        words = f"{config['set']}: mean of each epoch, median and 10–90 % of {seeds} seeds."
+        figure = plots.step_changes(steps, curves, "training loss", words)
+        ends = in_words({label: loss[1, -1] for label, loss in curves.items()}, ".2g")
+        description = "Training loss over training, one panel a damping, on log axes. At the end: "
+        yield figure, "learning", "Plain and natural gradients", description + ends
+
+
+EXPERIMENT = Natural()

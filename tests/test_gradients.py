@@ -1,0 +1,339 @@
+"""What gradients mean: their parts, the raw parameters behind them, the record of a training."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geonet import METHODS, Tensor, hypersphere, ops
+from geonet.characteristic import Tracker
+from geonet.gradients import Inspector, Watch, raw, split
+from geonet.kernels import inspection as kernel
+from geonet.models import Method, mlp, vgg6
+from geonet.nn import Linear, Unit
+from geonet.train import SGD, Adam, Diverged, fit
+
+seeds = st.integers(0, 2**32 - 1)
+every_method = pytest.mark.parametrize("method", METHODS)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def dot(a, b):
+    return (a * b).sum(axis=-1)
+
+
+def loss_of(unit, x, seed):
+    y = unit.train()(Tensor(x))
+    return (y * rng(seed + 1).normal(size=y.shape)).sum()
+
+
+def watched(unit, x, seed):
+    """A unit's `Watch` after a backward pass of some loss."""
+    with Watch(unit) as seen:
+        loss_of(unit, x, seed).backward()
+    return seen
+
+
+def some_unit(method, n, seed):
+    """A unit with parameters of either sign, and inputs for it."""
+    unit = mlp([n, 4, 1], method, rng=rng(seed))[0]
+    for i, parameter in enumerate(unit.parameters()):
+        parameter.data[...] = rng([seed, i]).normal(size=parameter.shape)
+    return unit, rng(seed).normal(size=(9, n))
+
+
+def some_filters(method, seed):
+    model = vgg6(method, widths=[5], num_classes=2, rng=rng(seed), dtype=np.float64)
+    return model[0], rng(seed).normal(size=(2, 5, 5, 3))
+
+
+# The parts ----------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 8), seeds)
+def test_parts_sum_to_the_gradient_and_are_orthogonal(n, seed):
+    weight, gradient = rng(seed).normal(size=(2, 5, n))
+    radial, angular = split(weight, gradient)
+    np.testing.assert_allclose(radial + angular, gradient, atol=1e-15)
+    np.testing.assert_allclose(dot(angular, weight), 0, atol=1e-12)
+    np.testing.assert_allclose(dot(radial, angular), 0, atol=1e-12)
+    lengths = (np.linalg.norm(rows, axis=1) for rows in (radial, weight))
+    np.testing.assert_allclose(np.abs(dot(radial, weight)), np.multiply(*lengths), atol=1e-15)
+
+
+def test_arrays_of_different_shapes_are_refused_and_zero_rows_have_no_parts():
+    with pytest.raises(ValueError, match=r"one shape \(..., n\), but are \(2, 3\) and \(3,\)"):
+        split(np.ones((2, 3)), np.ones(3))
+    assert np.isnan(split(np.zeros((1, 2)), np.ones((1, 2)))).all()
+
+
+@every_method
+@pytest.mark.parametrize("make", [lambda m, s: some_unit(m, 6, s), some_filters])
+def test_a_watch_sees_the_gradient_of_the_weight_that_the_map_works_with(method, make):
+    unit, x = make(method, 3)
+    seen = watched(unit, x, 3)
+    rows = unit.layer.parameterization
+    affine = rows.affine
+    weight, bias = affine()
+    np.testing.assert_array_equal(seen.weight, weight.data)
+    moved = rng(0).normal(size=weight.shape)
+
+    def changed(step):
+        """The loss with step · moved added to the weight, by replacing what the layer asks for."""
+        rows.affine = lambda: (Tensor(weight.data + step * moved), bias)
+        return loss_of(unit, x, 3).item()
+
+    numeric = (changed(1e-6) - changed(-1e-6)) / 2e-6
+    assert numeric == pytest.approx((seen.gradient * moved).sum(), rel=1e-5, abs=1e-7)
+    assert unit.layer.watch is None
+
+
+@given(st.integers(1, 6), seeds)
+def test_in_weight_normalization_v_has_no_radial_gradient_and_the_length_has_all_of_it(n, seed):
+    unit, x = some_unit("WN", n, seed)
+    seen = watched(unit, x, seed)
+    rows = unit.layer.parameterization
+    size = np.abs(seen.gradient).max() * np.abs(rows.length.data).max() + 1e-9
+    radial, _ = split(rows.v.data, rows.v.grad)
+    norm = np.linalg.norm(rows.v.data, axis=1)
+    assert (np.linalg.norm(radial, axis=1) * norm <= 1e-13 * size * n).all()
+    direction = rows.v.data / norm[:, None]
+    np.testing.assert_allclose(rows.length.grad, dot(seen.gradient, direction), atol=1e-12 * size)
+    _, angular = split(seen.weight, seen.gradient)
+    scale = (rows.length.data / norm)[:, None]
+    np.testing.assert_allclose(rows.v.grad, scale * angular, atol=1e-11 * size / norm.min())
+
+
+@given(st.integers(2, 6), seeds)
+def test_under_gmp_the_angles_have_the_angular_part_and_the_radius_the_radial(n, seed):
+    unit, x = some_unit("GmP", n, seed)
+    seen = watched(unit, x, seed)
+    rows, parts = unit.layer.parameterization, raw(unit)
+    jacobian = hypersphere.jacobian(rows.theta.data)
+    radial, angular = split(seen.weight, seen.gradient)
+    expected = np.einsum("onk,on->ok", jacobian, angular)
+    size = np.abs(seen.gradient).max() + 1e-9
+    np.testing.assert_allclose(parts.turning, expected, atol=1e-12 * size)
+    np.testing.assert_allclose(parts.metric, np.linalg.norm(jacobian, axis=1), atol=1e-12)
+    along = rows.radius.data * rows.radius.grad - rows.lambda_.data * rows.lambda_.grad
+    np.testing.assert_allclose(dot(radial, seen.weight), along, atol=1e-11 * size)
+
+
+def test_batch_normalization_leaves_no_radial_gradient():
+    unit, x = some_unit("BN", 3, 0)
+    unit.normalization.eps = 0.0
+    seen = watched(unit, x, 0)
+    radial, angular = split(seen.weight, seen.gradient)
+    assert np.linalg.norm(radial) <= 1e-12 * np.linalg.norm(angular)
+
+
+@pytest.mark.parametrize("method", ["SP", "WN", "GmP"])
+@given(st.integers(2, 6), seeds)
+def test_the_raw_gradients_times_the_metric_are_the_turn_that_a_step_makes(method, n, seed):
+    unit, x = some_unit(method, n, seed)
+    watched(unit, x, seed)
+    parts, tracker = raw(unit), Tracker(unit)
+    SGD(unit.parameters(), 1e-6).step()
+    tracker.record()
+    predicted = 1e-6 * np.linalg.norm(parts.metric * parts.turning, axis=1)
+    np.testing.assert_allclose(tracker.turns()[0], predicted, rtol=1e-2, atol=1e-10)
+
+
+def test_raw_gradients_of_one_start_agree_between_methods():
+    found = {m: mlp([3, 4, 1], m, rng=rng())[0] for m in ("SP", "WN", "GmP")}
+    x = rng(1).normal(size=(9, 3))
+    parts = {m: (watched(unit, x, 1), raw(unit))[1] for m, unit in found.items()}
+    length = np.linalg.norm(found["SP"].layer.parameterization.weight.data, axis=1)
+    np.testing.assert_allclose(parts["SP"].stretching, parts["WN"].stretching, atol=1e-12)
+    np.testing.assert_allclose(parts["SP"].turning, parts["WN"].turning, atol=1e-12)
+    np.testing.assert_allclose(parts["SP"].shifting * length, parts["GmP"].shifting, atol=1e-12)
+
+
+def test_without_a_backward_pass_there_are_no_raw_gradients():
+    with pytest.raises(ValueError, match="call backward"):
+        raw(some_unit("SP", 3, 0)[0])
+
+
+# The record of a training -------------------------------------------------------------------------
+
+
+def trained(model, epochs=6, optimizer=Adam, every=1, layers=None, inputs=3):
+    """The inspector of a training, and the trackers beside it."""
+    x = rng(1).normal(size=(20, inputs))
+    inspector = Inspector(model, layers, every)
+    trackers = {name: Tracker(dict(model.named_modules())[name]) for name in inspector.layers}
+
+    def track():
+        for tracker in trackers.values():
+            tracker.record()
+
+    options = {"epochs": epochs, "inspect": inspector, "on_step": track, "label": None}
+    target = np.sin(x.sum(axis=1, keepdims=True))
+    fit(model, ops.mse, (x, target), optimizer(model.parameters(), 0.01), **options)
+    return inspector, trackers
+
+
+@every_method
+@pytest.mark.parametrize("inputs", [1, 3])
+def test_turns_and_displacements_are_those_of_a_tracker(method, inputs):
+    model = mlp([inputs, 6, 5, 1], method, rng=rng())
+    for unit in model[:2]:
+        if hasattr(unit.normalization, "momentum"):
+            unit.normalization.momentum = (
+                1.0  # a tracker looks before they move, an inspector after
+            )
+    inspector, trackers = trained(model, inputs=inputs)
+    assert inspector.layers == ["steps.0", "steps.1"]
+    np.testing.assert_array_equal(inspector.steps, range(6))
+    for name, tracker in trackers.items():
+        seen, moves = inspector[name], (tracker.turns(), tracker.displacements())
+        for found, expected in zip((seen.turn, seen.displacement), moves):
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9)
+
+
+def test_every_so_many_steps_gives_the_same_records_but_fewer():
+    (all_of_it, _), (some, _) = (
+        trained(mlp([3, 6, 5, 1], "GmP", rng=rng()), epochs=7, every=every) for every in (1, 3)
+    )
+    np.testing.assert_array_equal(some.steps, [0, 3, 6])
+    for field, other in zip(all_of_it["steps.1"], some["steps.1"]):
+        np.testing.assert_array_equal(field[::3], other)
+
+
+@pytest.mark.parametrize("method", ["SP", "WN", "GmP"])
+def test_inspection_changes_nothing_and_leaves_nothing_behind(method):
+    models = [mlp([3, 6, 1], method, rng=rng()) for _ in range(2)]
+    trained(models[0])
+    x = rng(1).normal(size=(20, 3))
+    optimizer = Adam(models[1].parameters(), 0.01)
+    target = np.sin(x.sum(axis=1, keepdims=True))
+    fit(models[1], ops.mse, (x, target), optimizer, epochs=6, label=None)
+    for one, other in zip(*(model.parameters() for model in models)):
+        np.testing.assert_array_equal(one.data, other.data)
+    assert "watch" not in vars(models[0][0].layer)
+
+
+def test_units_that_compute_the_same_have_the_same_gradient_flow_and_share():
+    seen = {}
+    for method in ("SP", "WN", "GmP"):
+        inspector, _ = trained(mlp([3, 6, 5, 1], method, rng=rng()), epochs=1)
+        seen[method] = [inspector[name] for name in inspector.layers]
+    for method in ("WN", "GmP"):
+        for mine, reference in zip(seen[method], seen["SP"]):
+            np.testing.assert_allclose(mine.flow, reference.flow, rtol=1e-5)
+            np.testing.assert_allclose(mine.radial, reference.radial, rtol=1e-4, atol=1e-7)
+            np.testing.assert_array_equal(mine.activity, reference.activity)
+
+
+@every_method
+def test_a_record_has_the_parts_that_a_watch_sees_and_those_of_the_raw_parameters(method):
+    inspector, _ = trained(mlp([3, 6, 1], method, rng=rng()), epochs=1)
+    model, x = mlp([3, 6, 1], method, rng=rng()), rng(1).normal(size=(20, 3))
+    with Watch(model[0]) as seen:
+        ops.mse(model(x), np.sin(x.sum(axis=1, keepdims=True))).backward()
+    record, parts = inspector["steps.0"], raw(model[0])
+    radial, _ = split(seen.weight, seen.gradient)
+    share = dot(radial, radial) / dot(seen.gradient, seen.gradient)
+    np.testing.assert_allclose(record.radial_share[0], share, rtol=1e-4, atol=1e-12)
+    flow = np.linalg.norm(np.linalg.norm(seen.weight, axis=1)[:, None] * seen.gradient)
+    np.testing.assert_allclose(record.flow[0], flow, rtol=1e-5)
+    turning = np.linalg.norm(parts.turning, axis=1)
+    np.testing.assert_allclose(record.turning[0], turning, rtol=1e-5)
+    np.testing.assert_allclose(record.stretching[0], parts.stretching, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("method", ["SP", "BN", "WN+MBN", "GmP", "GmP+IMN"])
+def test_dead_units_and_boundaries_outside_the_data_are_found(method):
+    model = mlp([3, 4, 1], method, rng=rng())
+    parameters = {name.split(".")[-1]: p for name, p in model[0].named_parameters()}
+    (offset,) = (
+        p for name, p in parameters.items() if name in ("bias", "lambda_", "beta", "shift")
+    )
+    offset.data[:2] = -50, 50
+    inspector, _ = trained(model, epochs=1)
+    seen = inspector["steps.0"]
+    np.testing.assert_array_equal(seen.activity[0, :2], [0, 1])
+    np.testing.assert_array_equal(seen.dead[0], [True, False, False, False])
+    np.testing.assert_array_equal(seen.outside[0], [True, True, False, False])
+    assert np.isnan(seen.radial_share[0, 0])
+
+
+def test_filters_have_a_record_too_and_other_activations_no_activity():
+    model, x = (
+        vgg6("GmP+IMN", widths=[5, 4], num_classes=2, rng=rng()),
+        rng().normal(size=(8, 8, 8, 3)),
+    )
+    inspector, data = Inspector(model), (x.astype(np.float32), rng().integers(2, size=8))
+    optimizer = SGD(model.parameters(), 0.01)
+    fit(model, ops.cross_entropy, data, optimizer, epochs=2, inspect=inspector, label=None)
+    assert inspector["steps.1"].turn.shape == (2, 4)
+    assert not inspector["steps.1"].outside.any()
+    smooth = mlp([3, 4, 1], "SP", rng=rng(), activation="tanh")
+    assert np.isnan(trained(smooth)[0]["steps.0"].activity).all()
+
+
+def test_a_bare_layer_can_be_inspected_by_name():
+    model = mlp([3, 4, 2, 1], rng=rng())
+    inspector, _ = trained(model, layers=["steps.2", "steps.0.layer"])
+    assert [inspector[name].turn.shape for name in inspector.layers] == [(6, 1), (6, 4)]
+
+
+def test_a_training_that_diverges_leaves_no_watch_behind():
+    model = mlp([3, 4, 1], rng=rng())
+    with pytest.raises(Diverged):
+        trained(model, epochs=50, optimizer=lambda p, lr: SGD(p, 1e9))
+    assert "watch" not in vars(model[0].layer)
+
+
+def test_what_was_not_called_in_training_mode_was_not_seen():
+    unit, x = some_unit("SP", 3, 0)
+    with Watch(unit.eval()) as seen:
+        unit(Tensor(x))
+    with pytest.raises(ValueError, match="not been called in training mode"):
+        _ = seen.weight
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"layers": ["steps.7"]}, "'steps.7' is not a Unit"), ({"every": 0}, "every must be"),
+     ({"layers": []}, "layers not empty")],
+)  # fmt: skip
+def test_what_cannot_be_inspected_is_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        Inspector(mlp([3, 4, 1], rng=rng()), **options)
+
+
+# Kernels ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@settings(max_examples=15)
+@given(st.integers(1, 5), st.integers(1, 9), seeds)
+def test_kernels_are_their_numpy_twins(dtype, units, n, seed):
+    weight, gradient = rng(seed).normal(size=(2, units, n)).astype(dtype)
+    bias = rng(seed).normal(size=units).astype(dtype)
+    output = rng(seed).integers(0, 2, size=(7, units)).astype(dtype)
+    place = hypersphere.random_directions(units, n, rng(seed)), rng(seed).normal(size=units)
+    resting = np.zeros(units, dtype)
+    found = []
+    for suffix in ("", "_numpy"):
+        record = np.full((kernel.FIELDS, units), np.nan)
+        direction, offset = (a.copy() for a in place)
+        getattr(kernel, f"parts{suffix}")(weight, gradient, record)
+        getattr(kernel, f"movement{suffix}")(weight, bias, direction, offset, record)
+        getattr(kernel, f"activity{suffix}")(output, resting, record)
+        found.append((record, direction, offset))
+    for one, other in zip(*found):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+
+
+def test_a_normalized_geometric_unit_has_its_parts_too():
+    method = Method("geometric", "batch")
+    unit = mlp([3, 4, 1], method, rng=rng())[0]
+    seen = watched(unit, rng().normal(size=(9, 3)), 0)
+    assert np.abs(seen.gradient).max(axis=1).all()
+    bare = Unit(Linear(3, 4, "geometric", "relu", rng=rng()))
+    assert watched(bare, np.ones((2, 3)), 0).output.shape == (2, 4)
