@@ -167,3 +167,13 @@ def test_weight_norm_is_of_its_length_and_its_gradient_orthogonal_to_v(units, fa
     direction = v / norm[:, None]
     expected = (some_gradient(v.shape, float) * direction).sum(axis=1)
     np.testing.assert_allclose(to_length, expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("rows", [700, 1023, 1024, 1540])
+def test_the_gradient_of_a_tall_map_is_that_of_all_its_rows(rows):
+    """Of 1023 and 1024 rows the product is taken in two halves, of the others at once."""
+    rng = np.random.default_rng(0)
+    x, g = rng.normal(size=(rows, 13)), rng.normal(size=(rows, 100))
+    weight = Tensor(np.zeros((100, 13)), requires_grad=True)
+    ops.linear(x, weight).backward(g)
+    np.testing.assert_allclose(weight.grad, np.einsum("io,ik->ok", g, x), rtol=0, atol=1e-12)

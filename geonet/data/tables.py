@@ -36,3 +36,56 @@ def standardize_features(split):
     constant = x.min(axis=0) == x.max(axis=0)  # the rounded std of equal numbers need not be 0
     scale = np.where(constant, 1.0, std)
     return Split(*((((x - mean) / scale), y) for x, y in split))
+
+
+def part(rows, test, rng, protocol):
+    """Rows to train on and rows that steer, of those not kept for the test.
+
+    Parameters
+    ----------
+    rows, test : ndarray
+        Indices of the two parts that there are.
+    rng : numpy.random.Generator
+        Used by "clean" only.
+    protocol : {"clean", "paper"}
+        "clean" draws a fifth of `rows` to steer; "paper" has the test part steer, as the authors
+        do, and trains on all of `rows`.
+
+    Returns
+    -------
+    train, validation : ndarray
+
+    Raises
+    ------
+    ValueError
+        If the protocol is not one of the two, or there are too few rows to part.
+    """
+    if protocol == "paper":
+        return rows, test
+    if protocol != "clean":
+        raise ValueError(f"protocol must be 'clean' or 'paper', not {protocol!r}")
+    if len(rows) < 2:
+        raise ValueError(f"the train part must have at least 2 rows to part, not {len(rows)}")
+    count = max(1, len(rows) // 5)
+    drawn = rng.permutation(rows)
+    return drawn[count:], drawn[:count]
+
+
+def standardize_target(split):
+    """Shift and scale the target so that over the train part it has mean 0 and std 1.
+
+    Parameters
+    ----------
+    split : Split
+        Parts (x, y) with y of shape (N, 1). x is passed on as it is.
+
+    Returns
+    -------
+    split : Split
+    std : float
+        An error of the new target times this is one in the target's units. 1 where the target is
+        constant over the train part.
+    """
+    _, y = split.train
+    mean, std = y.mean(), float(y.std()) if y.min() < y.max() else 1.0
+    return Split(*((x, (y - mean) / std) for x, y in split)), std

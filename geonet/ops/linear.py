@@ -7,6 +7,7 @@ import numpy as np
 
 from geonet.kernels import activation
 from geonet.kernels import hypersphere as kernel
+from geonet.kernels.outer import outer
 from geonet.tensor import primitive
 
 
@@ -48,8 +49,20 @@ def _affine_maps(rng):
 
 
 def _product(x, y):
-    """x y, where an inner size of 1 is left to broadcasting, which BLAS does slowly."""
-    return x * y[0] if x.shape[-1] == 1 else x @ y
+    """x y (..., O), where an inner size of 1 is not left to BLAS, which is slow at it."""
+    if x.shape[-1] != 1:
+        return x @ y
+    return outer(x.reshape(-1), y[0]).reshape(*x.shape[:-1], y.shape[1])
+
+
+def _transposed_product(g, x):
+    """gᵀ x of g (N, O) and x (N, n). OpenBLAS has a kernel for up to 10⁶ multiplications that is
+    twice as fast: tall and thin matrices that halving makes so small are halved."""
+    tall = len(x) >= 8 * max(g.shape[1], x.shape[1])
+    if not tall or not 10**6 < g.size * x.shape[1] <= 2 * 10**6:
+        return g.T @ x
+    half = len(x) // 2
+    return g[:half].T @ x[:half] + g[half:].T @ x[half:]
 
 
 @primitive(samples=_affine_maps)
@@ -67,7 +80,7 @@ def linear(x, weight, bias=None):
         value = np.add(value, bias, out=value if value.dtype == bias.dtype else None)
 
     def to_weight(g):
-        return g.reshape(-1, weight.shape[0]).T @ x.reshape(-1, weight.shape[1])
+        return _transposed_product(g.reshape(-1, weight.shape[0]), x.reshape(-1, weight.shape[1]))
 
     return value, (lambda g: _product(g, weight), to_weight, lambda g: g)
 
@@ -129,9 +142,9 @@ def scaled_relu(z, bias, scale=None):
 
 @primitive(samples=lambda rng: [(inputs, {}) for inputs, _ in _scaled_relus(rng)[:2]])
 def centred_scaled_relu(z, bias, scale, mean=None):
-    """`scaled_relu` less its mean over all axes but the last, in fewer passes than one by one.
-    With γ = g − mean g: g → γ r a, Σ γ r a, Σ γ a (z + b). The mean that was taken off is written
-    to `mean` (O,), if one is given."""
+    """`scaled_relu` less its mean over all axes but the last, y − mean y with y = r max(z + b, 0),
+    in fewer passes than one by one. With γ = g − mean g: g → γ r a, Σ γ r a, Σ γ a (z + b). The
+    mean that was taken off is written to `mean` (O,), if one is given."""
     if not z.ndim or not z.size or not z.shape[-1:] == bias.shape == scale.shape:
         raise ValueError(f"centred_scaled_relu: z has shape {z.shape}, so bias {bias.shape} and "
                          f"scale {scale.shape} must have {z.shape[-1:]}, and no 0")  # fmt: skip

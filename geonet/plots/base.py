@@ -83,14 +83,14 @@ def save(figure, folder, name, title, description):
     return folder / png.name, folder / svg.name
 
 
-def _panels(titles, caption, xlabel, ylabel, widest=4, size=(3.0, 2.7)):
+def _panels(titles, caption, xlabel, ylabel, widest=4, size=(3.0, 2.7), sharex=True):
     """A figure with one panel a title, axes shared, labelled at its rim, and a caption below."""
     rows = math.ceil(len(titles) / widest)
     columns = math.ceil(len(titles) / rows)
     width = max(columns * size[0], 6.0)
     figure = Figure(figsize=(width, rows * size[1] + 1.0), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.06, h_pad=0.08)  # inches
-    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    axes = figure.subplots(rows, columns, sharex=sharex, sharey=True, squeeze=False).ravel()
     for i, (panel, title) in enumerate(zip(axes, titles, strict=False)):
         panel.set_title(title, fontsize=10)
         panel.grid(color="0.9", linewidth=0.6)

@@ -93,3 +93,27 @@ def errors_by_step(steps, errors, caption):
         panel.loglog(steps, values, markersize=4, linewidth=1.4, **line)
     _legend(figure, [_handle(label, **looks[label]._asdict()) for label in errors])
     return figure
+
+
+def ratios(intervals, xlabel, caption):
+    """How methods do beside another one, a ratio and its interval, one panel a data set.
+
+    Parameters
+    ----------
+    intervals : dict
+        title of the panel -> dict of label -> (ratio, low, high), all above 0; NaN is not drawn.
+    xlabel, caption : str
+    """
+    labels = list(dict.fromkeys(label for found in intervals.values() for label in found))
+    size = (3.4, 0.7 + 0.28 * len(labels))
+    figure, axes = _panels(list(intervals), caption, xlabel, "", 3, size, sharex=False)
+    looks = styles(labels)
+    for panel, found in zip(axes, intervals.values(), strict=True):
+        panel.axvline(1, color="0.4", linewidth=1)
+        for label, (ratio, *ends) in found.items():
+            place, look = labels.index(label), looks[label]
+            panel.plot(ends, [place, place], color=look.color)
+            panel.plot(ratio, place, color=look.color, marker=look.marker, linestyle="")
+    panel.set_yticks(range(len(labels)), labels)  # of all panels, as they share the axis
+    panel.invert_yaxis()
+    return figure

@@ -1,0 +1,84 @@
+"""Friedman's three regression functions, which need no files (Friedman 1991, section 4).
+
+The first has five features that matter and five that do not; the second and third are the
+impedance and the phase of an electric circuit (eq. 61 to 63). The noise is that of Breiman (1996):
+in the second and the third the function varies three times as much as it.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from geonet.data.tables import Split, part, standardize_features
+
+TRAIN, TEST = 500, 1000  # rows
+
+
+class Function(NamedTuple):
+    """A function of rows x (N, n), the ranges of its features (n each), and its noise's std."""
+
+    value: object
+    low: tuple
+    high: tuple
+    noise_std: float
+
+
+def friedman1(x):
+    """10 sin(π x₁ x₂) + 20 (x₃ − ½)² + 10 x₄ + 5 x₅ of rows x (N, 10), (N,)."""
+    return (
+        10 * np.sin(np.pi * x[:, 0] * x[:, 1])
+        + 20 * (x[:, 2] - 0.5) ** 2
+        + 10 * x[:, 3]
+        + 5 * x[:, 4]
+    )
+
+
+def friedman2(x):
+    """Impedance √(x₁² + (x₂ x₃ − 1/(x₂ x₄))²) of rows x (N, 4), (N,)."""
+    return np.hypot(x[:, 0], x[:, 1] * x[:, 2] - 1 / (x[:, 1] * x[:, 3]))
+
+
+def friedman3(x):
+    """Phase arctan((x₂ x₃ − 1/(x₂ x₄))/x₁) of rows x (N, 4), (N,)."""
+    return np.arctan2(x[:, 1] * x[:, 2] - 1 / (x[:, 1] * x[:, 3]), x[:, 0])
+
+
+CIRCUIT = (0, 40 * np.pi, 0, 1), (100, 560 * np.pi, 1, 11)
+FRIEDMAN = {
+    "friedman1": Function(friedman1, (0,) * 10, (1,) * 10, 1.0),
+    "friedman2": Function(friedman2, *CIRCUIT, 125.0),
+    "friedman3": Function(friedman3, *CIRCUIT, 0.1),
+}
+
+
+def load_friedman(name, rng, protocol="clean"):
+    """Draw a regression set: 500 noisy rows to train on, 1,000 noise-free ones to test.
+
+    Parameters
+    ----------
+    name : {"friedman1", "friedman2", "friedman3"}
+    rng : numpy.random.Generator
+    protocol : {"clean", "paper"}
+        As for `geonet.data.uci.split_uci`; the rows are the same under both.
+
+    Returns
+    -------
+    Split
+        Pairs x (·, n), y (·, 1), the features standardized by the train part.
+
+    Raises
+    ------
+    ValueError
+        If the name or the protocol is not one of those above.
+    """
+    if name not in FRIEDMAN:
+        raise ValueError(f"name must be one of {', '.join(FRIEDMAN)}, not {name!r}")
+    function = FRIEDMAN[name]
+    x = rng.uniform(function.low, function.high, size=(TRAIN + TEST, len(function.low)))
+    y = function.value(x)[:, None]
+    y[:TRAIN] += rng.normal(0, function.noise_std, size=(TRAIN, 1))
+    rows, test = np.split(np.arange(TRAIN + TEST), [TRAIN])
+    train, validation = part(rows, test, rng, protocol)
+    return standardize_features(
+        Split(*((x[chosen], y[chosen]) for chosen in (train, validation, test)))
+    )

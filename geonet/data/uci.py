@@ -1,0 +1,206 @@
+"""The UCI regression sets in the split layout of Hernández-Lobato & Adams (2015) and Gal &
+Ghahramani (2016): a folder a set, with text files of numbers.
+
+    data.txt             a row a line, numbers with blanks between
+    index_features.txt   the columns that are features, counted from 0
+    index_target.txt     the column that is the target
+    n_splits.txt         the number of splits into a train and a test part
+    index_train_K.txt    the rows of the train part of split K, counted from 0
+    index_test_K.txt     and those of the test part
+"""
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from geonet.data.tables import Split, part, standardize_features
+
+
+class Table(NamedTuple):
+    """A set: features x (N, n), target y (N, 1), and of each split the rows (train, test)."""
+
+    x: np.ndarray
+    y: np.ndarray
+    splits: list
+
+
+def files(folder):
+    """The files of a set, in the order of the list above; none is opened but n_splits.txt.
+
+    Parameters
+    ----------
+    folder : str or Path
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `read_uci` does, for the folder and n_splits.txt.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; expected a set with its data.txt")
+    names = ["data.txt", "index_features.txt", "index_target.txt", "n_splits.txt"]
+    for k in range(_only(folder / "n_splits.txt", "the number of splits, at least 1", 1)):
+        names += [f"index_train_{k}.txt", f"index_test_{k}.txt"]
+    return [folder / name for name in names]
+
+
+def read_uci(folder):
+    """Read a set from its folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Blank lines in its files do not count.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder or one of its files is missing.
+    ValueError
+        If a file is malformed, naming the file, the line and the column (from 1), what was found
+        and what was expected: text or NaN among the numbers, rows of different lengths, an index
+        that is out of range or comes twice, a target among the features, a part without rows, or
+        a row in the train and in the test part of a split.
+    """
+    data, features, target, _, *parts = files(folder)
+    rows = _rows(data)
+    columns = rows.shape[1]
+    chosen = _indices(features, columns, "a column of data.txt")
+    goal = _only(target, f"a column of data.txt, 0…{columns - 1}", 0, columns)
+    if goal in chosen:
+        raise ValueError(f"{target}: column {goal} is the target, but a feature too in {features}")
+    rows_of = [_indices(path, len(rows), "a row of data.txt") for path in parts]
+    splits = list(zip(rows_of[::2], rows_of[1::2], strict=True))
+    for k, both in enumerate(splits):
+        shared = np.intersect1d(*both)
+        if shared.size:
+            raise ValueError(
+                f"{parts[2 * k + 1]}: expected rows that are not in {parts[2 * k].name}, "
+                f"but it shares {shared.size} with it, the first of them {shared[0]}"
+            )
+    return Table(rows[:, chosen], rows[:, [goal]], splits)
+
+
+def split_uci(table, k, rng, protocol="clean"):
+    """One split, its features standardized by the train part.
+
+    Parameters
+    ----------
+    table : Table
+    k : int
+        Number of the split, from 0.
+    rng : numpy.random.Generator
+        Used by "clean" only.
+    protocol : {"clean", "paper"}
+        "clean" takes a fifth of the train rows, drawn from `rng`, as the validation part.
+        "paper" trains on all of them, and the test part steers, so it stands in for the
+        validation part too.
+
+    Returns
+    -------
+    Split
+        Pairs x (·, n), y (·, 1), the target in its own units.
+
+    Raises
+    ------
+    ValueError
+        If there is no such split, or the protocol is not one of the two.
+    """
+    if not 0 <= k < len(table.splits):
+        raise ValueError(f"split must be one of 0…{len(table.splits) - 1}, not {k}")
+    rows, test = table.splits[k]
+    train, validation = part(rows, test, rng, protocol)
+    return standardize_features(
+        Split(*((table.x[chosen], table.y[chosen]) for chosen in (train, validation, test)))
+    )
+
+
+def _lines(path):
+    """(line number, words) of every line with words in it."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: no such file; the split layout has data.txt, index_features.txt, "
+            "index_target.txt, n_splits.txt, and index_train_K.txt and index_test_K.txt a split"
+        )
+    found = [(i, line.split()) for i, line in enumerate(path.read_bytes().splitlines(), start=1)]
+    return [(i, words) for i, words in found if words]
+
+
+def _number(path, line, column, word):
+    """A finite number, checked."""
+    try:
+        value = float(word) if b"_" not in word else math.nan  # float() takes 1_000
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(
+            f"{path}, line {line}, column {column}: expected a finite number, found {_shown(word)}"
+        )
+    return value
+
+
+def _shown(word):
+    """What was found, quoted, and cut short where it is long."""
+    return repr(word[:40].decode("utf-8", "replace") + ("…" if len(word) > 40 else ""))
+
+
+def _rows(path):
+    """All numbers of data.txt, (N, columns)."""
+    lines = _lines(path)
+    if not lines:
+        raise ValueError(f"{path}: expected a row of numbers a line, found none")
+    first, columns = lines[0][0], len(lines[0][1])
+    for line, words in lines:
+        if len(words) != columns:
+            raise ValueError(
+                f"{path}, line {line}: expected {columns} numbers as in line {first}, "
+                f"found {len(words)}"
+            )
+    return np.array(
+        [[_number(path, line, c, w) for c, w in enumerate(ws, start=1)] for line, ws in lines]
+    )
+
+
+def _whole_numbers(path, what, low, high):
+    """Whole numbers low ≤ i < high, with any white space between."""
+    values = []
+    for line, words in _lines(path):
+        for column, word in enumerate(words, start=1):
+            value = _number(path, line, column, word)  # some write them as 3.0e+00
+            if value != int(value) or not low <= value < high:
+                raise ValueError(
+                    f"{path}, line {line}, column {column}: expected {what}, found {_shown(word)}"
+                )
+            values.append(int(value))
+    if not values:
+        raise ValueError(f"{path}: expected {what}, found nothing")
+    return values
+
+
+def _only(path, what, low, high=math.inf):
+    """The one whole number of a file."""
+    values = _whole_numbers(path, what, low, high)
+    if len(values) > 1:
+        raise ValueError(f"{path}: expected one number, {what}, found {len(values)}")
+    return values[0]
+
+
+def _indices(path, count, of):
+    """Indices 0…count − 1, each once, as an array."""
+    what = f"{of}, 0…{count - 1}"
+    indices = np.array(_whole_numbers(path, what, 0, count))
+    values, times = np.unique(indices, return_counts=True)
+    if (times > 1).any():
+        raise ValueError(f"{path}: expected every index once, found {values[times > 1][0]} twice")
+    return indices

@@ -1,0 +1,213 @@
+"""UCI regression: 100 units, batches of 1024, Adam on the mean absolute error (table 1).
+
+A seed is a split: seed K takes split K of every set, and draws from K what else there is to draw.
+Features and target are standardized by the train part; errors are in the target's own units.
+Protocols: under `clean` a fifth of the train rows steers the rate and the stopping, and the test
+part is looked at once; under `paper` the test part steers, as in the authors' code for Banana.
+As for Levy, the plateau rule counts an absolute improvement of 1e-4 (of the standardized target),
+the stopping rule any.
+
+The splits of a UCI set share rows, so a test over them is somewhat too sure of itself (Nadeau &
+Bengio 2003); Friedman's sets are drawn anew for each seed.
+"""
+
+import functools
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from geonet import ops, plots
+from geonet.data.friedman import FRIEDMAN, load_friedman
+from geonet.data.tables import standardize_target
+from geonet.data.uci import files, read_uci, split_uci
+from geonet.experiments import options
+from geonet.experiments.experiment import Experiment, generators, in_words, recipe, root_mean_square
+from geonet.experiments.resampling import paired_test
+from geonet.experiments.statistics import paired_interval
+from geonet.models import mlp
+from geonet.train import Adam, EarlyStopping, ReduceLROnPlateau, fit, predict
+
+UNITS, BATCH_SIZE, PATIENCE = 100, 1024, 100
+SURE = 0.05  # p below which a method is marked as the best
+
+read_once = functools.cache(read_uci)
+
+
+class Uci(Experiment):
+    """Regression of tables by one hidden layer: a row a set, a column a method."""
+
+    name = "uci"
+    summary = "regression of the UCI sets, or of Friedman's functions (table 1)"
+    metric = "rmse"
+    metric_title = "test RMSE"
+    seeds, quick_seeds = "20", "3"
+    case = "set"
+    draws_one_seed = False
+
+    def add_arguments(self, parser):
+        super().add_arguments(parser)
+        words = "validation part steers, or the test part as in the authors' code (default: clean)"
+        parser.add_argument("--protocol", choices=("clean", "paper"), default="clean", help=words)
+        words = "folder with a folder a set (default: uci in GEONET_DATA)"
+        parser.add_argument("--data", help=words)
+        known = ",".join(FRIEDMAN)
+        words = f"comma list of folders there, or of {known} (default: all there, or those three)"
+        parser.add_argument("--sets", help=words)
+
+    def configure(self, arguments):
+        config = super().configure(arguments)
+        if arguments.protocol == "paper" and arguments.lr == "sweep":
+            raise ValueError("--lr sweep needs validation data, which --protocol paper has none of")
+        folder = options.data_path(arguments.data, "uci")
+        sets = _sets(arguments.sets, folder)
+        read = [name for name in sets if name not in FRIEDMAN]
+        digests = {name: _checked(folder / name, config["seeds"]) for name in read}
+        data = {"data": str(folder) if read else None, "set": sets, "sha256": digests}
+        epochs = 200 if arguments.quick else 5000
+        return config | data | {"protocol": arguments.protocol, "epochs": epochs}
+
+    def run_one(self, config, method, seed, lr, purpose):
+        data_rng, model_rng, batch_rng = generators(seed, 3)
+        data, unit = standardize_target(_split(config, seed, data_rng))
+        sizes = [data.train[0].shape[1], UNITS, 1]
+        model = mlp(sizes, recipe(config, method), rng=model_rng, init=config["init"])
+        optimizer = Adam(model.parameters(), lr, eps=1e-7)
+        x, y = data.validation
+        history = fit(
+            model,
+            ops.mae,
+            data.train,
+            optimizer,
+            epochs=config["epochs"],
+            batch_size=BATCH_SIZE,
+            rng=batch_rng,
+            monitor=lambda model: ops.mae(predict(model, x), y).item(),
+            schedule=ReduceLROnPlateau(optimizer, patience=PATIENCE // 2, min_delta=1e-4),
+            stopping=EarlyStopping(model, patience=PATIENCE),
+            label=None,
+        )
+        x, y = getattr(data, purpose)
+        return {
+            f"{purpose}_rmse": unit * root_mean_square(predict(model, x) - y),
+            "train_mae": unit * min(history.loss),
+            "epochs": len(history.loss),
+            "steps": history.steps,
+        }, {}
+
+    def describe(self, config):
+        source = "embedded functions" if config["data"] is None else Path(config["data"]).name
+        rates = ", ".join(f"{m} {lr[0]:g}" for m, lr in config["lr"].items() if len(lr) == 1)
+        return (
+            f"Test RMSE ({source}), protocol {config['protocol']}: {UNITS} units, up to "
+            f"{config['epochs']} epochs, {config['init']}, {len(config['seeds'])} splits; rates: "
+            + (rates or "the best on validation data")
+        )
+
+    def rows(self, results):
+        """Table 1: mean ± standard error over splits, a row a set, a column a method."""
+        methods, splits = results.config["methods"], len(results.config["seeds"])
+        rows = [("set", *methods)]
+        for case in self.cases(results.config):
+            errors = {m: results.metrics(m, "test_rmse", **case) for m in methods}
+            rows.append((case["set"], *_cells(errors, splits)))
+        return rows
+
+    def notes(self, results):
+        yield f"mean ± standard error over splits; * below every other, paired test, p < {SURE}"
+        yield from super().notes(results)
+
+    def figures(self, results, runs, caption):
+        config = results.config
+        first, *others = config["methods"]
+        found = {name: _ratios(results, first, others, name) for name in config["set"]}
+        figure = plots.ratios(
+            found,
+            f"test RMSE / {first}'s",
+            f"Test RMSE over {first}'s of the same split: geometric mean and paired 95 % interval. "
+            f"Left of 1 is better. Protocol {config['protocol']}, {len(config['seeds'])} splits.",
+        )
+        words = (
+            f"{n}: " + in_words({m: r[0] for m, r in s.items()}, ".2f") for n, s in found.items()
+        )
+        yield figure, "ratios", f"Test RMSE over {first}'s", f"One panel a set. {' '.join(words)}"
+
+
+def _sets(text, folder):
+    """The names of the sets: those asked for, or all that there are."""
+    there = list(FRIEDMAN)
+    if folder is not None:
+        there = sorted(path.parent.name for path in folder.glob("*/data.txt"))
+    if text is None:
+        if not there:
+            raise ValueError(f"--data: {folder} has no folder with a data.txt, such as boston")
+        return there
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in there and name not in FRIEDMAN:
+            place = "without --data there are" if folder is None else f"{folder} has"
+            raise ValueError(f"--sets: {place} {', '.join(there) or 'no sets'}, but not {name!r}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"--sets names one of {text!r} twice")
+    return names
+
+
+def _checked(folder, seeds):
+    """Digest of a set's files, once they are known to be in order and to have the splits."""
+    splits = len(read_once(folder).splits)
+    if max(seeds) >= splits:
+        raise ValueError(
+            f"--seeds asks for split {max(seeds)}, but {folder} has {splits}, counted from 0"
+        )
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files(folder)))
+    return digest.hexdigest()[:16]
+
+
+def _split(config, seed, rng):
+    name, protocol = config["set"], config["protocol"]
+    if name in FRIEDMAN:
+        return load_friedman(name, rng, protocol)
+    return split_uci(read_once(Path(config["data"], name)), seed, rng, protocol)
+
+
+def _cells(errors, splits):
+    """One row of the table, of method -> test errors (splits,), NaN where a run diverged."""
+    finished = {m: e[np.isfinite(e)] for m, e in errors.items()}
+    spread = {m: e.std(ddof=1) / len(e) ** 0.5 for m, e in finished.items() if len(e) > 1}
+    least = min((s for s in spread.values() if s > 0), default=None)
+    # the smallest of the standard errors has two digits; one split alone shows four of the mean
+    style = ".4g" if least is None else f".{max(0, 1 - int(np.floor(np.log10(least))))}f"
+    best, cells = _best(errors), []
+    for method, values in finished.items():
+        cell = f"{values.mean():{style}}" if len(values) else ""
+        cell += f" ± {spread[method]:{style}}" if method in spread else ""
+        cell += " *" if method == best else ""
+        lost = splits - len(values)
+        cells.append(f"{cell} ({lost} lost)".strip() if lost else cell)
+    return cells
+
+
+def _best(errors):
+    """The method whose error is surely below that of every other, if there is one; where a run
+    diverged none is."""
+    for method, values in errors.items():
+        others = [e for m, e in errors.items() if m != method]
+        if others and all(values.mean() < e.mean() for e in others):
+            return method if all(paired_test(values, e) < SURE for e in others) else None
+    return None
+
+
+def _ratios(results, first, others, name):
+    """method -> geometric mean of its error over the first method's, and its interval."""
+    reference = results.metrics(first, "test_rmse", set=name)
+    ratios = {}
+    for method in others:
+        errors = results.metrics(method, "test_rmse", set=name)
+        both = np.isfinite(errors) & np.isfinite(reference)
+        if both.any():
+            change = paired_interval(np.log(errors[both]), np.log(reference[both]))
+            ratios[method] = np.exp([change.mean, change.low, change.high])
+    return ratios
+
+
+EXPERIMENT = Uci()

@@ -1,0 +1,143 @@
+"""The reader of the UCI split layout: what it reads, and what it refuses and how."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geonet.data.tables import Split, part, standardize_target
+from geonet.data.uci import files, read_uci, split_uci
+
+ROWS = 20
+
+
+def write(folder, **changed):
+    """A set of 20 rows and 2 splits; `changed` holds the text of files that are to differ."""
+    texts = {
+        "data": "".join(f"{i} {i * i}\t{i}.5 {i % 3}\n" for i in range(ROWS)) + "\n",
+        "index_features": "3\n0",
+        "index_target": "2\n",
+        "n_splits": "2\n",
+        "index_train_0": "\n".join(map(str, range(2, ROWS))),
+        "index_test_0": "0\n1\n",
+        "index_train_1": " ".join(f"{i}.0e+00" for i in range(ROWS - 3)),
+        "index_test_1": "18\n19",
+    } | changed
+    folder.mkdir(exist_ok=True)
+    for name, text in texts.items():
+        if text is not None:
+            (folder / f"{name}.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
+    return folder
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def test_columns_and_rows_are_those_that_the_indices_name(tmp_path):
+    table = read_uci(write(tmp_path / "set"))
+    i = np.arange(ROWS)
+    np.testing.assert_array_equal(table.x, np.column_stack([i % 3, i]))
+    np.testing.assert_array_equal(table.y, i[:, None] + 0.5)
+    (train, test), (other_train, other_test) = table.splits
+    np.testing.assert_array_equal(train, i[2:])
+    np.testing.assert_array_equal(test, [0, 1])
+    np.testing.assert_array_equal(other_train, i[:17])
+    np.testing.assert_array_equal(other_test, [18, 19])
+    assert len(files(tmp_path / "set")) == 8
+
+
+NUMBER = "expected a finite number, found "
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("data", None, "data.txt: no such file; the split layout has data.txt, index_features"),
+        ("index_test_1", None, "index_test_1.txt: no such file"),
+        ("n_splits", None, "n_splits.txt: no such file"),
+        ("data", "\n\n", "data.txt: expected a row of numbers a line, found none"),
+        ("data", "1 2 3 4\n\n1 nan 3 4\n", f"data.txt, line 3, column 2: {NUMBER}'nan'"),
+        ("data", "1 2 3 4\n1 2 3 -inf\n", f"data.txt, line 2, column 4: {NUMBER}'-inf'"),
+        ("data", "1,2,3,4\n", f"data.txt, line 1, column 1: {NUMBER}'1,2,3,4'"),
+        ("data", "1 2 1_0 4\n", f"data.txt, line 1, column 3: {NUMBER}'1_0'"),
+        ("data", b"1 2 3 \xff\xfe\n", "data.txt, line 1, column 4"),
+        ("data", "1 2 3 " + "9" * 50 + "x", f"{NUMBER}'{'9' * 40}…'"),
+        ("data", "\n1 2 3 4\n1 2 3\n", "line 3: expected 4 numbers as in line 2, found 3"),
+        ("index_features", "0\n4", "line 2, column 1: expected a column of data.txt, 0…3, found "),
+        ("index_features", "", "index_features.txt: expected a column of data.txt, 0…3, found not"),
+        ("index_features", "0 1 0", "index_features.txt: expected every index once, found 0 twice"),
+        ("index_features", "0 2", "index_target.txt: column 2 is the target, but a feature too in"),
+        ("index_target", "2 3", "index_target.txt: expected one number, a column of .*, found 2"),
+        (
+            "n_splits",
+            "0",
+            "n_splits.txt, line 1, column 1: expected the number of splits, at least",
+        ),
+        ("n_splits", "1.5", "n_splits.txt, line 1, column 1: .* found '1.5'"),
+        ("n_splits", "3", "index_train_2.txt: no such file"),
+        ("index_train_0", "5\n20", "index_train_0.txt, line 2, column 1: .* 0…19, found '20'"),
+        ("index_test_0", "-1", "index_test_0.txt, line 1, column 1: .* 0…19, found '-1'"),
+        ("index_test_0", "", "index_test_0.txt: expected a row of data.txt, 0…19, found nothing"),
+        ("index_test_1", "18\n3\n4", r"index_test_1.txt: .* not in index_train_1.txt, .* 2 .* 3"),
+    ],
+)
+def test_a_wrong_file_is_named_with_what_was_expected(tmp_path, name, text, message):
+    folder = write(tmp_path / "set", **{name: text})
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        read_uci(folder)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="wine: no such folder; expected a set"):
+        read_uci(tmp_path / "wine")
+
+
+def test_clean_holds_out_a_fifth_of_the_train_rows_and_paper_steers_by_the_test_part(tmp_path):
+    table = read_uci(write(tmp_path / "set"))
+    clean, paper = (split_uci(table, 0, rng(), protocol) for protocol in ("clean", "paper"))
+    assert [len(y) for _, y in clean] == [15, 3, 2]
+    assert [len(y) for _, y in paper] == [18, 2, 2]
+    np.testing.assert_array_equal(clean.test[1], paper.test[1])
+    np.testing.assert_array_equal(paper.validation[1], paper.test[1])
+    held = np.concatenate([clean.train[1], clean.validation[1]])
+    np.testing.assert_array_equal(np.sort(held, axis=0), np.sort(paper.train[1], axis=0))
+    other = split_uci(table, 0, rng(1)).validation[1]
+    assert not np.array_equal(np.sort(clean.validation[1], axis=0), np.sort(other, axis=0))
+    for split in (clean, paper):
+        np.testing.assert_allclose(split.train[0].mean(axis=0), 0, atol=1e-12)
+        np.testing.assert_allclose(split.train[0].std(axis=0), 1)
+
+
+def test_an_unknown_split_protocol_or_a_single_row_is_refused(tmp_path):
+    table = read_uci(write(tmp_path / "set"))
+    with pytest.raises(ValueError, match="split must be one of 0…1, not 2"):
+        split_uci(table, 2, rng())
+    with pytest.raises(ValueError, match="protocol must be"):
+        split_uci(table, 0, rng(), "both")
+    with pytest.raises(ValueError, match="at least 2 rows to part, not 1"):
+        part(np.array([3]), np.array([4]), rng(), "clean")
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 0.0])
+def test_an_error_of_the_standardized_target_is_one_in_its_units_over_its_std(scale):
+    x, y = np.zeros((5, 1)), 7 + scale * np.arange(5.0)[:, None]
+    split, std = standardize_target(Split((x, y), (x[:2], y[:2]), (x[:1], y[:1] + 3)))
+    assert std == pytest.approx(scale * np.sqrt(2) if scale else 1)
+    assert split.train[1].mean() == pytest.approx(0, abs=1e-12)
+    np.testing.assert_allclose(std * (split.test[1] - split.train[1][:1]), 3)
+
+
+@pytest.mark.skipif("GEONET_DATA" not in os.environ, reason="GEONET_DATA names no folder of data")
+def test_the_real_sets_have_the_sizes_that_are_known():
+    folder = Path(os.environ["GEONET_DATA"], "uci")
+    known = {"boston": (506, 13), "concrete": (1030, 8), "energy": (768, 8), "power": (9568, 4),
+             "naval": (11934, 16), "wine": (1599, 11), "yacht": (308, 6)}  # fmt: skip
+    found = [path for path in folder.glob("*") if path.name in known]
+    assert found
+    for path in found:
+        table = read_uci(path)
+        assert table.x.shape == known[path.name]
+        assert len(table.splits) == 20
+        assert all(len(np.union1d(*both)) == len(table.x) for both in table.splits)
