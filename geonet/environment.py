@@ -35,7 +35,9 @@ def without_ours():
 
 def restart(threads, unset):
     """Run this command anew in the environment it needs, unless it has it: NumPy reads it as it
-    loads, and by now it has."""
+    loads, and by now it has. A process of MPI is left as it is, for MPI would not survive that."""
+    if "mpi4py.MPI" in sys.modules:
+        return
     restarted = os.environ.pop(RESTARTED, None)  # once: what changes it back would do so again
     environment = wanted(threads, unset)
     if not restarted and environment != dict(os.environ):

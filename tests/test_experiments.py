@@ -8,9 +8,11 @@ import pytest
 
 from geonet.characteristic import Tracker
 from geonet.experiments import find, options
-from geonet.experiments.experiment import tracked
+from geonet.experiments.experiment import Experiment, tracked
 from geonet.experiments.perturbation import make_unit
-from geonet.experiments.results import Results, write_whole
+from geonet.experiments.results import Results
+from geonet.experiments.sweep import best_rate
+from geonet.files import write_whole
 from geonet.models import METHODS, mlp
 from geonet.train import Diverged
 
@@ -32,8 +34,9 @@ def arguments_of(name, *words):
 
 @pytest.fixture
 def small(monkeypatch):
-    """Experiments with a handful of steps."""
+    """Experiments with a handful of steps, in this process, as others know nothing of it."""
     monkeypatch.delenv("GEONET_DATA", raising=False)
+    monkeypatch.setattr(Experiment, "workers", 1)
     for name, experiment in EXPERIMENTS.items():
         configure = experiment.configure
         monkeypatch.setattr(
@@ -147,6 +150,7 @@ def test_runs_are_stored_in_one_order_whatever_the_order_they_finished_in(tmp_pa
         results = Results(tmp_path / folder, "levy", CONFIG)
         for run in order:
             results.add(run, {})
+        results.write()
     texts = [(tmp_path / f / "results.json").read_bytes() for f in "ab"]
     assert texts[0] == texts[1]
 
@@ -293,7 +297,7 @@ def test_a_rate_that_diverged_on_a_seed_is_not_chosen(tmp_path):
         results.add(a_run(seed=seed, lr=0.1, purpose="validation", validation_rmse=5.0), {})
         diverged = {"diverged": True} if seed else {"validation_rmse": 0.1}
         results.add(a_run(seed=seed, lr=1.0, purpose="validation", **diverged), {})
-    assert levy._best_rate(results, "SP", [0.1, 1.0], {}) == 0.1
+    assert best_rate(levy, results, "SP", [0.1, 1.0], {}) == 0.1
 
 
 def test_a_sweep_without_validation_data_is_refused(monkeypatch):

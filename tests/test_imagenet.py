@@ -94,7 +94,7 @@ def whole(pictures, tmp_path_factory):
     return out
 
 
-class Stopped(Exception):
+class Stopped(BaseException):
     pass
 
 

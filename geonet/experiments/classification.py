@@ -123,6 +123,7 @@ class Classification(Experiment):
     seeds, quick_seeds = "3", "1"
     draws_one_seed = False
     default_threads = os.cpu_count()
+    workers = 1  # whose threads take all cores
 
     def configure(self, arguments):
         config = super().configure(arguments)
@@ -177,7 +178,7 @@ def _finished(results, method, **case):
     return [
         results.arrays(method, run["seed"], **case)
         for run in runs
-        if not run["metrics"]["diverged"]
+        if not run["metrics"].get("diverged", True)  # which one that failed does not have
     ]
 
 

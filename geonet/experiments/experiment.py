@@ -1,19 +1,20 @@
-"""What all experiments share: options, the loop over methods and seeds, the table, the files."""
+"""What all experiments share: options, the runs of methods and seeds, the table, the files."""
 
-import itertools
+import argparse
+import contextlib
+import os
 import sys
-import time
 from abc import ABC, abstractmethod
 
 import numpy as np
 
 from geonet import plots
-from geonet.experiments import options
-from geonet.experiments.results import Results
+from geonet.experiments import executors, options
+from geonet.experiments.results import Results, sole_use
 from geonet.experiments.statistics import mean_interval, paired_interval
+from geonet.experiments.sweep import sweep
 from geonet.models import METHODS, PAPER_METHODS
 from geonet.text import BadInput, aligned, duration
-from geonet.train import Diverged, Progress
 
 
 class Experiment(ABC):
@@ -33,6 +34,7 @@ class Experiment(ABC):
     init = "glorot_uniform"
     trains = True  # whether there is a learning rate
     default_threads = 1  # small networks gain nothing from more
+    workers = None  # processes that runs are spread over; None for all cores that threads leave
     draws_one_seed = True  # whether figures show the first seed of the first case
     again = "the same command (without --overwrite)"  # what goes on after an interruption
     case = None  # name of what else tells runs apart, such as "batch_size"; config has a list of it
@@ -54,6 +56,11 @@ class Experiment(ABC):
         parser.add_argument("--out", default=f"results/{self.name}", help="folder to write to")
         parser.add_argument("--overwrite", action="store_true", help="replace what is in --out")
         parser.add_argument("--quick", action="store_true", help="few seeds and steps, for a look")
+        self.add_execution_arguments(parser)
+
+    def add_execution_arguments(self, parser):
+        """Declare the options that say where runs are done."""
+        executors.add_arguments(parser, self.workers)
 
     @staticmethod
     def default_rate(method):
@@ -79,6 +86,14 @@ class Experiment(ABC):
         """What `run_one` is told besides the configuration: it must not change what comes out."""
         return {}
 
+    def executor(self, arguments):
+        """Where runs are done, an executor for use in a `with`."""
+        workers = arguments.workers
+        if workers is None and arguments.executor is None:
+            threads = getattr(arguments, "threads", None) or self.default_threads
+            workers = self.workers or max(1, os.cpu_count() // threads)
+        return executors.opened(arguments.executor, workers)
+
     @abstractmethod
     def run_one(self, config, method, seed, lr, purpose):
         """One run.
@@ -87,6 +102,7 @@ class Experiment(ABC):
         ----------
         config : dict
             Where there are cases, of this one: config[self.case] is its value; and `execution`.
+            It is called in any process, and in several at once.
         method : str
         seed : int
         lr : float or None
@@ -135,94 +151,77 @@ class Experiment(ABC):
         if self.trains and runs:
             caption += "; rates: " + ", ".join(f"{m} {results.rate(m, **case):g}" for m in runs)
         if lost := [m for m in config["methods"] if diverged[m]]:
-            caption += f"; diverged: {', '.join(lost)}"
+            caption += f"; diverged or failed: {', '.join(lost)}"
         if runs or not self.draws_one_seed:
             for figure, *words in self.figures(results, runs, f"{caption}."):
                 paths += plots.save(figure, results.folder / "figures", *words)
         return paths
 
-    def main(self, arguments):
+    def run(self, *words, executor=None):
+        """As `python -m geonet NAME WORDS`, from Python.
+
+        Parameters
+        ----------
+        *words : str
+            Options and their values.
+        executor : concurrent.futures.Executor, optional
+            Where runs are done, and which is not shut down; by default as the options say.
+
+        Returns
+        -------
+        int
+            As for `main`.
+        """
+        parser = argparse.ArgumentParser(self.name)
+        self.add_arguments(parser)
+        return self.main(parser.parse_args([*map(str, words)]), executor)
+
+    def main(self, arguments, executor=None):
         """Run it all: what `python -m geonet NAME` does.
+
+        Returns
+        -------
+        int
+            The exit status: 1 if a run failed.
 
         Raises
         ------
         BadInput
-            If an argument or file is of no use; nothing has been run then.
+            If an argument or file is of no use (nothing has been run then), or workers died.
         """
-        try:
-            config = self.configure(arguments)
-            results = Results(arguments.out, self.name, config, arguments.overwrite)
-        except (ValueError, OSError) as error:
-            raise BadInput(str(error)) from error
-        try:
-            self._run_all(config | self.execution(arguments), results)
-        except KeyboardInterrupt:
+        with contextlib.ExitStack() as stack:
+            try:
+                config = self.configure(arguments)
+                stack.enter_context(sole_use(arguments.out))
+                results = Results(arguments.out, self.name, config, arguments.overwrite)
+                if executor is None:
+                    executor = stack.enter_context(self.executor(arguments))
+            except (ValueError, OSError) as error:
+                raise BadInput(str(error)) from error
+            sweep(self, config | self.execution(arguments), results, executor)
+            return self._report(results)
+
+    def _report(self, results):
+        """Print the table and what failed, draw the figures, and return the exit status."""
+        failed = [run for run in results.runs.values() if "failed" in run["metrics"]]
+        if len(failed) < len(results.runs):
+            print(self.table(results))
+            paths = self.draw(results)
+            pictures = [str(path) for path in paths if path.suffix == ".png"]
+            print("figures: " + (", ".join(pictures) or "none, as the runs to draw diverged"))
+        print(f"numbers: {results.folder / 'results.json'}\n")
+        if failed:
+            reason = failed[0]["metrics"]["failed"]
             print(
-                f"\n{self.name}: interrupted; {len(results.runs)} finished runs are kept in "
-                f"{results.folder}, and {self.again} goes on from there",
+                f"{self.name}: {len(failed)} of {len(results.runs)} runs failed, the first of them "
+                f"with {reason}; {self.again} tries them again",
                 file=sys.stderr,
             )
-            raise
-        print(self.table(results))
-        paths = self.draw(results)
-        pictures = [str(path) for path in paths if path.suffix == ".png"]
-        print("figures: " + (", ".join(pictures) or "none, as the runs to draw diverged"))
-        print(f"numbers: {results.folder / 'results.json'}\n")
+        return 1 if failed else 0
 
     def cases(self, config):
         """The fields that tell one case from another, a dict a case."""
         return [{}] if self.case is None else [{self.case: value} for value in config[self.case]]
-
-    def _run_all(self, config, results):
-        """Choose rates on validation data where there is a choice, then take the test metric."""
-        choices = config.get("lr", {method: [None] for method in config["methods"]})
-        rounds = sum(len(c) + 1 if len(c) > 1 else 1 for c in choices.values())
-        cases = self.cases(config)
-        progress = Progress(rounds * len(config["seeds"]) * len(cases), self.name)
-        try:
-            for case, (method, candidates) in itertools.product(cases, choices.items()):
-                best = candidates[0]
-                if len(candidates) > 1:
-                    for lr in candidates:
-                        fields = {"method": method, "lr": lr, "purpose": "validation", **case}
-                        self._run_seeds(config, results, fields, progress)
-                    best = self._best_rate(results, method, candidates, case)
-                fields = {"method": method, "lr": best, "purpose": "test", **case}
-                self._run_seeds(config, results, fields, progress)
-        finally:
-            progress.close()
-
-    def _run_seeds(self, config, results, fields, progress):
-        for seed in config["seeds"]:
-            run = fields | {"seed": seed}
-            if not results.has(run):
-                metrics, arrays = self._timed(config, run)
-                results.add(run | {"metrics": metrics}, arrays)
-            progress.update(f"({run['method']}, seed {seed})")
-
-    def _timed(self, config, run):
-        """Metrics and arrays of one run; of one that diverged, that it did."""
-        start = time.perf_counter()
-        case = {} if self.case is None else {self.case: run[self.case]}
-        which = run["method"], run["seed"], run["lr"], run["purpose"]
-        try:
-            metrics, arrays = self.run_one(config | case, *which)
-            metrics["diverged"] = False
-        except Diverged as reason:
-            metrics, arrays = {"diverged": True, "reason": str(reason)}, {}
-        metrics["seconds"] = round(time.perf_counter() - start, 3)
-        return metrics, arrays
-
-    def _best_rate(self, results, method, candidates, case):
-        """The rate with the best mean on validation data; one that diverged on a seed is out."""
-        sign, name = -1 if self.larger_is_better else 1, f"validation_{self.metric}"
-        scores = [
-            sign * results.metrics(method, name, "validation", lr=lr, **case).mean()
-            for lr in candidates
-        ]
-        if np.isnan(scores).all():
-            return candidates[0]
-        return candidates[int(np.nanargmin(scores))]
 
     def table(self, results):
         """All that the runs came to, as text."""
@@ -245,11 +244,13 @@ class Experiment(ABC):
 
     def notes(self, results):
         """Lines below the table: what it took, and what went wrong."""
-        seconds = sum(run["metrics"]["seconds"] for run in results.runs.values())
+        seconds = sum(run["metrics"].get("seconds", 0) for run in results.runs.values())
         yield f"{len(results.runs)} runs, {duration(seconds)} of computing"
         for run in results.runs.values():
-            if reason := run["metrics"].get("reason"):
-                yield f"{run['method']}, rate {run['lr']:g}, seed {run['seed']}: {reason}"
+            metrics = run["metrics"]
+            if reason := metrics.get("reason", metrics.get("failed")):
+                rate = "" if run["lr"] is None else f"rate {run['lr']:g}, "
+                yield f"{run['method']}, {rate}seed {run['seed']}: {reason}"
 
     def _row(self, results, method, first, case):
         """Figures over the runs that did not diverge; the last column says how many did."""
@@ -271,7 +272,10 @@ class Experiment(ABC):
             if finished.any()
         ]
         blank = [""] * (len(self.further_metrics) - len(further))
-        return (*row, *further, *blank, f"{np.count_nonzero(~finished)} of {len(values)}")
+        found = results.find(method=method, purpose="test", **case)
+        failed = sum("failed" in run["metrics"] for run in found)
+        lost = f"{np.count_nonzero(~finished) - failed} of {len(values)}"
+        return (*row, *further, *blank, f"{lost}, {failed} failed" if failed else lost)
 
 
 def spread(interval):

@@ -23,6 +23,7 @@ import numpy as np
 from geonet.data.decoding import DamagedPicture
 from geonet.data.imagenet import ImageFolders
 from geonet.data.imagenet_pictures import write_pictures
+from geonet.experiments import executors
 from geonet.experiments.classification import Classification
 from geonet.experiments.imagenet_run import NETWORKS, SCHEDULES, Run
 from geonet.experiments.statistics import mean_interval
@@ -87,6 +88,12 @@ class ImageNet(Classification):
         words = "go on with unfinished runs from where they were saved, not from the start"
         parser.add_argument("--resume", action="store_true", help=words)
 
+    def add_execution_arguments(self, parser):
+        """None: a run is spread by threads, by processes that decode, and by mpiexec."""
+
+    def executor(self, arguments):
+        return executors.InThisProcess()
+
     def configure(self, arguments):
         if arguments.resume and arguments.overwrite:
             raise ValueError("--resume goes on with what --overwrite removes: choose one of them")
@@ -131,20 +138,20 @@ class ImageNet(Classification):
         switches = {name: getattr(arguments, name) for name in ("strict", "resume")}
         return {"execution": numbers | switches | {"out": arguments.out}}
 
-    def main(self, arguments):
+    def main(self, arguments, executor=None):
         """As other experiments; of several processes the first leads, and the others follow."""
         rank, _, comm = world()
         if comm is None:
-            super().main(arguments)
-        elif rank == 0:
+            return super().main(arguments, executor)
+        if rank == 0:
             try:
-                super().main(arguments)
+                return super().main(arguments)
             finally:
                 comm.bcast(None)
-        else:
-            while (run := comm.bcast(None)) is not None:
-                with contextlib.suppress(Diverged):  # as it did for all
-                    self._train(*run)
+        while (run := comm.bcast(None)) is not None:
+            with contextlib.suppress(Diverged):  # as it did for all
+                self._train(*run)
+        return 0
 
     def run_one(self, config, method, seed, lr, purpose):
         comm = world()[2]

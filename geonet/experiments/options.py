@@ -46,14 +46,21 @@ def method_list(text):
     return names
 
 
-def _rate(text):
+def rate(text):
+    """A learning rate.
+
+    Raises
+    ------
+    ValueError
+        If it is no positive number.
+    """
     try:
-        rate = float(text)
+        value = float(text)
     except ValueError:
-        rate = math.nan
-    if not 0 < rate < math.inf:
+        value = math.nan
+    if not 0 < value < math.inf:
         raise ValueError(f"--lr must be a positive number, but is {text!r}")
-    return rate
+    return value
 
 
 def rates(text, methods, default):
@@ -84,12 +91,12 @@ def rates(text, methods, default):
     if text is None:
         return chosen
     if "=" not in text:
-        return {method: [_rate(text)] for method in methods}
+        return {method: [rate(text)] for method in methods}
     for word in text.split(","):
-        method, _, rate = word.strip().partition("=")
+        method, _, number = word.strip().partition("=")
         if method not in chosen:
             raise ValueError(f"--lr: {method!r} is not among the methods {', '.join(methods)}")
-        chosen[method] = [_rate(rate)]
+        chosen[method] = [rate(number)]
     return chosen
 
 

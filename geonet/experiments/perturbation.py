@@ -71,6 +71,7 @@ class Perturbation(Experiment):
     seeds = "20"
     methods = "SP,WN,BN,GmP"
     trains = False
+    workers = 1  # for other processes would take longer to start than the runs take
 
     def configure(self, arguments):
         units = 20 if arguments.quick else 100

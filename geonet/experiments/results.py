@@ -1,9 +1,13 @@
 """Results on disk: each finished run is kept at once, whole or not at all.
 
-A folder holds results.json (configuration, versions, one entry a run), boundaries/ (an .npz a run
-with what was tracked) and figures/.
+A folder holds results.json (configuration, versions, one entry a run), runs.jsonl (a line a run, in
+the order in which they finished), boundaries/ (an .npz a run with what was tracked) and figures/.
+Runs are appended to runs.jsonl, as writing all of thousands of runs after each would take longer
+than the runs; results.json has them from when a sweep ends or is interrupted. After a sweep that
+was killed the next one takes them from runs.jsonl.
 """
 
+import contextlib
 import json
 import os
 import platform
@@ -13,8 +17,10 @@ from pathlib import Path
 import numpy as np
 
 import geonet
+from geonet.files import write_whole
 
 PACKAGES = ("numpy", "numba", "matplotlib")
+FAR = 2**30  # the byte that is locked where a lock keeps others from reading, as on Windows
 
 
 def versions():
@@ -23,20 +29,50 @@ def versions():
     return found | {name: version(name) for name in PACKAGES}
 
 
-def write_whole(path, write):
-    """Call write(temporary path), then rename; nothing is left of a write that fails.
+@contextlib.contextmanager
+def sole_use(folder):
+    """Keep other processes from running an experiment into a folder, inside a `with`.
+
+    The system drops the lock with this process, however that ends, so there are no stale ones; the
+    file stays, as removing it would let two others lock two files of its name.
 
     Parameters
     ----------
-    path : Path
-    write : function
+    folder : str or Path
+        Made if missing.
+
+    Raises
+    ------
+    ValueError
+        If another one runs into it.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with open(Path(folder, ".lock"), "a+", encoding="ascii") as file:
+        try:
+            _lock(file)
+        except OSError:
+            file.seek(0)
+            raise ValueError(
+                f"another sweep is running into {folder} (process {file.read()}): "
+                "wait for it, or choose another --out"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _lock(file):
+    """Lock an open file, or raise OSError at once."""
+    if os.name == "nt":
+        import msvcrt
+
+        file.seek(FAR)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class Results:
@@ -55,7 +91,7 @@ class Results:
     Raises
     ------
     ValueError
-        If the folder holds another configuration's results, or a results.json that is not ours.
+        If the folder holds another configuration's results, or files that are not ours.
     """
 
     def __init__(self, folder, experiment, config, overwrite=False):
@@ -65,18 +101,23 @@ class Results:
         self.runs = {}  # what a run is called -> the run, with its metrics
         if overwrite:
             self._drop()
-        elif self._path.exists():
+        elif self._path.exists() or self._log.exists():
             self._take_over()
         (self.folder / "boundaries").mkdir(parents=True, exist_ok=True)
-        self._write()  # from here on the folder is taken
+        self.write()  # from here on the folder is taken
 
     @property
     def _path(self):
         return self.folder / "results.json"
 
+    @property
+    def _log(self):
+        return self.folder / "runs.jsonl"
+
     def _drop(self):
         """Remove what an earlier configuration left, and nothing else."""
         self._path.unlink(missing_ok=True)
+        self._log.unlink(missing_ok=True)
         checkpoints = "checkpoints/*/step-*.npz", "checkpoints/*/unfinished.part"
         for pattern in ("boundaries/*.npz", "figures/*.png", "figures/*.svg", *checkpoints):
             for path in self.folder.glob(pattern):
@@ -90,7 +131,7 @@ class Results:
                 dict(found["config"]),
                 {_key(r): r for r in found["runs"]},
             )
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, FileNotFoundError):
             raise ValueError(
                 f"{self._path} is no results file of geonet: use --overwrite"
             ) from None
@@ -100,19 +141,42 @@ class Results:
                 f"{self.folder} holds results of another configuration ({differing}): "
                 "choose another --out, or --overwrite"
             )
-        self.runs = {k: run for k, run in known[2].items() if self._track_of(run).exists()}
+        runs = known[2] | self._read_log()
+        self.runs = {k: run for k, run in runs.items() if self._track_of(run).exists()}
+
+    def _read_log(self):
+        """The runs in runs.jsonl by their keys; a last line that a kill cut short is cut off."""
+        if not self._log.exists():
+            return {}
+        with open(self._log, "r+b") as file:
+            lines = file.read().splitlines(keepends=True)
+            if lines and not lines[-1].endswith(b"\n"):
+                file.truncate(sum(map(len, lines[:-1])))
+                del lines[-1]
+        runs = {}
+        for number, line in enumerate(lines, start=1):
+            try:
+                run = json.loads(line)
+                runs[_key(run)] = run
+            except (ValueError, KeyError, TypeError):
+                raise ValueError(
+                    f"{self._log}, line {number}: no run of geonet: use --overwrite"
+                ) from None
+        return runs
 
     def _track_of(self, run):
         words = [run["method"], f"seed{run['seed']}", f"lr{run['lr']}", run["purpose"]]
         words += [f"{name}{value}" for name, value in sorted(_case(run).items())]
-        return self.folder / "boundaries" / f"{'_'.join(words)}.npz"
+        name = "_".join(words).replace(":", "")  # which Windows takes in no name
+        return self.folder / "boundaries" / f"{name}.npz"
 
     def has(self, run):
-        """Whether a run with this method, seed, lr, purpose and case has been kept."""
-        return _key(run) in self.runs
+        """Whether a run with this method, seed, lr, purpose and case is kept and did not fail."""
+        kept = self.runs.get(_key(run))
+        return kept is not None and "failed" not in kept["metrics"]
 
     def add(self, run, arrays):
-        """Keep a finished run.
+        """Keep a finished run, in memory and on disk.
 
         Parameters
         ----------
@@ -128,20 +192,22 @@ class Results:
 
         write_whole(self._track_of(run), save_arrays)
         self.runs[_key(run)] = run
-        self._write()
+        with open(self._log, "ab") as file:
+            file.write(f"{json.dumps(run, allow_nan=False, ensure_ascii=False)}\n".encode())
 
-    def _ordered(self):
-        return sorted(self.runs.values(), key=lambda run: _order(run, self.config))
+    def _ordered(self, runs):
+        return sorted(runs, key=lambda run: _order(run, self.config))
 
-    def _write(self):
+    def write(self):
+        """Write results.json whole, with all runs so far in an order of their own."""
         content = {"experiment": self.experiment, "config": self.config, "versions": versions()}
-        content["runs"] = self._ordered()
+        content["runs"] = self._ordered(self.runs.values())
         text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
         write_whole(self._path, lambda path: path.write_text(text, encoding="utf-8"))
 
     def find(self, **fields):
         """The runs that have these values in these fields, in the order of the file."""
-        return [r for r in self._ordered() if fields.items() <= r.items()]
+        return self._ordered(r for r in self.runs.values() if fields.items() <= r.items())
 
     def metrics(self, method, name, purpose="test", **fields):
         """A metric of a method's runs, in the order of the seeds; NaN where a run has none.
@@ -166,11 +232,16 @@ class Results:
         """The learning rate that a method was tested at."""
         return self.find(method=method, purpose="test", **fields)[0]["lr"]
 
+    def each(self, **fields):
+        """The runs that have these values, each with what was tracked, a dict of arrays."""
+        for run in self.find(**fields):
+            with np.load(self._track_of(run)) as stored:
+                yield run, dict(stored)
+
     def arrays(self, method, seed, **fields):
         """What was tracked in a method's tested run of one seed, a dict of arrays."""
-        for run in self.find(method=method, seed=seed, purpose="test", **fields):
-            with np.load(self._track_of(run)) as stored:
-                return dict(stored)
+        for _, arrays in self.each(method=method, seed=seed, purpose="test", **fields):
+            return arrays
         raise KeyError((method, seed))
 
 

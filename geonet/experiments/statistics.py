@@ -71,6 +71,27 @@ def _central_probability(theta, nu):
     return sine * (1 + np.cumprod((2 * k - 1) / (2 * k) * cosine**2).sum())
 
 
+def student_t_p_value(differences):
+    """Two-sided p of the hypothesis that normal differences have mean 0.
+
+    Parameters
+    ----------
+    differences : numpy.ndarray, shape (N,)
+        Finite, N ≥ 2.
+
+    Returns
+    -------
+    float
+        P(|T| ≥ |mean|·√N/std) for N − 1 degrees of freedom; 1 where all are 0.
+    """
+    count = len(differences)
+    mean, error = differences.mean(), differences.std(ddof=1) / math.sqrt(count)
+    if mean == 0:
+        return 1.0
+    # t/√ν = tan θ
+    return 1 - _central_probability(math.atan2(abs(mean), error * math.sqrt(count - 1)), count - 1)
+
+
 def mean_interval(values, level=0.95):
     """Mean of independent values and its interval: mean ± t·std/√N with N − 1 degrees of freedom.
 

@@ -1,0 +1,340 @@
+"""Careless initializers and rates: what trains, how fast, and how unsteadily boundaries move.
+
+Every method meets every initializer at every learning rate, on four sets: the Levy function, the
+Banana set, Friedman's first function, and small pictures of disks and stripes. Runs are short (a
+few hundred steps of Adam at a constant rate, nothing stops early), so slow rates show as slow;
+thousands of them are worth more here than a few that go to their end.
+
+The quality of a run is its skill: the share of the test error of the best constant answer that the
+network takes away, 1 − error/error₀. It is 1 for a perfect network, and 0 for one that learned
+nothing. The error is the RMSE, or the share of wrong labels. A run *trains* if its skill is at
+least `TRAINS` times the largest that any method reaches on the set, in the median over seeds. It
+*diverged* if it met NaN or infinity, or if its training loss rose above `EXPLODES` times that of
+the first step and it ends with no skill (Adam's steps have a length, and seldom get to infinity).
+
+An initializer draws the rows of all layers, the last one included; biases are 0. All of them mean
+something to every method: WN and GmP start from the very function that SP has, however large the
+rows, and where rows have one entry (Levy), `sphere` draws signs and `orthogonal` one column.
+"""
+
+from itertools import product
+
+import numpy as np
+
+from geonet import plots
+from geonet.characteristic import Tracker
+from geonet.experiments import options
+from geonet.experiments.experiment import Experiment, generators, in_words, spread
+from geonet.experiments.small_problems import PROBLEMS, constant, data_of, wrong
+from geonet.experiments.statistics import mean_interval
+from geonet.text import duration
+from geonet.train import Adam, fit, predict
+
+INITS = ("glorot_uniform,he_normal,normal:0.001,normal:0.1,normal:1,normal:10,uniform:1,"
+         "orthogonal,sphere")  # fmt: skip
+QUICK_INITS = "glorot_uniform,normal:0.001,normal:10"
+RATES = [float(f"{digit}e{power}") for power in range(-4, 1) for digit in (1, 2, 5)] + [10.0]
+QUICK_RATES = RATES[::3]
+TRAINS = 0.7  # of the best skill on a set
+STEPS = "160 (pictures) or 600"
+EXPLODES = 10
+LEVEL = 0.7  # of the training loss of the best constant: what a run that converges gets below
+EDGES = np.linspace(-8, 6, 71)  # log₁₀ of the changes per step that are counted between them
+
+
+def counted(moves):
+    """What is kept of changes per step (T, O): counts between EDGES, median and 99 % quantile."""
+    known = moves[np.isfinite(moves)]
+    if not known.size:
+        return np.zeros(len(EDGES) - 1, np.int64), None, None
+    exponents = np.log10(np.maximum(known, 10 ** EDGES[0]))
+    counts = np.histogram(np.minimum(exponents, EDGES[-1]), EDGES)[0]
+    return counts, *(float(q) for q in np.quantile(known, (0.5, 0.99)))
+
+
+class Robustness(Experiment):
+    """Methods × initializers × rates × seeds on four small sets."""
+
+    name = "robustness"
+    summary = "initializers and learning rates, careless ones included: what trains, how steadily"
+    metric = "skill"
+    larger_is_better = True
+    seeds, quick_seeds = "2", "1"
+    trains = False  # at rates of its own
+    draws_one_seed = False
+    init = INITS
+
+    def add_arguments(self, parser):
+        super().add_arguments(parser)
+        known = ",".join(PROBLEMS)
+        parser.add_argument("--sets", default=known, help=f"some of {known} (default: all)")
+        words = "rates with commas between (default: 1, 2 and 5 of each decade from 1e-4, to 10)"
+        parser.add_argument("--lr", help=words)
+
+    def configure(self, arguments):
+        quick = arguments.quick
+        inits = QUICK_INITS if quick and arguments.init == INITS else arguments.init
+        sets = arguments.sets.split(",")
+        if unknown := [name for name in sets if name not in PROBLEMS]:
+            raise ValueError(f"--sets: {unknown[0]!r} is not one of {', '.join(PROBLEMS)}")
+        rates = QUICK_RATES if quick else RATES
+        if arguments.lr is not None:
+            rates = sorted({options.rate(word) for word in arguments.lr.split(",")})
+        return {
+            "methods": options.method_list(arguments.methods),
+            "seeds": options.seed_list(
+                arguments.seeds or (self.quick_seeds if quick else self.seeds)
+            ),
+            "set": list(dict.fromkeys(sets)),
+            "init": [options.initializer(word) for word in dict.fromkeys(inits.split(","))],
+            "rates": rates,
+            "quick": quick,
+        }
+
+    def cases(self, config):
+        """Sets in turns, so that the time left can be told from what has been done."""
+        found = product(config["init"], config["rates"], config["set"])
+        return [{"set": name, "init": init, "lr": lr} for init, lr, name in found]
+
+    def run_one(self, config, method, seed, lr, purpose):
+        problem = PROBLEMS[config["set"]]
+        train, (test_x, test_y) = data_of(config["set"], seed)
+        _, model_rng, batch_rng = generators(seed, 3)
+        model = problem.network(method, rng=model_rng, init=config["init"])
+        tracker, losses = Tracker(model[0]), []
+
+        def loss(prediction, target):
+            value = problem.loss(prediction, target)
+            losses.append(value.item())
+            return value
+
+        history = fit(
+            model,
+            loss,
+            train,
+            Adam(model.parameters(), lr, eps=1e-7),
+            epochs=problem.epochs,
+            batch_size=problem.batch_size,
+            rng=batch_rng,
+            on_step=tracker.record,
+            label=None,
+        )
+        least_loss, least_error = constant(problem, train[1], test_y)
+        error = wrong(problem, predict(model, test_x), test_y)
+        below = np.flatnonzero(np.array(history.loss) <= LEVEL * least_loss)
+        a_pass = history.steps // len(history.loss)
+        metrics = {
+            "test_skill": 1 - error / least_error,
+            f"test_{'accuracy' if problem.classifies else 'rmse'}": (
+                1 - error if problem.classifies else error
+            ),
+            "train_loss": history.loss[-1],
+            "peak_over_first_loss": max(losses) / losses[0],
+            "steps_to_level": int(below[0] + 1) * a_pass if below.size else None,
+            "steps": history.steps,
+        }
+        arrays = {}
+        for kind, moves in (("turn", tracker.turns()), ("displacement", tracker.displacements())):
+            arrays[f"{kind}_counts"], metrics[f"median_{kind}"], metrics[f"tail_{kind}"] = counted(
+                moves
+            )
+        return metrics, arrays
+
+    def describe(self, config):
+        inits, rates, seeds = (len(config[name]) for name in ("init", "rates", "seeds"))
+        return (
+            f"{inits} initializers × {rates} rates from {config['rates'][0]:g} to "
+            f"{config['rates'][-1]:g} × {seeds} seed{'s' * (seeds > 1)}, {STEPS} steps of Adam at "
+            f"a constant rate; a run trains if its skill is at least {TRAINS:g} of the best on its "
+            "set"
+        )
+
+    def rows(self, results):
+        """What each method does on each set, over all initializers and rates."""
+        rows = [("method", "trains, share of runs ± sd", "best skill", "at", "diverged",
+                 f"loss below {LEVEL:g} of a constant's", "median steps to it")]  # fmt: skip
+        for name in results.config["set"]:
+            rows.append((f"set {name}", *[""] * 6))
+            grids = {m: Grid(results, name, m) for m in results.config["methods"]}
+            least = threshold(grids.values())
+            rows += [(m, *grid.row(least)) for m, grid in grids.items()]
+        return rows
+
+    def notes(self, results):
+        runs = [run["metrics"] for run in results.runs.values()]
+        seconds = sum(metrics["seconds"] for metrics in runs)
+        yield f"{len(runs)} runs, {duration(seconds)} of computing"
+        for metrics in runs:
+            if "failed" in metrics:
+                yield f"failed: {metrics['failed']}"
+
+    def figures(self, results, runs, caption):
+        config = results.config
+        grids = {
+            name: {m: Grid(results, name, m) for m in config["methods"]} for name in config["set"]
+        }
+        short = f"{self.describe(config)}."
+        for name, methods in grids.items():
+            yield self._map(config, name, methods, short)
+        yield self._outcomes(grids, short)
+        yield self._convergence(grids, short)
+        for kind, quantity in (
+            ("turn", "change of direction in a step (rad)"),
+            ("displacement", "movement of the location φ in a step (units of x)"),
+        ):
+            yield self._moves(results, kind, quantity, short)
+
+    @staticmethod
+    def _map(config, name, grids, caption):
+        least = threshold(grids.values())
+        figure = plots.rate_maps(
+            config["rates"],
+            config["init"],
+            {m: grid.median for m, grid in grids.items()},
+            least,
+            "skill",
+            f"Set {name}. Skill: the share of a constant's test error that a network takes away, "
+            f"median over seeds. A dot: trains (from {least:.2f} on); a cross: it met NaN or "
+            f"infinity for half of the seeds or more. {caption}",
+        )
+        words = (
+            "One panel a method, a row an initializer, a column a rate. Share of cells that "
+            "train: " + in_words({m: grid.area(least).mean() for m, grid in grids.items()}, ".2f")
+        )
+        return figure, f"map_{name}", f"What trains on {name}", words
+
+    @staticmethod
+    def _outcomes(grids, caption):
+        shares = {}
+        for name, methods in grids.items():
+            least = threshold(methods.values())
+            shares[name] = {m: grid.outcomes(least) for m, grid in methods.items()}
+        figure = plots.stacked_shares(
+            shares,
+            "share of runs",
+            "What became of all runs, one panel a set. Diverged: met NaN or infinity, or its loss "
+            f"rose above {EXPLODES} times that of the first step and it ends no better than a "
+            f"constant. {caption}",
+        )
+        words = "Stacked bars, one a method. Share that trains: " + "; ".join(
+            f"{name}: " + in_words({m: s["trains"] for m, s in methods.items()}, ".2f")
+            for name, methods in shares.items()
+        )
+        return figure, "outcomes", "How many runs train, and how many diverge", words
+
+    @staticmethod
+    def _convergence(grids, caption):
+        figure = plots.shares_reached(
+            {n: {m: g.reached.ravel() for m, g in methods.items()} for n, methods in grids.items()},
+            "training steps",
+            "share of runs there",
+            f"Share of all runs whose training loss has come below {LEVEL:g} of the best "
+            f"constant's. {caption}",
+        )
+        words = "One panel a set, a line a method: in how many steps which share of runs got there."
+        return figure, "convergence", "Steps to a given loss", words
+
+    @staticmethod
+    def _moves(results, kind, quantity, caption):
+        counts = {
+            name: {
+                m: sum(
+                    arrays[f"{kind}_counts"]
+                    for _, arrays in results.each(method=m, set=name)
+                    if arrays
+                )
+                for m in results.config["methods"]
+            }
+            for name in results.config["set"]
+        }
+        figure = plots.exceedance(
+            10**EDGES,
+            counts,
+            quantity,
+            "share of changes that are larger",
+            "Changes of all units of the first layer in all steps of all runs that met no NaN or "
+            f"infinity; without a boundary (LN) there are none. {caption}",
+        )
+        words = "One panel a set, a line a method: the share of steps that change more than this."
+        return figure, f"{kind}s", f"How far steps move boundaries: {kind}s", words
+
+
+class Grid:
+    """The runs of one method on one set, as arrays (initializers, rates, seeds).
+
+    Attributes
+    ----------
+    skill : ndarray
+        NaN where a run met NaN or infinity, or failed; −∞ where its error is not finite.
+    reached : ndarray
+        Steps to the level, ∞ where it was not reached.
+    diverged : ndarray of bool
+    """
+
+    def __init__(self, results, name, method):
+        self.config = config = results.config
+        axes = config["init"], config["rates"], config["seeds"]
+        shape = tuple(map(len, axes))
+        self.skill, self.reached = np.full(shape, np.nan), np.full(shape, np.inf)
+        self.diverged = np.zeros(shape, bool)
+        for run in results.find(set=name, method=method):
+            fields = run["init"], run["lr"], run["seed"]
+            place = tuple(axis.index(value) for axis, value in zip(axes, fields))
+            metrics = run["metrics"]
+            self.diverged[place] = diverged(metrics)
+            if "test_skill" in metrics:
+                skill, steps = metrics["test_skill"], metrics["steps_to_level"]
+                self.skill[place] = -np.inf if skill is None else skill
+                self.reached[place] = np.inf if steps is None else steps
+
+    @property
+    def median(self):
+        """Skill over seeds, (initializers, rates); NaN where half of them diverged."""
+        low = np.sort(np.where(np.isnan(self.skill), -np.inf, self.skill), axis=-1)
+        count = low.shape[-1]
+        middle = low[..., (count - 1) // 2 : count // 2 + 1].mean(axis=-1)
+        return np.where(2 * np.isnan(self.skill).sum(axis=-1) >= count, np.nan, middle)
+
+    def area(self, least):
+        """Share of initializers and rates that train, (seeds,)."""
+        return (self.skill >= least).mean(axis=(0, 1))
+
+    def outcomes(self, least):
+        """Shares of runs, by what became of them."""
+        with np.errstate(invalid="ignore"):
+            return {
+                "trains": float(np.mean(self.skill >= least)),
+                "learns something": float(np.mean((self.skill > 0) & (self.skill < least))),
+                "no better than a constant": float(np.mean((self.skill <= 0) & ~self.diverged)),
+                "diverged": float(np.mean(self.diverged)),
+            }
+
+    def row(self, least):
+        """Words for the table."""
+        best, at = "", ""
+        if np.isfinite(self.median).any():
+            i, j = np.unravel_index(np.nanargmax(self.median), self.median.shape)
+            best = f"{self.median[i, j]:.3f}"
+            at = f"{self.config['init'][i]}, {self.config['rates'][j]:g}"
+        reached = np.isfinite(self.reached)
+        steps = f"{np.median(self.reached[reached]):.0f}" if reached.any() else ""
+        lost = f"{np.count_nonzero(self.diverged)} of {self.diverged.size}"
+        area = spread(mean_interval(self.area(least)))
+        return area, best, at, lost, f"{reached.mean():.3f}", steps
+
+
+def diverged(metrics):
+    """Whether a run met NaN or infinity, or exploded and ended with no skill."""
+    if "test_skill" not in metrics:
+        return metrics.get("diverged", False)
+    peak, skill = metrics["peak_over_first_loss"], metrics["test_skill"]
+    return (peak is None or peak > EXPLODES) and (skill is None or skill <= 0)
+
+
+def threshold(grids):
+    """The least skill that counts as trained, from the best of all methods on a set."""
+    found = [grid.median[np.isfinite(grid.median)] for grid in grids]
+    return TRAINS * float(np.max(np.concatenate(found), initial=0.0)) or np.inf
+
+
+EXPERIMENT = Robustness()
