@@ -32,7 +32,7 @@ def refusal(*words, cwd, **environment):
 
 def test_help_lists_the_commands(tmp_path):
     text = geonet("--help", cwd=tmp_path).stdout
-    experiments = "perturbation", "levy", "banana", "imagenet32", "imagenet"
+    experiments = "perturbation", "levy", "banana", "uci", "robustness", "imagenet32", "imagenet"
     for command in (*experiments, "graph", "gradcheck", "bench"):
         assert f"\n    {command} " in text
 

@@ -113,7 +113,7 @@ def test_only_experiments_draw_and_only_plots_knows_matplotlib(module):
 
 @every_module
 def test_nothing_heavy_or_optional_is_imported_with_a_module(module):
-    optional = {"numba", "torch", "scipy", "pandas", "mpi4py"}
+    optional = {"numba", "torch", "scipy", "pandas", "mpi4py", "distributed", "dask"}
     assert not packages_imported(TREES[module], deferred=False) & optional
     assert not packages_imported(TREES[module], deferred=True) & {"scipy", "pandas"}
 
