@@ -46,7 +46,6 @@ def main(kind, method, folder):
         value.backward()
     found = graph.trace(value)
     title = f"One training step of {kind} under {method}"
-    print(f"{title}, on a batch of {len(x)}\n\n{found.table()}")
     page = Path(folder, "graph.html")
     found.html(page, title)
     caption = f"{title}, on a batch of {len(x)}: shapes, and norms of gradients."
@@ -57,4 +56,5 @@ def main(kind, method, folder):
     made = [node for node in found.nodes if node.inputs]
     words = f"{caption} In order: {', '.join(node.title for node in made)}."
     png, _ = plots.save(plots.computation(drawing, caption), folder, "graph", title, words)
+    print(f"{title}, on a batch of {len(x)}\n\n{found.table()}")
     print(f"\npage, with values, gradients and equations: {page}\nfigure: {png}")

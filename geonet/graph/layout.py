@@ -67,11 +67,12 @@ def drawing(boxes, edges):
 def _levels(count, edges):
     """The layer of each box: one more than the lowest that it depends on; what depends on nothing
     stands right above its first user."""
-    level, sources = [0] * count, set(range(count)) - {j for _, j in edges}
-    for i, j in sorted(edges, key=lambda edge: edge[1]):
-        level[j] = max(level[j], level[i] + 1)
-    for i in sources:
-        level[i] = min((level[j] for k, j in edges if k == i), default=1) - 1
+    level, (above, below) = [0] * count, _neighbours(edges)
+    for j in range(count):
+        level[j] = max((level[i] + 1 for i in above.get(j, ())), default=0)
+    for i in range(count):
+        if i not in above:
+            level[i] = min((level[j] for j in below.get(i, ())), default=1) - 1
     return level
 
 
@@ -101,12 +102,15 @@ def _neighbours(links):
 
 def _order(rows, links):
     """Sort the layers so that edges cross little: each place by the mean of its neighbours."""
+    above, below = _neighbours(links)
+    place = {i: k / len(row) for row in rows for k, i in enumerate(row)}
     for sweep in range(SWEEPS):
         down = sweep % 2 == 0
-        neighbours = _neighbours(links)[0 if down else 1]
+        neighbours = above if down else below
         for row in rows if down else reversed(rows):
-            place = {i: k / len(r) for r in rows for k, i in enumerate(r)}
-            row.sort(key=lambda i: _mean([place[j] for j in neighbours.get(i, [i])]))
+            means = {i: _mean([place[j] for j in neighbours.get(i, [i])]) for i in row}
+            row.sort(key=means.get)
+            place.update((i, k / len(row)) for k, i in enumerate(row))
 
 
 def _mean(values):

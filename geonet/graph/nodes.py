@@ -90,18 +90,19 @@ class Node:
 
     @property
     def value(self):
-        """`Statistics` of the value, as it is now, or None."""
-        return None if self.data is None else statistics(self.data)
+        """`Statistics` of the value, as it is now; None where there is no entry."""
+        return None if self.data is None or not self.data.size else statistics(self.data)
 
     @property
     def gradient(self):
-        """`Statistics` of the gradient, as it is now, or None."""
-        return None if self.grad is None else statistics(self.grad)
+        """`Statistics` of the gradient, as it is now; None where there is no entry."""
+        return None if self.grad is None or not self.grad.size else statistics(self.grad)
 
     @property
     def title(self):
-        """The operation, or the name of a parameter or an input."""
-        return self.name.rpartition(".")[2] or self.operation
+        """The operation, or the name of a parameter (in its module) or an input, on one line."""
+        name = self.name.removeprefix(f"{self.module}.") if self.module else self.name
+        return " ".join(name.split()) or self.operation
 
 
 def trace(result):
@@ -121,6 +122,8 @@ def trace(result):
 
     Raises
     ------
+    TypeError
+        If it is no Tensor.
     ValueError
         If nothing was recorded for this Tensor.
     RuntimeError
@@ -132,6 +135,8 @@ def trace(result):
     >>> [node.title for node in trace((x * x).sum()).nodes]
     ['x', 'multiply', 'sum']
     """
+    if not isinstance(result, Tensor):
+        raise TypeError(f"result must be a Tensor, such as a loss, but is a {type(result).__name__}")
     if not result.requires_grad:
         raise ValueError("trace: no input of this Tensor was made with requires_grad=True")
     found = _Found(result)
@@ -142,7 +147,8 @@ def trace(result):
         nodes.append(Node(len(nodes) + 1, shape=thing.shape, dtype=thing.dtype, **about))
 
     for record in found.records:
-        note, function = getattr(record, "note", None), inspect.unwrap(record.operation)
+        note = getattr(record, "note", None)
+        code = getattr(inspect.unwrap(record.operation), "__code__", None)
         group, module = found.names(note)
         inputs = record.inputs if note is None else note.inputs
         for x in inputs:
@@ -164,7 +170,7 @@ def trace(result):
             forward=forward,
             backward=backward,
             pullback=pullback_names(record.pullback) if note is None else note.pullback,
-            source=Line(function.__code__.co_filename, function.__code__.co_firstlineno),
+            source=Line(code.co_filename, code.co_firstlineno) if code else None,
             line=note and note.place.line,
             caller=note and note.place.caller,
             kept=note,
@@ -220,12 +226,12 @@ class _Found:
 
     def leaf(self, tensor, group):
         """A Tensor that no operation made, shown with the operation that first takes it."""
-        name = self.parameters.get(id(tensor)) or tensor.name or ""
+        path = self.parameters.get(id(tensor), "")
         return {
             "operation": "parameter" if isinstance(tensor, Parameter) else "input",
-            "name": name,
+            "name": path or ("" if tensor.name is None else str(tensor.name)),
             "group": group,
-            "module": name.rpartition(".")[0],
+            "module": path.rpartition(".")[0],
             "inputs": [],
             **dict.fromkeys(("forward", "backward", "pullback"), ""),
             **dict.fromkeys(("source", "line", "caller")),
@@ -293,7 +299,14 @@ class Graph:
         Returns
         -------
         geonet.graph.layout.Drawing
+
+        Raises
+        ------
+        ValueError
+            If the list is empty.
         """
+        if nodes is not None and not nodes:
+            raise ValueError("nodes must hold at least one Node, but is empty")
         groups = self.groups()
         if nodes is None:
             boxes = [(_group_lines(g, members), "group", g) for g, members in groups.items()]

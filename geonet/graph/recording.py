@@ -3,7 +3,6 @@
 import functools
 import inspect
 import linecache
-import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,10 +27,10 @@ class Line(NamedTuple):
 
     def __str__(self):
         """Shown as a path from the working folder, or from the package's, or a mere name."""
-        for folder in (os.getcwd(), PACKAGE.parent):
+        for folder in (Path.cwd, lambda: PACKAGE.parent):
             try:
-                return f"{Path(self.file).relative_to(folder).as_posix()}:{self.number}"
-            except ValueError:
+                return f"{Path(self.file).relative_to(folder()).as_posix()}:{self.number}"
+            except (ValueError, OSError):  # not in it, or the working folder is gone
                 continue
         return f"{Path(self.file).name}:{self.number}"
 
@@ -83,14 +82,14 @@ def _place():
 class Note:
     """What is remembered of an operation beyond its Record, also when that is freed."""
 
-    __slots__ = ("gradient", "inputs", "others", "place", "pullback", "value")
+    __slots__ = ("gradient", "inputs", "keeping", "others", "place", "pullback", "value")
 
     def __init__(self, record, inputs, value):
         self.inputs, self.value = record.inputs, value
         self.others = [None if isinstance(x, Tensor) and x.requires_grad else _words(x)
                        for x in inputs]  # fmt: skip
         self.pullback = pullback_names(record.pullback)
-        self.place, self.gradient = _place(), None
+        self.place, self.gradient, self.keeping = _place(), None, False
 
     def keep(self, gradient, _):
         """Add to the gradient, as `grad` does."""
@@ -107,7 +106,8 @@ def pullback_names(pullback):
     """The names of the functions that pull back, one an input or one for all."""
     found = getattr(pullback, "original", pullback)
     functions = (found,) if callable(found) else found
-    return ", ".join("none" if f is None else f.__name__.strip("<>") for f in functions)
+    names = ("none" if f is None else getattr(f, "__name__", type(f).__name__) for f in functions)
+    return ", ".join(name.strip("<>") for name in names)
 
 
 def argument_names(operation, count):
@@ -159,7 +159,7 @@ def watch(gradients=False):
 
     Of every operation that is recorded inside, its value (not a copy), the line of the program and
     the module are kept for as long as the graph's last Tensor is, also when backward() has freed
-    the graph. This takes the memory of all values.
+    the graph. This takes the memory of all values. What other Python threads record is not seen.
 
     Parameters
     ----------
@@ -168,8 +168,10 @@ def watch(gradients=False):
     """
 
     def look(record, inputs, value):
-        record.note = Note(record, inputs, value)
-        if gradients:
+        if not hasattr(record, "note"):  # by a watch around this one
+            record.note = Note(record, inputs, value)
+        if gradients and not record.note.keeping:
+            record.note.keeping = True
             record.pullback = _seen(record.pullback, record.note.keep)
 
     with _looking_on(look):
@@ -188,17 +190,21 @@ class Anomaly(ArithmeticError):
         Whether it was the pullback.
     """
 
-    def __init__(self, what, operation, names, inputs, place, backward):
-        self.operation, self.backward = operation, backward
-        self.line = str(place.line) if place.line else ""
-        lines = [what]
-        for name, x in zip(names, inputs):
-            x = x.data if isinstance(x, Tensor) else x
-            words = described(x) if isinstance(x, np.ndarray) else f"{x!r:.60}"
-            lines.append(f"  {name}: {words}")
-        inside = f" in {path_of(place.modules)}" if path_of(place.modules) else ""
-        text = f": {place.line.text}" if place.line and place.line.text else ""
-        super().__init__("\n".join([*lines, f"called at {self.line or '?'}{inside}{text}"]))
+    def __init__(self, message, operation="", line="", backward=False):
+        super().__init__(message)  # alone, as it is what pickle hands back
+        self.operation, self.line, self.backward = operation, line, backward
+
+
+def _complaint(what, names, inputs, place):
+    """The message of an `Anomaly`."""
+    lines = [what]
+    for name, x in zip(names, inputs):
+        x = x.data if isinstance(x, Tensor) else x
+        words = described(x) if isinstance(x, np.ndarray) else f"{x!r:.60}"
+        lines.append(f"  {name}: {words}")
+    inside = f" in {path_of(place.modules)}" if path_of(place.modules) else ""
+    text = f": {place.line.text}" if place.line and place.line.text else ""
+    return "\n".join([*lines, f"called at {place.line or '?'}{inside}{text}"])
 
 
 def path_of(modules):
@@ -230,7 +236,7 @@ def anomalies():
             bad = not_finite(statistics(array))
             words = f"{what}: {bad} of {array.size} entries"
             known = [*names, *(name for name, _ in more)], [*inputs, *(x for _, x in more)]
-            raise Anomaly(words, operation, *known, place, backward)
+            raise Anomaly(_complaint(words, *known, place), operation, str(place.line or ""), backward)
 
         def see(g, found):
             arriving = [("gradient of the result", g)]

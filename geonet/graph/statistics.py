@@ -20,6 +20,8 @@ class Statistics(NamedTuple):
 def statistics(array):
     """The numbers of an array, of any shape; of complex entries the real parts.
 
+    An entry of which either part is NaN or infinite counts as such.
+
     Parameters
     ----------
     array : numpy.ndarray
@@ -29,16 +31,19 @@ def statistics(array):
     Statistics
         NaN where there is no (finite) entry to tell of.
     """
-    array = np.real(array)
-    finite = array[np.isfinite(array)].astype(np.float64)
+    finite = np.real(array[np.isfinite(array)]).astype(np.float64)
     nans = int(np.isnan(array).sum())
     infinities = array.size - finite.size - nans
     if not finite.size:
         zeros = 0.0 if array.size else np.nan
         return Statistics(*[np.nan] * 4, zeros, nans, infinities)
-    extent = finite.min(), finite.max(), finite.mean(), np.linalg.norm(finite)
+    lowest, highest = finite.min(), finite.max()
+    exponent = np.frexp(max(-lowest, highest))[1]  # a power of 2, as it changes no digit
+    with np.errstate(over="ignore", under="ignore"):
+        scaled = np.ldexp(finite, -exponent)  # to at most 1, for sums and squares not to overflow
+        sums = np.ldexp([scaled.mean(), np.linalg.norm(scaled)], exponent)
     zeros = np.count_nonzero(finite == 0) / array.size
-    return Statistics(*map(float, extent), zeros, nans, infinities)
+    return Statistics(*map(float, (lowest, highest, *sums)), zeros, nans, infinities)
 
 
 def described(array):

@@ -48,8 +48,9 @@ def computation(drawing, caption):
             place = x, y + (k - (len(box.lines) - 1) / 2) * LINE
             weight = "normal" if k else "bold"
             look = {"ha": "center", "va": "center", "fontsize": SIZE, "family": "monospace"}
-            panel.text(*place, line, fontweight=weight, **look)
-    figure.text(MARGIN / width, MARGIN / height, words, fontsize=9, va="bottom")
+            panel.text(*place, line, fontweight=weight, parse_math=False, **look)
+    look = {"fontsize": 9, "va": "bottom", "parse_math": False}
+    figure.text(MARGIN / width, MARGIN / height, words, **look)
     return figure
 
 
