@@ -11,8 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from geonet.hypersphere import angle_between
+from geonet.nn.layers import layer_of
 from geonet.nn.normalization import NoHyperplane
 from geonet.tensor import no_grad
+from geonet.train.optimizers import Optimizer
+from geonet.train.parallel import DataParallel
 
 TINY = 1e-20  # of a complex step: nothing cancels, so it can be as small as that
 
@@ -42,9 +45,7 @@ def boundary(unit, statistics="running"):
     """
     if statistics not in ("running", "batch"):
         raise ValueError(f"statistics must be 'running' or 'batch', but is {statistics!r}")
-    layer = getattr(unit, "layer", unit)
-    if not hasattr(layer, "parameterization"):
-        raise TypeError(f"unit must be a Unit, Linear or Conv2d, but is a {type(unit).__name__}")
+    layer = layer_of(unit)
     with no_grad():
         weight, bias = layer.parameterization.affine()
     weight = weight.data.copy()
@@ -81,7 +82,7 @@ def coordinates(weight, bias):
     """
     weight, bias = _checked(weight, bias)
     # by the largest entry first, so that the squares neither overflow nor vanish
-    largest = np.abs(weight).max(axis=-1, keepdims=True)
+    largest = np.abs(weight).max(axis=-1, keepdims=True, initial=0)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         scaled = weight / largest
         length = np.linalg.norm(scaled, axis=-1)
@@ -209,7 +210,7 @@ def perturb(unit, epsilon, batch=None):
         changes[name.rsplit(".", 1)[-1]] = parameter.data - old
     boundaries = [_measured(copy.deepcopy(unit), batch), _measured(after, batch)]
     (_, old_lambda), (_, new_lambda) = (coordinates(*pair) for pair in boundaries)
-    bound = getattr(unit, "layer", unit).parameterization.turn_bound(changes)
+    bound = layer_of(unit).parameterization.turn_bound(changes)
     if (normalization := getattr(unit, "normalization", None)) is not None:
         bound = normalization.turn_bound(bound, changes)
     return Perturbation(
@@ -241,21 +242,29 @@ def anticipate(unit, optimizer, statistics="running"):
     unit : geonet.nn.Unit, Linear or Conv2d
     optimizer : geonet.train.Optimizer
         On the unit's parameters, and maybe others; ``SGD(unit.parameters(), lr)`` for plain
-        gradient descent.
+        gradient descent. Of a `DataParallel`, the one it stands for: gradients are taken as they
+        are, those of all processes only after its `agree`.
     statistics : {"running", "batch"}
         As for `boundary`; the statistics themselves are taken as they are.
 
     Returns
     -------
     Anticipated
-        0 for a unit that the step leaves as it is.
+        0 for a unit that the step leaves as it is, NaN for one without a boundary.
 
     Raises
     ------
     ValueError
         If the optimizer has none of the unit's parameters; as `boundary` does; also if the step
         would leave a layer norm with β ≠ 0.
+    TypeError
+        If `unit` or `optimizer` is something else.
     """
+    if isinstance(optimizer, DataParallel):
+        optimizer = optimizer.optimizer
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer must be an Optimizer, but is a {type(optimizer).__name__}")
+    boundary(unit, statistics)  # refuses what has none to begin with
     if not {*map(id, unit.parameters())} & {*map(id, optimizer.parameters)}:
         raise ValueError("optimizer must have parameters of the unit, but has none")
     moved, trial = copy.deepcopy((unit, optimizer))  # together, so that they share parameters
@@ -263,13 +272,20 @@ def anticipate(unit, optimizer, statistics="running"):
     for old, new in zip(unit.parameters(), moved.parameters()):
         start = old.data.astype(np.float64)
         new.data = start + 1j * TINY * (new.data - start)
-    weight, bias = boundary(moved, statistics)
-    (w, dw), (b, db) = ((np.real(a), np.imag(a) / TINY) for a in (weight, bias))
-    length = np.linalg.norm(w, axis=1)
-    along = np.einsum("on,on->o", w, dw) / length  # d‖w‖
-    across = dw - along[:, None] * w / length[:, None]
-    turn, shift = np.linalg.norm(across, axis=1) / length, (db - b * along / length) / length
-    return Anticipated(turn, shift, np.hypot(shift, b / length * turn))  # dφ = −dλ u − λ du
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # NaN without a boundary
+        try:
+            weight, bias = boundary(moved, statistics)
+        except NoHyperplane:
+            raise NoHyperplane(
+                "after the step the unit's layer norm would no longer have β = 0, so that the unit "
+                "has no boundary that is a hyperplane"
+            ) from None
+        (w, dw), (b, db) = ((np.real(a), np.imag(a) / TINY) for a in (weight, bias))
+        length = np.linalg.norm(w, axis=1)
+        along = np.einsum("on,on->o", w, dw) / length  # d‖w‖
+        across = dw - along[:, None] * w / length[:, None]
+        turn, shift = np.linalg.norm(across, axis=1) / length, (db - b * along / length) / length
+        return Anticipated(turn, shift, np.hypot(shift, b / length * turn))  # dφ = −dλ u − λ du
 
 
 def _measured(unit, batch):

@@ -13,13 +13,16 @@ the gradient ∂L/∂u / r. So that methods can be compared, records hold ‖w�
 compute the same function.
 """
 
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import numpy as np
 
 from geonet import ops
+from geonet.characteristic import coordinates
 from geonet.kernels import inspection as kernel
-from geonet.nn import Unit
+from geonet.nn import Module, Parameter, Unit
+from geonet.nn.layers import Layer, layer_of
 from geonet.nn.normalization import NoHyperplane
 from geonet.tensor import Tensor
 
@@ -48,8 +51,7 @@ def split(weight, gradient):
             f"weight and gradient must be of one shape (..., n), but are {weight.shape} and "
             f"{gradient.shape}"
         )
-    with np.errstate(invalid="ignore"):
-        direction = weight / np.linalg.norm(weight, axis=-1, keepdims=True)
+    direction, _ = coordinates(weight, np.zeros(weight.shape[:-1]))
     radial = (gradient * direction).sum(axis=-1, keepdims=True) * direction
     return radial, gradient - radial
 
@@ -74,7 +76,8 @@ def raw(unit):
     geometric     ∂L/∂θ                  ∂L/∂r       ∂L/∂λ     s_k
     ============  =====================  ==========  ========  ========
 
-    To first order, a step −lr · turning turns a row by lr · ‖metric · turning‖ radians.
+    To first order, a step −lr · turning turns a row by lr · ‖metric · turning‖ radians. Under
+    standard, a row w = 0 has NaN for turning and stretching, and an infinite metric.
 
     Parameters
     ----------
@@ -88,30 +91,43 @@ def raw(unit):
     ------
     ValueError
         If there has been no backward pass.
+    TypeError
+        If `unit` is something else.
     """
-    owner = getattr(unit, "layer", unit).parameterization
+    owner = layer_of(unit).parameterization
     turned, sized = getattr(owner, owner.turned_by), getattr(owner, owner.sized_by)
     if sized.grad is None:
         raise ValueError("unit has no gradients: call backward() before")
     if turned is sized:
-        length = np.linalg.norm(sized.data, axis=1)
+        direction, _ = coordinates(sized.data, np.zeros(len(sized)))
         _, turning = split(turned.data, turned.grad)
-        stretching = (turned.grad * turned.data).sum(axis=1) / length
+        stretching = (turned.grad * direction).sum(axis=1)
     else:
         turning, stretching = _gradient(turned), sized.grad
     _, offset = owner.affine()
-    return Raw(turning, stretching, None if offset is None else offset.grad, owner.metric())
+    with np.errstate(divide="ignore"):
+        metric = owner.metric()
+    return Raw(turning, stretching, None if offset is None else offset.grad, metric)
 
 
 class Watch:
     """Keeps the weight of a unit's affine map, its gradient, and the unit's output.
 
-    They are those of the unit's last call in training mode inside ``with``; to ask before there was
-    one is a ValueError.
+    They are those of the unit's last call in training mode inside ``with``, and stay what they are
+    when an optimizer steps or forgets gradients. A layer has one watch at a time.
 
     Parameters
     ----------
     unit : geonet.nn.Unit, Linear or Conv2d
+
+    Raises
+    ------
+    TypeError
+        If `unit` is something else.
+    RuntimeError
+        On entering, if the layer is being watched already.
+    ValueError
+        On asking for what there has not been: a call in training mode, or a backward pass.
 
     Examples
     --------
@@ -121,10 +137,12 @@ class Watch:
     """
 
     def __init__(self, unit):
-        self.unit, self.layer = unit, getattr(unit, "layer", unit)
+        self.unit, self.layer = unit, layer_of(unit)
         self._rows = self.output = None  # output: an array (..., O)
 
     def __enter__(self):
+        if self.layer.watch is not None:
+            raise RuntimeError("unit is being watched already: a layer has one watch at a time")
         self.layer.watch = self
         return self
 
@@ -135,6 +153,9 @@ class Watch:
         """Take note of the layer's weight and bias, and hand them on."""
         if not self.layer.training:
             return weight, bias
+        if isinstance(weight, Parameter):  # a node and data of its own, as other methods have
+            weight = ops.reshape(weight, weight.shape)
+            weight.data = weight.data.copy()
         if not weight.requires_grad:  # the sign of a geometric unit with one input
             weight = Tensor(weight.data, requires_grad=True)
         self._rows = weight.retain_grad(), bias
@@ -148,7 +169,7 @@ class Watch:
 
     @property
     def rows(self):
-        """Weight (O, n) and bias (O,) or None, as Tensors."""
+        """Weight (O, n) and bias (O,) or None, as Tensors; the bias is the parameter itself."""
         if self._rows is None:
             raise ValueError("unit has not been called in training mode while it was watched")
         return self._rows
@@ -160,8 +181,13 @@ class Watch:
 
     @property
     def gradient(self):
-        """∂L/∂weight, (O, n); 0 where nothing reached it."""
-        return _gradient(self.rows[0])
+        """∂L/∂weight, (O, n)."""
+        gradient = self.rows[0].grad
+        if gradient is None:
+            raise ValueError(
+                "no gradient has reached the unit since its call: call backward() before"
+            )
+        return gradient
 
 
 def _gradient(tensor):
@@ -170,7 +196,11 @@ def _gradient(tensor):
 
 
 class Geometry(NamedTuple):
-    """What an `Inspector` took down of a layer with O units at T steps, float32 (T, O) each."""
+    """What an `Inspector` took down of a layer with O units at T steps, float32 (T, O) each.
+
+    Of a layer that is called several times in a step it is the last call, but for `stretching` and
+    `turning` under weight normalization and geometric, whose parameters gather all calls.
+    """
 
     radial: np.ndarray  # ∂L/∂log ‖w‖
     angular: np.ndarray  # ‖∂L/∂u‖ along the sphere, by radian
@@ -178,27 +208,34 @@ class Geometry(NamedTuple):
     turning: np.ndarray  # its norm: of the angular part of ∂L/∂w, of ∂L/∂v or of ∂L/∂θ
     turn: np.ndarray  # of the boundary by the step, radians
     displacement: np.ndarray  # of the boundary's location φ by the step, in units of x
-    activity: np.ndarray  # share of the batch (and of places of an image) where the unit is active
+    activity: (
+        np.ndarray
+    )  # share of the batch (and of places of an image) where the unit is active; NaN if no ReLU
+
+    def _squares(self):
+        """Of the radial and the angular part, in float64, which holds those of any float32."""
+        return (np.square(part, dtype=np.float64) for part in (self.radial, self.angular))
 
     @property
     def radial_share(self):
         """Radial part of the squared gradient, (T, O) in [0, 1]; NaN where there is none."""
+        radial, angular = self._squares()
         with np.errstate(invalid="ignore"):
-            return self.radial**2 / (self.radial**2 + self.angular**2)
+            return radial / (radial + angular)
 
     @property
     def flow(self):
         """‖∂L/∂w‖ of all rows together, each times its ‖w‖, (T,)."""
-        return np.sqrt((self.radial**2 + self.angular**2).sum(axis=1))
+        return np.sqrt(sum(self._squares()).sum(axis=1))
 
     @property
     def dead(self):
-        """Units that are inactive on the whole batch, (T, O)."""
+        """Units known to be inactive on the whole batch, (T, O); none without a ReLU."""
         return self.activity == 0
 
     @property
     def outside(self):
-        """Units whose boundary has left the data, (T, O): all of the batch lies on one side."""
+        """Units known to have all of the batch on one side, (T, O); none without a ReLU."""
         return (self.activity == 0) | (self.activity == 1)
 
 
@@ -210,6 +247,7 @@ class Inspector:
     model : Module
     layers : list of str, optional
         Names of units or layers, as `named_modules` has them; all units of the model without it.
+        The layer of a unit stands for the unit, and one with several names goes by the first.
     every : int
         Steps from one record to the next. The turn and the displacement are those by one step, from
         a record to the forward pass after it, and take in what that does to running statistics.
@@ -217,7 +255,9 @@ class Inspector:
     Raises
     ------
     ValueError
-        If a name is not known, there is no unit, or `every` is below 1.
+        If a name is not known, there is no unit, or `every` is no whole number of at least 1.
+    TypeError
+        If `model` is not a Module or `layers` not a list.
 
     Examples
     --------
@@ -227,19 +267,26 @@ class Inspector:
     """
 
     def __init__(self, model, layers=None, every=1):
+        if not isinstance(model, Module):
+            raise TypeError(f"model must be a Module, but is a {type(model).__name__}")
+        if isinstance(layers, str):
+            raise TypeError(f"layers must be a list of names, but is {layers!r}")
+        if not isinstance(every, (int, np.integer)) or every < 1:
+            raise ValueError(f"every must be a whole number of at least 1, but is {every!r}")
         modules = dict(model.named_modules())
-        if layers is None:
-            layers = [name for name, module in modules.items() if isinstance(module, Unit)]
-        for name in layers:
+        units = {name: module for name, module in modules.items() if isinstance(module, Unit)}
+        owners = {id(unit.layer): unit for unit in units.values()}
+        chosen = {}
+        for name in units if layers is None else layers:
             module = modules.get(name)
-            if not hasattr(getattr(module, "layer", module), "parameterization"):
+            if not isinstance(module, (Unit, Layer)):
                 raise ValueError(f"layers: {name!r} is not a Unit, Linear or Conv2d of the model")
-        if every < 1 or not layers:
-            raise ValueError(
-                f"every must be at least 1 and layers not empty, not {every}, {layers}"
-            )
+            unit = owners.get(id(module), module)
+            chosen.setdefault(id(layer_of(unit)), (name, unit))
+        if not chosen:
+            raise ValueError("layers must name at least one, or the model have a Unit")
         self.every = every
-        self._pages = {name: _Page(modules[name]) for name in layers}
+        self._pages = {name: _Page(unit) for name, unit in chosen.values()}
         self._steps = []
 
     @property
@@ -249,23 +296,28 @@ class Inspector:
 
     @property
     def steps(self):
-        """Number of updates before each record, (T,)."""
+        """Number of updates before each record, (T,), as its `fit` counts them: of several, each
+        from its own beginning."""
         return np.array(self._steps, dtype=np.int64)
 
     def __getitem__(self, name):
         """The `Geometry` of a layer."""
+        if name not in self._pages:
+            raise ValueError(f"name must be one of {self.layers}, but is {name!r}")
         records = self._pages[name].records
         empty = np.empty((0, kernel.FIELDS, 0), np.float32)
         return Geometry(*np.moveaxis(np.stack(records) if records else empty, 1, 0))
 
     def __enter__(self):
-        for page in self._pages.values():
-            page.watch.__enter__()
+        with ExitStack() as stack:
+            for page in self._pages.values():
+                stack.enter_context(page.watch)
+                stack.callback(page.close)
+            self._watching = stack.pop_all()
         return self
 
     def __exit__(self, *_):
-        for page in self._pages.values():
-            page.close()
+        self._watching.close()
 
     def record(self, step):
         """Take down a step, after its backward pass and before its update."""
@@ -305,7 +357,6 @@ class _Page:
         if self.open:
             self._move(*self.rows.affine(), self.records[-1])
         self.open = False
-        self.watch.__exit__()
 
     def _move(self, weight, bias, record):
         """Write how far the boundaries have come, NaN where they are no hyperplanes."""
@@ -320,11 +371,14 @@ class _Page:
 
     def _gradients(self, record):
         """Write the parts of the weight's gradient, and those of what the weight is made from."""
-        kernel.parts(self.watch.weight, self.watch.gradient, record)
+        weight = self.watch.rows[0]
+        kernel.parts(weight.data, _gradient(weight), record)
         turned, sized = self.rows.turned_by, self.rows.sized_by
         if turned != sized:
             turning = _gradient(getattr(self.rows, turned))
-            record[kernel.TURNING] = np.sqrt(np.einsum("on,on->o", turning, turning))
+            record[kernel.TURNING] = np.sqrt(
+                np.einsum("on,on->o", turning, turning, dtype=np.float64)
+            )
             record[kernel.STRETCHING] = _gradient(getattr(self.rows, sized))
 
     def _activity(self, record):

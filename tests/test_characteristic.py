@@ -16,6 +16,7 @@ from geonet.characteristic import (
 )
 from geonet.hypersphere import angle_between
 from geonet.models import PAPER_METHODS, mlp, vgg6
+from geonet.train.parallel import DataParallel
 
 seeds = st.integers(0, 2**32 - 1)
 sizes = st.integers(1, 12)
@@ -551,6 +552,24 @@ def test_without_gradients_nothing_is_anticipated():
 def test_an_optimizer_of_another_model_anticipates_nothing():
     with pytest.raises(ValueError, match="has none"):
         anticipate(random_unit("SP"), train.Adam(random_unit("SP").parameters()))
+    with pytest.raises(TypeError, match="optimizer must be an Optimizer, but is a float"):
+        anticipate(random_unit("SP"), 0.1)
+
+
+def test_an_optimizer_of_several_processes_anticipates_as_the_one_it_stands_for():
+    unit, _ = with_gradients("GmP", 3, 0)
+    optimizer = train.SGD(unit.parameters(), 0.1)
+    alone, parallel = anticipate(unit, optimizer), anticipate(unit, DataParallel(optimizer, None))
+    np.testing.assert_array_equal(alone, parallel)
+
+
+@pytest.mark.parametrize("method", ["SP", "BN"])
+def test_of_a_unit_without_a_boundary_nothing_is_anticipated(method):
+    unit, _ = with_gradients(method, 3, 0)
+    none = unit.normalization.gamma if method == "BN" else unit.layer.parameterization.weight
+    none.data[1] = 0
+    for quantity in anticipate(unit, train.SGD(unit.parameters(), 0.1)):
+        np.testing.assert_array_equal(np.isnan(quantity), [False, True, False, False])
 
 
 def test_float32_units_are_anticipated_too():
@@ -561,5 +580,6 @@ def test_float32_units_are_anticipated_too():
 
 def test_a_step_that_leaves_no_hyperplane_says_so():
     unit, _ = with_gradients("LN", 3, 0)
-    with pytest.raises(ValueError, match="has no boundary that is a hyperplane"):
+    words = "after the step .* no longer have β = 0.* has no boundary that is a hyperplane"
+    with pytest.raises(ValueError, match=words):
         anticipate(unit, train.SGD(unit.parameters(), 0.1))

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from geonet import METHODS, Tensor, hypersphere, ops
 from geonet.characteristic import Tracker
-from geonet.gradients import Inspector, Watch, raw, split
+from geonet.gradients import Geometry, Inspector, Watch, raw, split
 from geonet.kernels import inspection as kernel
 from geonet.models import Method, mlp, vgg6
-from geonet.nn import Linear, Unit
+from geonet.nn import Linear, Sequential, Unit
 from geonet.train import SGD, Adam, Diverged, fit
 
 seeds = st.integers(0, 2**32 - 1)
@@ -68,6 +68,13 @@ def test_arrays_of_different_shapes_are_refused_and_zero_rows_have_no_parts():
     with pytest.raises(ValueError, match=r"one shape \(..., n\), but are \(2, 3\) and \(3,\)"):
         split(np.ones((2, 3)), np.ones(3))
     assert np.isnan(split(np.zeros((1, 2)), np.ones((1, 2)))).all()
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_weights_of_any_size_have_the_same_parts(size):
+    weight, gradient = rng().normal(size=(2, 4, 3))
+    for found, expected in zip(split(size * weight, gradient), split(weight, gradient)):
+        np.testing.assert_allclose(found, expected, atol=1e-14)
 
 
 @every_method
@@ -152,9 +159,57 @@ def test_raw_gradients_of_one_start_agree_between_methods():
     np.testing.assert_allclose(parts["SP"].shifting * length, parts["GmP"].shifting, atol=1e-12)
 
 
-def test_without_a_backward_pass_there_are_no_raw_gradients():
+def test_without_a_backward_pass_there_are_no_gradients():
+    unit, x = some_unit("SP", 3, 0)
     with pytest.raises(ValueError, match="call backward"):
-        raw(some_unit("SP", 3, 0)[0])
+        raw(unit)
+    with Watch(unit) as seen:
+        loss_of(unit, x, 0)
+    with pytest.raises(ValueError, match="call backward"):
+        _ = seen.gradient
+
+
+def test_a_zero_row_has_no_raw_parts():
+    unit, x = some_unit("SP", 3, 0)
+    unit.layer.parameterization.weight.data[0] = 0
+    watched(unit, x, 0)
+    parts = raw(unit)
+    np.testing.assert_array_equal(np.isnan(parts.stretching), [True, False, False, False])
+    assert np.isnan(parts.turning[0]).all()
+    assert np.isinf(parts.metric[0]).all()
+
+
+@every_method
+def test_what_was_seen_stays_whatever_follows(method):
+    unit, x = some_unit(method, 3, 0)
+    seen = watched(unit, x, 0)
+    weight, gradient = seen.weight.copy(), seen.gradient.copy()
+    loss_of(unit, x, 1).backward()  # a second one, after the watch
+    optimizer = SGD(unit.parameters(), 0.1)
+    optimizer.step()
+    optimizer.zero_grad()
+    np.testing.assert_array_equal(seen.weight, weight)
+    np.testing.assert_array_equal(seen.gradient, gradient)
+
+
+@every_method
+def test_of_several_calls_a_watch_has_the_last(method):
+    unit, x = some_unit(method, 3, 0)
+    alone = watched(unit, x, 0).gradient
+    with Watch(unit) as seen:
+        (loss_of(unit, x[::-1], 5) + loss_of(unit, x, 0)).backward()
+    np.testing.assert_array_equal(seen.gradient, alone)
+
+
+def test_a_layer_has_one_watch_at_a_time():
+    model = mlp([3, 4, 4, 1], rng=rng())
+    with Watch(model[1]) as outer:
+        for second in (Watch(model[1].layer), Inspector(model)):
+            with pytest.raises(RuntimeError, match="watched already"), second:
+                pass
+        assert model[1].layer.watch is outer
+        assert model[0].layer.watch is None
+    assert model[1].layer.watch is None
 
 
 # The record of a training -------------------------------------------------------------------------
@@ -281,6 +336,58 @@ def test_a_bare_layer_can_be_inspected_by_name():
     assert [inspector[name].turn.shape for name in inspector.layers] == [(6, 1), (6, 4)]
 
 
+def test_the_layer_of_a_unit_stands_for_the_unit():
+    records = []
+    for name in ("steps.0", "steps.0.layer"):
+        inspector, _ = trained(mlp([3, 4, 1], "BN", rng=rng()), layers=[name])
+        records.append(inspector[name])
+    for one, other in zip(*records):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("method", ["SP", "WN", "GmP", "BN"])
+def test_a_shared_unit_is_inspected_once(method):
+    start, end = mlp([3, 3, 1], method, rng=rng())
+    model = Sequential(start, start, end)
+    assert trained(model, epochs=2)[0].layers == ["steps.0"]
+    names = ["steps.1", "steps.1.layer", "steps.0", "steps.2"]
+    inspector, _ = trained(model, epochs=2, layers=names)
+    assert inspector.layers == ["steps.1", "steps.2"]
+    assert inspector["steps.1"].turn.shape == (2, 3)
+    assert start.layer.watch is end.watch is None
+
+
+@pytest.mark.parametrize("size", [1e-24, 1e21])
+def test_shares_and_flow_hold_for_gradients_of_any_size(size):
+    fields = np.full((len(Geometry._fields), 1, 4), size, np.float32)
+    seen = Geometry(*fields)
+    np.testing.assert_array_equal(seen.radial_share, 0.5)
+    np.testing.assert_allclose(seen.flow, np.sqrt(8) * size, rtol=1e-6)
+    layer = Linear(3, 4, "weight_norm", "relu", rng=rng(), dtype=np.float32)
+    inspector = Inspector(Sequential(layer), ["steps.0"])
+    with inspector:
+        layer(Tensor(np.ones((2, 3), np.float32))).backward(np.full((2, 4), size, np.float32))
+        inspector.record(0)
+    expected = np.linalg.norm(layer.parameterization.v.grad.astype(float), axis=1)
+    np.testing.assert_allclose(inspector["steps.0"].turning[0], expected, rtol=1e-5)
+
+
+def test_records_are_of_the_gradients_before_processes_agree():
+    class Doubling(SGD):
+        def agree(self, loss, rows):
+            for parameter in self.parameters:
+                parameter.grad = 2 * parameter.grad
+            return loss
+
+    for method in ("SP", "WN", "GmP"):
+        mine, shared = (
+            trained(mlp([3, 4, 1], method, rng=rng()), epochs=1, optimizer=kind)[0]["steps.0"]
+            for kind in (SGD, Doubling)
+        )
+        for name in ("radial", "angular", "stretching", "turning"):
+            np.testing.assert_array_equal(getattr(mine, name), getattr(shared, name))
+
+
 def test_a_training_that_diverges_leaves_no_watch_behind():
     model = mlp([3, 4, 1], rng=rng())
     with pytest.raises(Diverged):
@@ -299,11 +406,26 @@ def test_what_was_not_called_in_training_mode_was_not_seen():
 @pytest.mark.parametrize(
     ("options", "words"),
     [({"layers": ["steps.7"]}, "'steps.7' is not a Unit"), ({"every": 0}, "every must be"),
-     ({"layers": []}, "layers not empty")],
+     ({"every": None}, "whole number of at least 1, but is None"), ({"every": 1.5}, "but is 1.5"),
+     ({"layers": []}, "layers must name at least one"), ({"layers": "steps.0"}, "a list of names")],
 )  # fmt: skip
 def test_what_cannot_be_inspected_is_refused(options, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((ValueError, TypeError), match=words):
         Inspector(mlp([3, 4, 1], rng=rng()), **options)
+
+
+def test_what_is_no_unit_no_model_no_inspector_and_no_name_is_refused():
+    model, x = mlp([3, 4, 1], rng=rng()), np.ones((2, 3))
+    for ask in (raw, Watch):
+        with pytest.raises(TypeError, match=r"unit must be a Unit, .* but is a Sequential"):
+            ask(model)
+    with pytest.raises(TypeError, match="model must be a Module, but is a ndarray"):
+        Inspector(x)
+    with pytest.raises(ValueError, match=r"one of \['steps.0'\], but is 'zzz'"):
+        Inspector(model)["zzz"]
+    options = {"epochs": 1, "inspect": True, "label": None}
+    with pytest.raises(TypeError, match=r"inspect must be a geonet\.gradients\.Inspector"):
+        fit(model, ops.mse, (x, x[:, :1]), SGD(model.parameters(), 0.1), **options)
 
 
 # Kernels ------------------------------------------------------------------------------------------

@@ -498,6 +498,20 @@ def test_only_angles_are_damped_and_the_list_must_fit():
     assert damping_of(model, 0.5) == [0.5 if name == "theta" else None for name in names]
     assert damping_of(mlp([3, 4, 1], "WN", rng=rng()), 0.5) == [None] * 6
     for wrong, words in (([0.1], "but has 1"), (0.1, "as damping_of lists them, 5 of them"),
-                         ([-1.0] * 5, r"must be in \[0, inf\)")):  # fmt: skip
+                         ([-1.0] * 5, r"must be in \[0, inf\)"),
+                         ([0.1] * 5, "None for parameter 1, which is no angles")):  # fmt: skip
         with pytest.raises(ValueError, match=words):
             SGD(model.parameters(), 0.1, metric_damping=wrong)
+    for wrong in (([model], 0.1), (model, "x")):
+        with pytest.raises(TypeError, match="model must be a Module and damping a number"):
+            damping_of(*wrong)
+
+
+def test_decay_is_added_after_the_metric_has_divided():
+    unit, _ = geometric_unit(4, 0)
+    theta = unit.layer.parameterization.theta
+    options = {"weight_decay": 0.3, "metric_damping": damping_of(unit, 0.1)}
+    start = theta.data.copy()
+    step = theta.grad / (hypersphere.metric(start) + 0.1) + 0.3 * start
+    SGD(unit.parameters(), 0.1, **options).step()
+    np.testing.assert_allclose(theta.data, start - 0.1 * step, rtol=1e-12)

@@ -96,8 +96,11 @@ def seen(inspector):
     """Metrics of a training, and by layer and stretch of it, (S, layers), what is drawn."""
     layers = [inspector[name] for name in inspector.layers]
     flow = np.stack([layer.flow for layer in layers], axis=1)
-    radial = np.stack([np.linalg.norm(layer.radial, axis=1) for layer in layers], axis=1)
-    arrays = {"radial_share": (radial / flow) ** 2, "flow": flow}
+    radial = np.stack(
+        [np.square(layer.radial, dtype=float).sum(axis=1) for layer in layers], axis=1
+    )
+    with np.errstate(invalid="ignore"):  # NaN where there is no gradient
+        arrays = {"radial_share": radial / flow**2, "flow": flow}
     metrics = {"radial_share": float(np.nanmean(arrays["radial_share"]))}
     turns = np.stack([layer.turn for layer in layers])
     metrics["turn"] = float(np.nanmedian(turns)) if np.isfinite(turns).any() else None

@@ -80,6 +80,14 @@ class Layer(Module, ABC):
         return y if self.watch is None else self.watch.on_output(y)
 
 
+def layer_of(unit):
+    """The Linear or Conv2d of a Unit, or the layer itself; anything else is a TypeError."""
+    layer = getattr(unit, "layer", unit)
+    if not isinstance(layer, Layer):
+        raise TypeError(f"unit must be a Unit, Linear or Conv2d, but is a {type(unit).__name__}")
+    return layer
+
+
 class Linear(Layer):
     """Fully connected layer, gain(activation(W x + b)).
 

@@ -14,6 +14,12 @@ from geonet.nn.module import Module, Parameter
 from geonet.tensor import Tensor
 
 
+class Angles(Parameter):
+    """Hyperspherical angles θ of rows (O, n − 1), which an optimizer may step by their metric."""
+
+    __slots__ = ()
+
+
 def _lengths(weight):
     """‖w‖ of each row, (O,); a row without a direction is refused."""
     length = np.abs(hypersphere.to_hyperspherical(weight)[1])
@@ -111,7 +117,7 @@ class Geometric(Module):
     def __init__(self, weight, bias):
         length = _lengths(weight)
         theta, _ = hypersphere.to_hyperspherical(weight)
-        self.theta = Parameter(theta)
+        self.theta = Angles(theta)
         self.lambda_ = None if bias is None else Parameter(bias / length)
         self.radius = Parameter(length)
         if weight.shape[1] == 1:

@@ -129,7 +129,8 @@ def fit(
         Where to begin, and what is kept up to date; a training that stands at its end is not
         taken further.
     inspect : geonet.gradients.Inspector, optional
-        Takes down what gradients mean geometrically; without it, nothing is watched.
+        Takes down what gradients mean geometrically; without it, nothing is watched. Under
+        `DataParallel` they are those of this process's share of each batch.
     on_step, on_epoch : functions, optional
         Called without arguments after every update, and after every epoch (its monitor and
         schedule included), to look on or to save.
@@ -147,7 +148,11 @@ def fit(
         layer and quantity.
     ValueError
         If the data are of different lengths, empty or not finite, or a number is out of range.
+    TypeError
+        If `inspect` is not an Inspector.
     """
+    if inspect is not None and not (hasattr(inspect, "record") and hasattr(inspect, "__enter__")):
+        raise TypeError(f"inspect must be a geonet.gradients.Inspector, but is {inspect!r}")
     batches, epoch = _source(data, epochs, batch_size, rng)
     position = Position() if position is None else position
     position.join(rng)
@@ -175,14 +180,14 @@ def fit(
                 optimizer.zero_grad()
                 value = loss(model(x), y)
                 value.backward()
+                if inspect is not None:  # before processes agree, so that all of it is of this one
+                    inspect.record(history.steps)
                 position.losses.append(optimizer.agree(value.item(), len(x)))
                 if not math.isfinite(position.losses[-1]):
                     blame(model, x, history.steps)
                 check_gradients(parameters, history.steps)
                 if monitor is None and position.batch == batches:
                     steer(sum(position.losses) / batches)
-                if inspect is not None:
-                    inspect.record(history.steps)
                 optimizer.step()
                 history.steps += 1
                 _call(on_step)

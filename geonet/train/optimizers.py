@@ -1,11 +1,14 @@
 """Gradient descent: SGD, Adam and AdamW, as PyTorch defines them."""
 
+from numbers import Real
+
 import numpy as np
 
 from geonet.hypersphere import metric
 from geonet.kernels.adam import adam
 from geonet.kernels.sgd import sgd
-from geonet.nn.parameterizations import Geometric
+from geonet.nn.module import Module
+from geonet.nn.parameterizations import Angles
 from geonet.tensor import Tensor
 
 
@@ -55,10 +58,21 @@ def damping_of(model, damping):
     -------
     list of float or None
         In the order of `model.parameters()`: damping or None.
+
+    Raises
+    ------
+    TypeError
+        If `model` is not a Module, or `damping` not a number.
+    ValueError
+        If `damping` is below 0.
     """
-    geometric = (module for _, module in model.named_modules() if isinstance(module, Geometric))
-    angles = {id(module.theta) for module in geometric}
-    return [damping if id(p) in angles else None for p in model.parameters()]
+    if not isinstance(model, Module) or not isinstance(damping, Real):
+        raise TypeError(
+            f"model must be a Module and damping a number, but they are a {type(model).__name__} "
+            f"and {damping!r}"
+        )
+    check_range("damping", damping, 0)
+    return [damping if isinstance(p, Angles) else None for p in model.parameters()]
 
 
 class Optimizer:
@@ -120,14 +134,15 @@ class Optimizer:
 class SGD(Optimizer):
     """Stochastic gradient descent.
 
-    With g = ∂L/∂p + weight_decay · p and the velocity u ← momentum · u + g, from 0:
+    With g = G + weight_decay · p and the velocity u ← momentum · u + g, from 0:
     p ← p − lr · u, or p − lr · (g + momentum · u) under Nesterov.
 
-    Of angles θ that have a metric damping δ, g is (∂L/∂θ_k) / (s_k² + δ), the natural gradient on
-    the sphere, whose metric is the diagonal s_k² (Amari 1998): for δ = 0 the direction u(θ) moves
-    by −lr (∂L/∂u − (∂L/∂u · u) u) to first order, along the steepest way down the sphere, wherever
-    on it the coordinates' poles are. δ bounds the step where s_k is small. (Adam has no such
-    option: it divides by the size of each entry anyway.)
+    G is ∂L/∂p, but for angles θ that have a metric damping δ it is (∂L/∂θ_k) / (s_k² + δ), the
+    natural gradient on the sphere, whose metric is the diagonal s_k² (Amari 1998); a decay is added
+    after that division. For δ = 0 the direction u(θ) moves by −lr (∂L/∂u − (∂L/∂u · u) u) to first
+    order, along the steepest way down the sphere, wherever on it the coordinates' poles are. δ
+    bounds the step where s_k is small. (Adam has no such option: it divides by the size of each
+    entry anyway.)
 
     Parameters
     ----------
@@ -142,12 +157,13 @@ class SGD(Optimizer):
         Added to the gradient, times the parameter; of all parameters or, as `decay_of` lists
         them, of each.
     metric_damping : list of float or None, optional
-        δ of each parameter, as `damping_of` lists them; None for those that are no angles θ.
+        δ of each parameter, as `damping_of` lists them: None for all that are no angles θ.
 
     Raises
     ------
     ValueError
-        If a number is out of range, or there are not as many decays or dampings as parameters.
+        If a number is out of range, there are not as many decays or dampings as parameters, or
+        there is a damping for a parameter that is no angles.
     """
 
     def __init__(
@@ -167,6 +183,12 @@ class SGD(Optimizer):
             metric_damping = [None] * len(self.parameters)
         self._check_list("weight_decay", "a number, or", weight_decay)
         self._check_list("metric_damping", "as damping_of lists them,", metric_damping)
+        for i, (parameter, damping) in enumerate(zip(self.parameters, metric_damping)):
+            if damping is not None and not isinstance(parameter, Angles):
+                raise ValueError(
+                    f"metric_damping must be None for parameter {i}, which is no angles, but is "
+                    f"{damping}: geonet.train.damping_of lists what is right"
+                )
         if nesterov and not momentum:
             raise ValueError("nesterov needs a momentum above 0")
         self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, list(weight_decay)
