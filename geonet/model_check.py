@@ -16,7 +16,7 @@ from geonet.gradcheck import (
     _report,
     _worst,
 )
-from geonet.tensor import Tensor, no_grad
+from geonet.tensor import Tensor, _recording, no_grad
 
 ENTRIES = 20  # of a parameter that are checked one by one, beside random directions
 SCALES = 1.0, 1e-2, 1e-4  # of the central step, ever smaller where it goes over a unit's kink
@@ -26,9 +26,10 @@ def check_model(model, loss, x, y, rng=None, tolerance=1e-9):
     """Check the gradient of every parameter of a model, as training would use it.
 
     The model is taken as it stands, in training or in evaluation mode, and left as it is: a copy of
-    it is worked on, in float64. Of a large parameter some entries and random directions are
-    checked. A step over the kink of a unit does not count as an error: there a smaller step and the
-    complex step decide.
+    it is worked on, in float64. The parameters alone are shared with it, so that the loss may use
+    them too (for weight decay, say); they are float64 meanwhile, and what they were afterwards. Of
+    a large parameter some entries and random directions are checked. A step over the kink of a unit
+    does not count as an error: there a smaller step and the complex step decide.
 
     Parameters
     ----------
@@ -54,16 +55,41 @@ def check_model(model, loss, x, y, rng=None, tolerance=1e-9):
         If gradients are wrong. The message names their parameters, the one nearest to the loss
         first: what is wrong lies between it and the loss, and spoils the others. Of each it tells
         what `gradcheck` would.
+    TypeError
+        If the loss is no Tensor of one number.
+    ValueError
+        If the loss is NaN or infinite, so that it has no gradient.
+    RuntimeError
+        Inside `no_grad`.
     """
-    rng = np.random.default_rng(0) if rng is None else rng
-    model, x, y = copy.deepcopy(model), *map(_in_float64, (x, y))
-    for _, module in model.named_modules():
-        for name, value in vars(module).items():
-            if isinstance(value, Tensor):
-                value.data, value.grad = _in_float64(value.data), None
-            elif isinstance(value, np.ndarray):
-                setattr(module, name, _in_float64(value))
+    if not _recording.get():
+        raise RuntimeError("check_model: nothing is recorded inside no_grad(): call it outside")
+    shared = model.parameters()
+    kept = [(parameter, parameter.data, parameter.grad) for parameter in shared]
+    model = copy.deepcopy(model, {id(parameter): parameter for parameter in shared})
+    try:
+        for _, module in model.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, Tensor):
+                    value.data, value.grad = _in_float64(value.data), None
+                elif isinstance(value, np.ndarray):
+                    setattr(module, name, _in_float64(value))
+        rng = np.random.default_rng(0) if rng is None else rng
+        return _check(model, loss, *map(_in_float64, (x, y)), rng, tolerance)
+    finally:
+        for parameter, data, gradient in kept:
+            parameter.data, parameter.grad = data, gradient
+
+
+def _check(model, loss, x, y, rng, tolerance):
+    """The same of a model in float64, in which it leaves gradients."""
     output = loss(model(x), y)
+    if not isinstance(output, Tensor) or output.size != 1:
+        words = f"{type(output).__name__} {getattr(output, 'shape', '')}".strip()
+        raise TypeError(f"loss must give a Tensor of one number, but gave {words}")
+    if not np.isfinite(output.item()):
+        raise ValueError(f"the loss must be finite to be checked, but is {output.item()}: look for "
+                         "NaN and infinity in x, y and the parameters")  # fmt: skip
     if output.requires_grad:
         output.backward()
     parameters = {id(p): (name, p) for name, p in reversed([*model.named_parameters()]) if p.size}

@@ -1,8 +1,12 @@
 """What a recorded graph tells, and that looking changes nothing; anomalies where they arise."""
 
+import functools
 import gc
+import os
+import pickle
 import re
 import weakref
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from geonet import Tensor, graph, nn, no_grad, ops
+from geonet.graph import layout
 from geonet.graph.layout import drawing
 from geonet.models import METHODS, mlp, resnet18
 from geonet.tensor import primitive
@@ -89,7 +94,16 @@ def test_statistics_do_not_overflow_in_float32_and_take_any_dtype():
     assert graph.statistics(np.full(4, 1e30, np.float32)).norm == pytest.approx(2e30)
     assert graph.statistics(np.array([True, False])).max == 1
     assert graph.statistics(np.array([3 + 4j])).norm == 3
+    assert graph.statistics(np.array([-1e200])).norm == 1e200
+    found = graph.statistics(np.array([1e308, 1e308]))
+    assert (found.mean, found.norm) == (1e308, pytest.approx(np.sqrt(2) * 1e308))
+    assert graph.statistics(np.array([5e-324])).norm == 5e-324
     assert np.isnan(graph.statistics(np.zeros((0, 2))).zeros)
+
+
+def test_a_complex_entry_counts_by_either_part():
+    found = graph.statistics(np.array([complex(1, np.nan), complex(np.inf, 2), 3 + 4j]))
+    assert (found.nans, found.infinities, found.max) == (1, 1, 3)
 
 
 # Nodes --------------------------------------------------------------------------------------------
@@ -282,6 +296,48 @@ def test_the_table_has_a_line_for_every_node():
     assert f"{found.nodes[-1].value.norm:.3g}" in lines[-1]
 
 
+def test_only_names_of_modules_are_cut_at_dots():
+    for name, title in ((0.1, "0.1"), ("lr=0.1", "lr=0.1"), (7, "7"), ("two\nlines", "two lines")):
+        x = Tensor([1.0], requires_grad=True, name=name)
+        found = graph.trace(x * 2.0)
+        assert found.nodes[0].title == title
+        assert len(found.table().splitlines()) == 5
+
+
+def test_what_is_empty_has_no_numbers(tmp_path):
+    x = Tensor(np.zeros((0, 2)), requires_grad=True)
+    with graph.watch(gradients=True):
+        loss = (x * 2.0).sum()
+    loss.backward()
+    found = graph.trace(loss)
+    assert [n.value is None for n in found.nodes] == [True, True, False]
+    found.html(tmp_path / "page.html")
+    for text in (found.table(), (tmp_path / "page.html").read_text(encoding="utf-8")):
+        assert not re.search(r"\bnan\b", text)
+
+
+def test_a_table_needs_no_working_folder(tmp_path, monkeypatch):
+    _, _, found = step()
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    try:
+        os.rmdir(tmp_path / "gone")
+    except OSError:
+        pytest.skip("this system keeps a folder that is worked in")
+    assert "tests/test_graph.py:" in found.table()
+
+
+def test_what_is_no_tensor_and_no_nodes_are_refused():
+    model, _, found = step()
+    for thing, kind in ((1.0, "float"), (model, "Sequential")):
+        with pytest.raises(
+            TypeError, match=rf"result must be a Tensor \(a loss\), but is a {kind}"
+        ):
+            graph.trace(thing)
+    with pytest.raises(ValueError, match="nodes must hold at least one Node"):
+        found.drawing([])
+
+
 # The drawing --------------------------------------------------------------------------------------
 
 
@@ -314,6 +370,29 @@ def test_an_edge_back_to_an_earlier_group_is_drawn_too():
     assert len(found.routes) == 2
 
 
+class Counted(list):
+    """A list that counts how often it is gone through."""
+
+    times = 0
+
+    def __iter__(self):
+        self.times += 1
+        return super().__iter__()
+
+
+def test_work_on_a_drawing_does_not_grow_faster_than_the_graph():
+    count = 60  # operations in a chain, which all take what the first box holds
+    edges = Counted(sorted({(i, i + 1) for i in range(count)} | {(0, i + 1) for i in range(count)}))
+    level = layout._levels(count + 1, edges)
+    assert level == list(range(count + 1))
+    assert edges.times <= 2
+    rows, chains = layout._rows(level, edges)
+    assert sum(map(len, rows)) <= 2 * count  # edges from one box pass layers together
+    rows = [Counted(row) for row in rows]
+    layout._order(rows, [(i, j) for chain in chains for i, j in pairwise(chain)])
+    assert max(row.times for row in rows) <= 3 * layout.SWEEPS
+
+
 def test_folded_groups_are_a_chain_and_nodes_unfold():
     _, _, found = step()
     folded = found.drawing()
@@ -336,6 +415,22 @@ def test_the_first_nan_going_forward_is_named_with_inputs_and_line():
     assert said[1] == "  x: (3,) float64 from -1 to 4"
     assert re.fullmatch(r"called at tests/test_graph.py:\d+: ops.log\(x\).sum\(\)  # here", said[2])
     assert (caught.value.operation, caught.value.backward) == ("log", False)
+
+
+def test_a_nan_in_the_imaginary_part_is_counted():
+    x = Tensor([1j, 1.0], requires_grad=True)
+    with pytest.raises(graph.Anomaly) as caught, graph.anomalies():
+        x + np.array([complex(0, np.nan), 0])
+    assert str(caught.value).startswith("the result of add: 1 NaN of 2 entries\n")
+
+
+def test_an_anomaly_can_be_pickled():
+    with pytest.raises(graph.Anomaly) as caught, graph.anomalies():
+        ops.log(Tensor([-1.0], requires_grad=True))
+    again = pickle.loads(pickle.dumps(caught.value))  # as processes hand it on
+    assert str(again) == str(caught.value)
+    assert vars(again) == vars(caught.value)
+    assert again.operation == "log"
 
 
 def test_a_nan_that_arises_only_going_backward_is_named_with_the_forward_line():
@@ -416,6 +511,35 @@ def test_only_pullbacks_that_are_needed_run_under_watch():
     loss.backward()
     assert ran == ["x"]
     assert graph.trace(loss).nodes[-1].pullback == "none, lambda, lambda"
+
+
+def test_pullbacks_and_operations_of_any_callable_are_seen():
+    class Twice:
+        def __call__(self, g):
+            return 2 * g
+
+    @primitive
+    def odd(x, y):
+        return 2 * x + y, (Twice(), functools.partial(np.multiply, 1.0))
+
+    x = Tensor([1.0], requires_grad=True)
+    with graph.watch():
+        y = primitive(functools.partial(lambda a, x: (a * x, (lambda g: a * g,)), 3.0))(odd(x, x))
+    first, last = graph.trace(y).nodes[1:]
+    assert first.pullback == "Twice, partial"
+    assert (last.data, last.source) == (9.0, None)
+    graph.trace(y).table()
+
+
+def test_a_watch_within_a_watch_takes_nothing_from_it():
+    x = Tensor([2.0], requires_grad=True)
+    for outer in (True, False):
+        for inner in (True, False):
+            with graph.watch(outer), graph.watch(inner):
+                loss = (x * x).sum()
+                loss.backward()
+            wanted = 1.0 if outer or inner else None
+            assert [n.grad for n in graph.trace(loss).nodes[1:]] == [wanted] * 2
 
 
 def test_a_missing_pullback_is_still_an_error_under_watch():

@@ -9,6 +9,7 @@ import pytest
 from page_helpers import Page, check_in_chromium, framed
 
 from geonet import Tensor, graph, ops
+from geonet.experiments import one_step
 from geonet.models import vgg6
 
 REACH = """
@@ -154,3 +155,10 @@ def test_in_chromium_the_page_fits_a_narrow_window(vgg, tmp_path):
     opened = tmp_path / "opened.html"
     opened.write_text(vgg[2].replace("<details ", "<details open "), encoding="utf-8")
     check_in_chromium(tmp_path, [opened])
+
+
+def test_a_folder_that_cannot_be_made_is_told_of_before_anything_is_printed(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        one_step.main("mlp", "SP", tmp_path / "file")
+    assert capsys.readouterr().out == ""

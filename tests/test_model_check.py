@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from geonet import METHODS, check_model, nn, ops
+from geonet import METHODS, check_model, nn, no_grad, ops
 from geonet.gradcheck import GradientError
 from geonet.models import mlp, vgg6
 from geonet.tensor import Tensor, primitive
@@ -136,3 +136,33 @@ def test_a_gradient_that_is_zero_but_for_rounding_passes():
     layer = nn.Linear(2, 3, rng=rng)  # its bias has no effect before batch normalization
     model = nn.Sequential(layer, nn.BatchNorm(3), nn.Linear(3, 1, rng=rng))
     assert check_model(model, ops.mse, *batch())
+
+
+def test_a_loss_may_use_the_parameters_of_the_model_itself():
+    model = network(dtype=np.float32)
+    weight = model.steps[1].layer.parameterization.weight
+    weight.grad = before = np.ones(weight.shape, np.float32)
+    data = weight.data
+
+    def with_decay(operation):
+        return lambda prediction, y: ops.mse(prediction, y) + (operation(weight) * weight).sum()
+
+    assert check_model(model, with_decay(ops.exp), *batch())
+    with pytest.raises(GradientError) as error:
+        check_model(model, with_decay(tripled), *batch())
+    assert names_in(error) == ["steps.1.layer.parameterization.weight"]
+    assert weight.data is data
+    assert weight.grad is before
+    assert all(p.grad is None and p.dtype == np.float32 for p in model.parameters()[:1])
+
+
+def test_what_cannot_be_checked_is_refused_in_one_sentence():
+    model, (x, y) = network(), batch()
+    with no_grad(), pytest.raises(RuntimeError, match=r"nothing is recorded inside no_grad\(\)"):
+        check_model(model, ops.mse, x, y)
+    with pytest.raises(ValueError, match="the loss must be finite to be checked, but is nan"):
+        check_model(model, ops.mse, np.full_like(x, np.nan), y)
+    with pytest.raises(TypeError, match=r"must give a Tensor of one number, but gave float$"):
+        check_model(model, lambda prediction, y: 1.0, x, y)
+    with pytest.raises(TypeError, match=r"one number, but gave Tensor \(12, 1\)$"):
+        check_model(model, lambda prediction, y: prediction, x, y)

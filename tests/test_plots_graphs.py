@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from geonet import graph, ops, plots
+from geonet import Tensor, graph, ops, plots
 from geonet.models import mlp
 
 CAPTION = "What is shown, in words that fill more than one line of a narrow figure. " * 2
@@ -50,3 +50,11 @@ def test_the_same_graph_gives_the_same_svg(drawing, tmp_path):
     ]
     first, again = (path.read_bytes() for path in paths)
     assert first == again
+
+
+def test_a_dollar_is_a_letter_like_others():
+    x = Tensor([1.0], requires_grad=True, name=r"$\frac{$")
+    found = graph.trace(x * 2.0)
+    figure = plots.computation(found.drawing(found.nodes), r"$\frac{$")
+    figure.draw_without_rendering()
+    assert figure.axes[0].texts[0].get_text() == r"1 $\frac{$"

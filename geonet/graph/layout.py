@@ -48,7 +48,7 @@ def drawing(boxes, edges):
     forward = [(i, j) for i, j in edges if i < j]
     rows, chains = _rows(_levels(len(boxes), forward), forward)
     sizes += [(1.0, 0.0)] * (sum(map(len, rows)) - len(boxes))  # where edges pass a layer
-    links = [pair for chain in chains for pair in pairwise(chain)]
+    links = list(dict.fromkeys(pair for chain in chains for pair in pairwise(chain)))
     _order(rows, links)
     x = _across(rows, links, sizes)
     y, top = {}, 0.0
@@ -77,18 +77,18 @@ def _levels(count, edges):
 
 
 def _rows(level, edges):
-    """Boxes of each layer, with a place for every edge that passes it; and the chain of an edge."""
+    """Boxes of each layer, with a place where edges pass it, one for all that come from the same
+    box; and the chain of an edge."""
     rows = [[] for _ in range(max(level) + 1)]
     for i, row in enumerate(level):
         rows[row].append(i)
-    chains, new = [], len(level)
+    passing, new = [[] for _ in level], len(level)
     for i, j in edges:
-        passed = range(new, new + level[j] - level[i] - 1)
-        for k, row in zip(passed, range(level[i] + 1, level[j])):
-            rows[row].append(k)
-        chains.append((i, *passed, j))
-        new += len(passed)
-    return rows, chains
+        for row in range(level[i] + 1 + len(passing[i]), level[j]):
+            rows[row].append(new)
+            passing[i].append(new)
+            new += 1
+    return rows, [(i, *passing[i][: level[j] - level[i] - 1], j) for i, j in edges]
 
 
 def _neighbours(links):

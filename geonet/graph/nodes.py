@@ -136,7 +136,7 @@ def trace(result):
     ['x', 'multiply', 'sum']
     """
     if not isinstance(result, Tensor):
-        raise TypeError(f"result must be a Tensor, such as a loss, but is a {type(result).__name__}")
+        raise TypeError(f"result must be a Tensor (a loss), but is a {type(result).__name__}")
     if not result.requires_grad:
         raise ValueError("trace: no input of this Tensor was made with requires_grad=True")
     found = _Found(result)

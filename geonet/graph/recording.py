@@ -236,7 +236,8 @@ def anomalies():
             bad = not_finite(statistics(array))
             words = f"{what}: {bad} of {array.size} entries"
             known = [*names, *(name for name, _ in more)], [*inputs, *(x for _, x in more)]
-            raise Anomaly(_complaint(words, *known, place), operation, str(place.line or ""), backward)
+            message = _complaint(words, *known, place)
+            raise Anomaly(message, operation, str(place.line or ""), backward)
 
         def see(g, found):
             arriving = [("gradient of the result", g)]
