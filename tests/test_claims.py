@@ -25,9 +25,10 @@ from geonet.experiments.claim_verdicts import (
     verdict_on_all,
     verdict_on_bound,
 )
-from geonet.experiments.claims import cost
+from geonet.experiments.claims import _seeds_left, cost
 from geonet.experiments.results import Results
 from geonet.models import METHODS
+from geonet.text import BadInput
 
 EXPERIMENTS = find()
 SEEDS = list(range(10))
@@ -91,8 +92,63 @@ def test_who_does_not_finish_is_not_better_and_a_rival_that_does_not_is_left_out
     own[3], rival[3] = 0.5, None
     left = judge(tmp_path / "b", own, rival)
     assert (left["verdict"], left["seeds"], left["without_a_number"]) == (REPRODUCED, 9, [0, 1])
-    nothing = judge(tmp_path / "c", [None] * 10, rival)
-    assert (nothing["verdict"], nothing["effect"], nothing["p"]) == (INCONCLUSIVE, None, None)
+    both = judge(tmp_path / "c", [0.5] * 3 + [None] * 7, [1.0] * 3 + [None] * 7)
+    assert (both["verdict"], both["seeds"], both["without_a_number"]) == (INCONCLUSIVE, 3, [7, 7])
+
+
+def test_a_rival_that_seldom_finishes_does_not_refute_the_claim(tmp_path):
+    better = judge(tmp_path, [1, 1.1, 1.2, *[1.0] * 7], [0.9, 0.95, 1, *[None] * 7])
+    assert better["high"] < 1
+    assert (better["verdict"], better["without_a_number"]) == (INCONCLUSIVE, [0, 7])
+
+
+def test_who_alone_finishes_is_the_better_one_without_a_number(tmp_path, noise):
+    never = judge(tmp_path / "a", noise[0], [None] * 10)
+    assert (never["verdict"], never["effect"], never["p"]) == (REPRODUCED, None, 2**-9)
+    turned = judge(tmp_path / "b", [None] * 10, noise[1])
+    assert (turned["verdict"], turned["effect"]) == (NOT_REPRODUCED, None)
+    one = judge(tmp_path / "c", list(2 * noise[0]), [*noise[1][:9], 0.0], "larger")  # a share of 0
+    assert (one["verdict"], one["seeds"], one["without_a_number"]) == (REPRODUCED, 9, [0, 1])
+    few = judge(tmp_path / "d", noise[0][:5], [None] * 5)
+    assert few["verdict"] == INCONCLUSIVE
+
+
+def fail(results, method, seeds):
+    for run in results.find(method=method):
+        if run["seed"] in seeds:
+            results.add(run | {"metrics": {"failed": "MemoryError: no room"}}, {})
+
+
+@pytest.mark.parametrize("method", ["GmP", "SP"])
+@pytest.mark.parametrize("seeds", [[3], SEEDS])
+def test_a_failed_run_is_no_evidence_and_is_counted(tmp_path, noise, method, seeds, monkeypatch):
+    curves = {"train_loss": np.linspace(2, 1, 10)}
+    results = results_of(
+        tmp_path, {"GmP": 0.1 * noise[0], "SP": noise[1]}, curves, epochs=10, classes=10
+    )
+    fail(results, method, seeds)
+    speed = measures.of("epochs", "smaller", measures.epochs_to_level)
+    lost = np.isin(SEEDS, seeds)
+    np.testing.assert_array_equal(np.isnan(speed.of(results, method)), lost)
+    tests = tuple(Comparison("levy", *pair, m) for m in (RATIO, speed) for pair in
+                  (("GmP", "SP"), ("SP", "GmP")))  # fmt: skip
+    tests += (Bound("levy", method, RATIO),)
+    monkeypatch.setitem(CLAIMS, "constructed", Claim("title", "words", "section", tests, "why"))
+    found = judged("constructed", {"levy": results}, np.random.default_rng(0))
+    assert {t["verdict"] for t in found["comparisons"] + found["bounds"]} == {INCONCLUSIVE}
+    assert found["comparisons"][0]["failed"][method == "SP"] == len(seeds)
+    assert found["comparisons"][0]["without_a_number"] == [0, 0]
+    ((_, text),) = claim_report._differences([found])
+    assert text.count(f"{len(seeds)} of {method} failed") >= 1
+    assert "reaches none" in text
+
+
+def test_the_comparison_that_speaks_least_has_the_claims_verdict(noise, tmp_path, monkeypatch):
+    own, rival = list(0.5 * noise[0]), list(noise[1])
+    clear = judge(tmp_path / "a", own, rival)
+    unfinished = judge(tmp_path / "b", [None, *0.1 * noise[0][1:]], rival)
+    assert unfinished["low"] > clear["low"]
+    assert min([clear, unfinished], key=claim_report._support)["verdict"] == INCONCLUSIVE
 
 
 def test_every_word_of_the_rule_is_given_where_it_says():
@@ -101,6 +157,8 @@ def test_every_word_of_the_rule_is_given_where_it_says():
     assert verdict(0.5, 0.99) == NOT_REPRODUCED
     assert verdict(0.5, 0.99, finished=False) == NOT_REPRODUCED
     assert verdict(1.01, 2, finished=False) == INCONCLUSIVE
+    assert verdict(1.01, 2, rival_finished=False) == REPRODUCED
+    assert verdict(0.5, 0.99, rival_finished=False) == INCONCLUSIVE
     assert {verdict(*ends) for ends in ((0.9, 1.1), (1, 2), (0.5, 1), (np.nan,) * 2)} == {
         INCONCLUSIVE
     }
@@ -194,6 +252,11 @@ def test_rates_that_train_are_counted_in_a_sweep(swept):
     at = {"SP": 1.0, "GmP": 1.0}
     np.testing.assert_allclose(measures.error_left(swept, "SP", at), 1)
     np.testing.assert_allclose(measures.error_left(swept, "GmP", at), np.where(fifth, 1, 0.25))
+    fail(swept, "SP", [7])  # a failure is neither a rate that does not train nor an error of 1
+    counted = (measures.largest_rate,), (measures.share_that_trains,), (measures.error_left, at)
+    for words in counted:
+        values = measures.of("", "larger", *words).of(swept, "SP")
+        np.testing.assert_array_equal(np.isnan(values), np.array(SEEDS) == 7)
 
 
 def test_the_first_order_of_a_turn_is_the_metric_and_nothing_else(tmp_path, monkeypatch):
@@ -342,6 +405,8 @@ def test_results_that_are_there_are_taken_over_and_not_run_again(
         (["--reuse", "levy"], "--reuse must be NAME=DIR with one of perturbation"),
         (["--reuse", "truth=."], "--reuse must be NAME=DIR"),
         (["--reuse", "levy=nowhere"], "nowhere"),
+        (["--out", __file__], "--out must be a folder"),
+        (["--out", f"{__file__}/within"], "--out must be a folder"),
     ],
 )
 def test_what_makes_no_sense_is_refused(words, said):
@@ -349,12 +414,37 @@ def test_what_makes_no_sense_is_refused(words, said):
         EXPERIMENTS["claims"].configure(arguments_of("claims", words))
 
 
+def test_results_of_no_use_are_refused_before_anything_runs(reported, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("ran")
+
+    monkeypatch.setattr(EXPERIMENTS["perturbation"], "run_one", refuse)
+    words = ["--quick", "--claims", "instability", "--out", str(tmp_path), "--workers", "1"]
+    swapped = f"--reuse=perturbation-unit={reported / 'perturbation'}"
+    with pytest.raises(BadInput, match="another configuration than perturbation-unit has"):
+        EXPERIMENTS["claims"].main(arguments_of("claims", [*words, swapped]))
+    assert not list(tmp_path.iterdir())
+    spare = f"--reuse=levy={reported / 'perturbation'}"
+    with pytest.raises(BadInput, match=r"levy is not among .* is perturbation, perturbation-unit$"):
+        EXPERIMENTS["claims"].main(arguments_of("claims", [*words, spare]))
+
+
 def test_a_full_run_states_its_cost_beforehand(monkeypatch):
     costly = EVIDENCE["vgg"]._replace(minutes=16)
     monkeypatch.setitem(EVIDENCE, "vgg", costly)
     monkeypatch.setitem(EVIDENCE, "levy", EVIDENCE["levy"]._replace(minutes=0.1))
-    parsed = {"levy": argparse.Namespace(seeds="10"), "vgg": argparse.Namespace(seeds="3")}
-    text = cost(parsed, quick=False)
+    text = cost({"levy": 10, "vgg": 3, "resnet": 0}, quick=False)
     assert "levy: 1 min 0 s" in text
     assert "vgg: 48 min" in text
     assert "In all 49 min" in text
+    assert "resnet" not in text
+
+
+def test_seeds_that_are_there_cost_nothing(reported):
+    experiment = EXPERIMENTS["perturbation"]
+    words = arguments_of("perturbation", ["--quick", "--seeds", "3", "--out", str(reported)])
+    assert _seeds_left("perturbation", experiment, words) == 3
+    words.out = reported / "perturbation"
+    assert _seeds_left("perturbation", experiment, words) == 0
+    words.overwrite = True
+    assert _seeds_left("perturbation", experiment, words) == 3

@@ -2,7 +2,8 @@
 
 Every function takes results and a method and returns an array (seeds,), NaN where a run diverged
 or the quantity is not defined. Shares that can be 0 are turned round (alive instead of dead), as
-effects are ratios.
+effects are ratios. A run that diverged is a result; one that failed (for want of memory, or by an
+error of the program) is none, and a `Measure` is NaN on its seed, whatever the function says.
 """
 
 from functools import partial
@@ -26,6 +27,14 @@ class Measure(NamedTuple):
     title: str
     better: str  # "smaller" or "larger"
     of: object  # (results, method) -> (seeds,)
+
+
+def failed(results, method):
+    """Whether a run of a seed failed, or is not there; bool (seeds,)."""
+    found = {seed: [] for seed in results.config["seeds"]}
+    for run in results.find(method=method, purpose="test"):
+        found[run["seed"]].append("failed" in run["metrics"])
+    return np.array([any(runs) or not runs for runs in found.values()])
 
 
 def metric(results, method, name):
@@ -180,4 +189,5 @@ def of(title, better, function, *words, **options):
 
 
 def _called(function, words, options, results, method):
-    return function(results, method, *words, **options)
+    values = function(results, method, *words, **options)
+    return np.where(failed(results, method), np.nan, values)

@@ -5,6 +5,7 @@ Markdown and HTML are two forms of one list of blocks: headings, paragraphs, tab
 
 import base64
 import json
+import math
 import os
 from html import escape
 from pathlib import Path
@@ -14,6 +15,7 @@ from geonet.experiments.results import versions
 from geonet.files import write_whole
 from geonet.text import aligned, duration
 
+ORDER = (NOT_REPRODUCED, INCONCLUSIVE, REPRODUCED)  # what speaks least for a claim first
 STYLE = """
 body { font: 1rem/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff;
        max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }
@@ -72,8 +74,24 @@ def write(report, folder):
 
 def summary(report):
     """The table of verdicts, as text for the terminal."""
-    words = ["", *([QUICK, ""] if report["quick"] else []), aligned(_summary(report)), ""]
+    words = [
+        "",
+        *([QUICK, ""] if report["quick"] else []),
+        *_failures(report),
+        aligned(_summary(report)),
+        "",
+    ]
     return "\n".join(words)
+
+
+def _failures(report):
+    """How many runs failed, if any."""
+    if found := {key: e["failed"] for key, e in report["evidence"].items() if e["failed"]}:
+        yield (
+            f"{sum(found.values())} runs failed (by an error of the program, or for want of "
+            f"memory) in {', '.join(found)}: they count neither for nor against a claim, and what "
+            "they enter is inconclusive. The same command tries them again."
+        )
 
 
 def blocks(report):
@@ -88,6 +106,7 @@ def blocks(report):
             "Parameterization for ReLU Networks, arXiv 2305.15912. Claims are in our words."
         ),
     )
+    yield from (("text", words) for words in _failures(report))
     yield "heading", 2, "Verdicts"
     yield "table", "The comparison that speaks least for each claim", _summary(report)
     for figure in report["figures"]:
@@ -122,10 +141,11 @@ def _summary(report):
         if counted:
             weakest = min(counted, key=_support)
             words = f"{weakest['method']} with {weakest['rival']}, {weakest['measure']}"
-            numbers = _number(weakest["effect"]), _interval(weakest), str(weakest["seeds"])
+            numbers = _number(weakest["effect"]), _interval(weakest), _seeds(weakest)
         else:
-            words, seeds = "largest value over its bound", claim["bounds"][0]["seeds"]
-            numbers = _number(_largest(claim["bounds"])), "", str(seeds)
+            words = "largest value over its bound"
+            weakest = min(claim["bounds"], key=lambda b: ORDER.index(b["verdict"]))
+            numbers = _number(_largest(claim["bounds"])), "", _seeds(weakest)
         rows.append((claim["title"], words, *numbers, _marked(claim, report)))
     return rows
 
@@ -136,8 +156,22 @@ def _marked(claim, report):
 
 
 def _support(comparison):
-    """How much a comparison speaks for its claim: those against it first."""
-    return comparison["verdict"] != NOT_REPRODUCED, comparison["low"] or 0
+    """How much a comparison speaks for its claim: by its verdict, then by its interval."""
+    word, low = comparison["verdict"], comparison["low"]
+    without = math.inf if word == REPRODUCED else 0.0
+    return ORDER.index(word), without if low is None else low
+
+
+def _seeds(test):
+    """On how many seeds a test stands, and why on no more."""
+    names = [test[k] for k in ("method", "rival") if k in test]
+    lost = [
+        f"{count} of {name} {word}"
+        for key, word in (("without_a_number", "without"), ("failed", "failed"))
+        for count, name in zip(test.get(key, ()), names, strict=False)
+        if count
+    ]
+    return f"{test['seeds']} ({', '.join(lost)})" if lost else str(test["seeds"])
 
 
 def _boundaries(outcomes):
@@ -154,42 +188,34 @@ def _largest(bounds):
 
 
 def _differences(claims):
-    against = [c for c in claims if c["verdict"] == NOT_REPRODUCED]
-    open_ = [c for c in claims if c["verdict"] == INCONCLUSIVE]
-    if not against and not open_:
+    if all(claim["verdict"] == REPRODUCED for claim in claims):
         yield "text", "Every claim that was tested is reproduced."
-    for claim in against:
-        found = "; ".join(
-            _sentence(c)
-            for c in claim["comparisons"] + claim["bounds"]
-            if c["verdict"] == NOT_REPRODUCED and not c.get("control")
-        )
-        yield (
-            "text",
-            (
-                f"{claim['title']}: not reproduced. The paper says: {claim['statement']} Measured: "
-                f"{found}. Why it may differ: {claim['why']}"
-            ),
-        )
-    for claim in open_:
-        found = "; ".join(
-            _sentence(c)
-            for c in claim["comparisons"]
-            if c["verdict"] == INCONCLUSIVE and not c["control"]
-        )
-        yield (
-            "text",
-            (
-                f"{claim['title']}: inconclusive. The paper says: {claim['statement']} Measured: "
-                f"{found}. Why it may not show: {claim['why']}"
-            ),
-        )
+    for word, why in ((NOT_REPRODUCED, "differ"), (INCONCLUSIVE, "not show")):
+        for claim in (c for c in claims if c["verdict"] == word):
+            found = "; ".join(
+                _sentence(test)
+                for test in claim["comparisons"] + claim["bounds"]
+                if test["verdict"] == word and not test.get("control")
+            )
+            yield (
+                "text",
+                (
+                    f"{claim['title']}: {word}. The paper says: {claim['statement']} Measured: "
+                    f"{found}. Why it may {why}: {claim['why']}"
+                ),
+            )
 
 
 def _sentence(test):
     """One test in words."""
     if "largest" in test:
-        return f"under {test['method']} {test['measure']} reaches {_number(test['largest'])}"
+        value = _number(test["largest"])
+        return f"under {test['method']} {test['measure']} reaches {value} (seeds: {_seeds(test)})"
+    if test["effect"] is None:
+        return (
+            f"{test['method']} and {test['rival']} have no ratio of {test['measure']}: numbers of "
+            f"both on seeds: {_seeds(test)}"
+        )
     words = f"{test['method']} is {_number(test['effect'])} times as good as {test['rival']}"
     return f"{words} by {test['measure']} {_interval(test)}".rstrip()
 
@@ -201,7 +227,7 @@ def _claim(claim, evidence):
     if claim["bounds"]:
         rows = [("method", "quantity", "largest of all", "seeds", "verdict")]
         for b in claim["bounds"]:
-            row = b["method"], b["measure"], _number(b["largest"], ".7g"), str(b["seeds"])
+            row = b["method"], b["measure"], _number(b["largest"], ".7g"), _seeds(b)
             rows.append((*row, b["verdict"]))
         yield "table", "Bounds: no number may pass 1", rows
     if claim["comparisons"]:
@@ -214,26 +240,27 @@ def _comparisons(comparisons):
     rows = [("method", "rival", "on", "measure (better)", "means", "effect", "95 % interval", "p",
              "seeds", "verdict")]  # fmt: skip
     for c in comparisons:
-        seeds = str(c["seeds"])
-        if lost := ", ".join(
-            f"{n} of {name} without" for n, name in
-            zip(c["without_a_number"], (c["method"], c["rival"]), strict=True) if n
-        ):  # fmt: skip
-            seeds += f" ({lost})"
         word = f"control: {c['verdict']}" if c["control"] else c["verdict"]
         means = ", ".join(_number(mean) for mean in c["means"])
         numbers = _number(c["effect"]), _interval(c), _number(c["p"], ".2g")
         measure = f"{c['measure']} ({c['better']})"
-        rows.append((c["method"], c["rival"], c["evidence"], measure, means, *numbers, seeds, word))
+        rows.append(
+            (c["method"], c["rival"], c["evidence"], measure, means, *numbers, _seeds(c), word)
+        )
     return rows
 
 
 def _evidence(evidence):
     rows = [("name", "command", "seeds", "computing", "what differs from the paper's")]
     for key, found in evidence.items():
-        row = key, found["command"], str(len(found["seeds"])), duration(found["seconds"])
+        row = key, found["command"], _runs(found), duration(found["seconds"])
         rows.append((*row, found["setting"]))
     return rows
+
+
+def _runs(found):
+    count = str(len(found["seeds"]))
+    return f"{count} ({found['failed']} runs failed)" if found["failed"] else count
 
 
 def _number(value, style=".3g"):

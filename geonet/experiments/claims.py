@@ -16,8 +16,8 @@ import numpy as np
 
 from geonet.experiments import claim_figures, claim_report, executors, find, options
 from geonet.experiments.claim_list import CLAIMS, EVIDENCE
-from geonet.experiments.claim_verdicts import RULE, RULE_OF_ALL, judged
-from geonet.experiments.results import Results
+from geonet.experiments.claim_verdicts import RULE, RULE_OF_ALL, RULE_OF_PAIRS, judged
+from geonet.experiments.results import Results, _first_difference
 from geonet.text import BadInput, duration
 
 
@@ -60,7 +60,14 @@ class Claims:
             options.seed_list(arguments.seeds)  # which refuses what is none
         needed = dict.fromkeys(test.evidence for n in names for test in CLAIMS[n].tests)
         reused = _reused(arguments.reuse)
+        if spare := [key for key in reused if key not in needed]:
+            raise ValueError(f"--reuse: {spare[0]} is not among what the chosen claims stand on, "
+                             f"which is {', '.join(needed)}")  # fmt: skip
         out = arguments.out or f"results/claims{'-quick' if arguments.quick else ''}"
+        path = Path(out)
+        there = next((p for p in (path, *path.parents) if p.exists()), path)
+        if there.exists() and not there.is_dir():
+            raise ValueError(f"--out must be a folder, and {there} is a file")
         commands = {}
         for key in needed:
             evidence = EVIDENCE[key]
@@ -93,7 +100,11 @@ class Claims:
             key: _parsed(experiments[EVIDENCE[key].experiment], words, arguments)
             for key, words in config["commands"].items()
         }
-        print(cost(parsed, config["quick"]), flush=True)
+        left = {
+            key: _seeds_left(key, experiments[EVIDENCE[key].experiment], words)
+            for key, words in parsed.items()
+        }
+        print(cost(left, config["quick"]), flush=True)
         start, status, results = time.perf_counter(), 0, {}
         for key, words in parsed.items():
             experiment = experiments[EVIDENCE[key].experiment]
@@ -129,6 +140,7 @@ class Claims:
                 "command": " ".join([EVIDENCE[key].experiment, *config["commands"][key]]),
                 "setting": EVIDENCE[key].setting,
                 "seeds": found.config["seeds"],
+                "failed": sum("failed" in r["metrics"] for r in found.runs.values()),
                 "folder": str(found.folder),
                 "figure": claim_figures.found(found.folder, EVIDENCE[key].figure),
                 "seconds": sum(r["metrics"].get("seconds", 0) for r in found.runs.values()),
@@ -136,8 +148,10 @@ class Claims:
             for key, found in results.items()
         }
         outcomes = claim_figures.boundary_outcomes(results)
-        report = {"quick": config["quick"], "rule": [*map(list, RULE)], "rule_of_all": RULE_OF_ALL}
-        return report | {
+        return {
+            "quick": config["quick"],
+            "rule": [*map(list, RULE)],
+            "rule_of_all": f"{RULE_OF_PAIRS} {RULE_OF_ALL}",
             "claims": claims,
             "evidence": evidence,
             "boundaries": outcomes,
@@ -163,6 +177,36 @@ def _reused(words):
     return found
 
 
+def _seeds_left(key, experiment, words):
+    """How many seeds are to be run, in parts where an interrupted sweep has some of the runs.
+
+    Raises
+    ------
+    BadInput
+        If the folder holds what this experiment cannot take over.
+    """
+    seeds, path = options.seed_list(words.seeds), Path(words.out, "results.json")
+    if words.overwrite or not path.exists():
+        return len(seeds)
+    try:
+        config = json.loads(json.dumps(experiment.configure(words)))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        same = (found["experiment"], found["config"]) == (experiment.name, config)
+        difference = "" if same else _first_difference(found, experiment.name, config)
+        kept = sum("failed" not in run["metrics"] for run in found["runs"])
+    except (ValueError, OSError) as error:
+        raise BadInput(f"{key}: {error}") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"{path} is no results file of geonet") from error
+    if difference:
+        raise BadInput(
+            f"{words.out} holds results of another configuration than {key} has ({difference}): "
+            "reuse another folder, or choose another --out"
+        )
+    whole = len(config["methods"]) * len(seeds) * len(experiment.cases(config))
+    return max(0.0, 1 - kept / whole) * len(seeds)
+
+
 @contextlib.contextmanager
 def _threads(count):
     """Let kernels have as many threads as an experiment has in a command of its own."""
@@ -186,25 +230,25 @@ def _parsed(experiment, words, ours):
     return arguments
 
 
-def cost(parsed, quick):
-    """What all runs will take, a line an experiment, by what they took where this was written.
+def cost(seeds, quick):
+    """What the runs will take, a line an experiment, by what they took where this was written.
 
     Parameters
     ----------
-    parsed : dict
-        Name of the evidence -> parsed arguments of its experiment.
+    seeds : dict
+        Name of the evidence -> number of seeds that are to be run.
     quick : bool
     """
     if quick:
         return "Quick: few seeds and steps, about ten minutes on two cores; no verdict is final."
     cores = os.cpu_count()
-    lines, total = [], 0.0
-    for key, arguments in parsed.items():
-        minutes = len(options.seed_list(arguments.seeds)) * EVIDENCE[key].minutes
-        total += minutes
-        lines.append(f"  {key}: {duration(60 * minutes)}")
-    words = ["Computing on one core, about (less what has been done already):", *lines]
-    words.append(f"In all {duration(60 * total)}; on {cores} cores {duration(60 * total / cores)}.")
+    seconds = {key: 60 * count * EVIDENCE[key].minutes for key, count in seeds.items() if count}
+    if not seconds:
+        return "All runs are there."
+    total = sum(seconds.values())
+    lines = [f"  {key}: {duration(value)}" for key, value in seconds.items()]
+    words = ["Computing on one core, about (without the runs that are there):", *lines]
+    words.append(f"In all {duration(total)}; on {cores} cores {duration(total / cores)}.")
     return "\n".join(words)
 
 
