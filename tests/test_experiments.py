@@ -128,7 +128,13 @@ def test_a_run_whose_arrays_are_missing_counts_as_not_done(tmp_path):
     assert not Results(tmp_path, "levy", CONFIG).runs
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"experiment": "levy"}', "null"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", '{"experiment": "levy"}', "null"),
+        '{"experiment": "levy", "config": [], "runs": []}',
+    ],
+)
 def test_a_foreign_results_file_is_refused(tmp_path, text):
     (tmp_path / "results.json").write_text(text)
     with pytest.raises(ValueError, match="no results file of geonet"):

@@ -175,9 +175,84 @@ def test_runs_are_there_before_results_json_is_written_again(tmp_path):
     assert json.loads(line) == a_run(0)
     again = Results(tmp_path, "draws", CONFIG)
     assert again.runs == first.runs
-    assert [run["seed"] for run in json.loads((tmp_path / "results.json").read_text())["runs"]] == [
-        0
-    ]
+    assert (tmp_path / "results.json").read_bytes() == written  # reading writes nothing
+    again.write()
+    assert runs_of(tmp_path) == {("SP", 0): {"x": 0}}
+
+
+def test_versions_are_those_of_the_runs_and_later_ones_stand_beside(tmp_path, monkeypatch):
+    first = Results(tmp_path, "draws", CONFIG)
+    first.add(a_run(0), {})
+    first.write()
+    written = (tmp_path / "results.json").read_bytes()
+    monkeypatch.setattr("geonet.__version__", "99")
+    again = Results(tmp_path, "draws", CONFIG)
+    again.write()
+    assert (tmp_path / "results.json").read_bytes() == written
+    again.add(a_run(1), {})
+    content = json.loads((tmp_path / "results.json").read_text())
+    assert content["versions"] == json.loads(written)["versions"]
+    assert [other["geonet"] for other in content["also_versions"]] == ["99"]
+    assert Results(tmp_path, "draws", CONFIG).also_versions == content["also_versions"]
+
+
+def test_a_failed_validation_run_leaves_a_method_untested_until_it_is_done(
+    tmp_path, monkeypatch, capsys
+):
+    fails = [0.001]
+
+    def measured(config, method, seed, lr, purpose):
+        if purpose == "validation" and lr in fails:
+            raise MemoryError("once")
+        return {f"{purpose}_error": lr, "steps": 1}, {}
+
+    def tested():
+        runs = json.loads((tmp_path / "results.json").read_text())["runs"]
+        return {run["lr"] for run in runs if run["purpose"] == "test"}
+
+    monkeypatch.setattr(DRAWS, "run_one", measured)
+    words = ("--methods", "SP", "--seeds", "2", "--lr", "sweep", "--workers", "1", "--out")
+    assert DRAWS.run(*words, tmp_path) == 1
+    assert "no rate can be chosen yet for SP" in capsys.readouterr().err
+    assert tested() == set()
+    config = json.loads((tmp_path / "results.json").read_text())["config"]
+    other = {"method": "SP", "seed": 0, "lr": 0.003, "purpose": "test"}
+    Results(tmp_path, "draws", config).add(other | {"metrics": {"test_error": 9.0}}, {})
+    fails.clear()
+    assert DRAWS.run(*words, tmp_path) == 0
+    assert tested() == {0.001}  # and the test at another rate is dropped
+
+
+def test_metrics_of_numpy_are_kept_and_others_fail_their_run(tmp_path, monkeypatch):
+    def measured(config, method, seed, lr, purpose):
+        value = np.float32(0.5) if seed else {1, 2}
+        return {"test_error": value, "count": np.int64(3), "lost": np.float32(np.nan)}, {}
+
+    monkeypatch.setattr(DRAWS, "run_one", measured)
+    monkeypatch.setattr(DRAWS, "_report", lambda results: 0)
+    DRAWS.run("--methods", "SP", "--seeds", "2", "--workers", "1", "--out", tmp_path)
+    runs = runs_of(tmp_path)
+    assert "TypeError" in runs["SP", 0]["failed"]
+    assert (runs["SP", 1]["test_error"], runs["SP", 1]["count"]) == (0.5, 3)
+    assert runs["SP", 1]["lost"] is None
+
+
+@pytest.mark.parametrize("keep", [0, 30])
+def test_a_run_whose_arrays_are_torn_counts_as_not_done(tmp_path, keep):
+    Results(tmp_path, "draws", CONFIG).add(a_run(0), {"values": np.ones(9)})
+    (path,) = (tmp_path / "boundaries").iterdir()
+    path.write_bytes(path.read_bytes()[:keep])
+    assert not Results(tmp_path, "draws", CONFIG).runs
+    (tmp_path / "boundaries" / ".x.npz.123").write_bytes(b"torn")
+    Results(tmp_path, "draws", CONFIG, overwrite=True)
+    assert not list((tmp_path / "boundaries").iterdir())
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "within"):
+        with pytest.raises(BadInput, match="--out must be a folder"):
+            DRAWS.run("--out", path)
 
 
 @pytest.mark.parametrize("torn", [b'{"method": "GmP", "see', b"{", b"\xce"])
@@ -194,10 +269,14 @@ def test_a_line_that_a_kill_cut_short_is_dropped_and_written_over(tmp_path, torn
     assert len(Results(tmp_path, "draws", CONFIG).runs) == 2
 
 
-def test_other_lines_that_are_no_runs_are_refused_by_number(tmp_path):
+@pytest.mark.parametrize(
+    "line",
+    [b"not ours", b'{"method": "SP", "seed": 1, "lr": 0.1, "purpose": "test"}'],
+)
+def test_other_lines_that_are_no_runs_are_refused_by_number(tmp_path, line):
     Results(tmp_path, "draws", CONFIG).add(a_run(0), {})
     with open(tmp_path / "runs.jsonl", "ab") as file:
-        file.write(b"not ours\n")
+        file.write(line + b"\n")
     with pytest.raises(ValueError, match=r"runs.jsonl, line 2: no run of geonet"):
         Results(tmp_path, "draws", CONFIG)
     assert not Results(tmp_path, "draws", CONFIG, overwrite=True).runs
@@ -207,7 +286,7 @@ def test_other_lines_that_are_no_runs_are_refused_by_number(tmp_path):
 def test_runs_without_their_configuration_are_refused(tmp_path):
     Results(tmp_path, "draws", CONFIG).add(a_run(0), {})
     (tmp_path / "results.json").unlink()
-    with pytest.raises(ValueError, match="no results file of geonet"):
+    with pytest.raises(ValueError, match=r"results\.json is missing beside runs.jsonl"):
         Results(tmp_path, "draws", CONFIG)
 
 

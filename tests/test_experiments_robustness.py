@@ -26,6 +26,12 @@ def config_of(*words):
     return EXPERIMENT.configure(parser.parse_args(words))
 
 
+def test_blanks_in_lists_do_not_count():
+    config = config_of("--sets", "levy, banana", "--init", "he_normal, sphere")
+    assert config["set"] == ["levy", "banana"]
+    assert config["init"] == ["he_normal", "sphere"]
+
+
 def test_every_method_meets_every_initializer_and_rate_on_every_set():
     config = config_of()
     cases = EXPERIMENT.cases(config)

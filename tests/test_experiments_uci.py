@@ -199,6 +199,22 @@ def test_a_sweep_leaves_a_table_numbers_and_figures(tmp_path, capsys):
     assert (tmp_path / "out/figures/ratios.svg").exists()
 
 
+def test_files_that_change_between_two_sweeps_are_read_again(tmp_path):
+    text = (write(tmp_path / "one") / "data.txt").read_text()
+    found = []
+    for changed in (text, text.replace("1 1\t1.5 1\n", "9 1\t-9 1\n")):
+        write(tmp_path / "one", data=changed)
+        config = configured("--data", tmp_path, "--seeds", 1) | {"set": "one"}
+        found.append(UCI.run_one(config, "SP", 0, 0.01, "test")[0]["test_rmse"])
+    assert found[0] != found[1]
+
+
+def test_an_error_of_another_magnitude_has_digits_of_its_own(tmp_path):
+    errors = {"SP": [3.5e-4, 3.7e-4], "GmP": [7000.0, 7200.0]}
+    _, row = UCI.rows(results_with(tmp_path, errors))
+    assert row[1:] == ("0.000360 ± 0.000010", "7100 ± 100")
+
+
 def test_data_do_not_depend_on_the_process_that_reads_them(tmp_path):
     write(tmp_path / "one")
     config = configured("--data", tmp_path, "--seeds", 1) | {"set": "one"}

@@ -17,6 +17,8 @@ import numpy as np
 
 from geonet.data.tables import Split, part, standardize_features
 
+LARGEST = 1e100  # of the numbers: sums of their squares are finite
+
 
 class Table(NamedTuple):
     """A set: features x (N, n), target y (N, 1), and of each split the rows (train, test)."""
@@ -27,7 +29,8 @@ class Table(NamedTuple):
 
 
 def files(folder):
-    """The files of a set, in the order of the list above; none is opened but n_splits.txt.
+    """The files of a set, which are all there, in the order of the list above; none is opened but
+    n_splits.txt.
 
     Parameters
     ----------
@@ -40,15 +43,26 @@ def files(folder):
     Raises
     ------
     FileNotFoundError, ValueError
-        As `read_uci` does, for the folder and n_splits.txt.
+        As `read_uci` does, for the folder, n_splits.txt, and files that are missing.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; expected a set with its data.txt")
     names = ["data.txt", "index_features.txt", "index_target.txt", "n_splits.txt"]
-    for k in range(_only(folder / "n_splits.txt", "the number of splits, at least 1", 1)):
-        names += [f"index_train_{k}.txt", f"index_test_{k}.txt"]
-    return [folder / name for name in names]
+    found = [_there(folder / name) for name in names]
+    for k in range(_only(found[-1], "the number of splits, at least 1", 1)):
+        found += [_there(folder / f"index_{part}_{k}.txt") for part in ("train", "test")]
+    return found
+
+
+def _there(path):
+    """The path of a file, checked."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: no such file; the split layout has data.txt, index_features.txt, "
+            "index_target.txt, n_splits.txt, and index_train_K.txt and index_test_K.txt a split"
+        )
+    return path
 
 
 def read_uci(folder):
@@ -70,8 +84,9 @@ def read_uci(folder):
     ValueError
         If a file is malformed, naming the file, the line and the column (from 1), what was found
         and what was expected: text or NaN among the numbers, rows of different lengths, an index
-        that is out of range or comes twice, a target among the features, a part without rows, or
-        a row in the train and in the test part of a split.
+        that is out of range or comes twice, a target among the features, a part without rows, a
+        train part of one, a number beyond ±1e100, whose square overflows, or a row in the train
+        and in the test part of a split.
     """
     data, features, target, _, *parts = files(folder)
     rows = _rows(data)
@@ -83,6 +98,8 @@ def read_uci(folder):
     rows_of = [_indices(path, len(rows), "a row of data.txt") for path in parts]
     splits = list(zip(rows_of[::2], rows_of[1::2], strict=True))
     for k, both in enumerate(splits):
+        if len(both[0]) < 2:
+            raise ValueError(f"{parts[2 * k]}: expected at least 2 rows to train on, found 1")
         shared = np.intersect1d(*both)
         if shared.size:
             raise ValueError(
@@ -128,11 +145,6 @@ def split_uci(table, k, rng, protocol="clean"):
 
 def _lines(path):
     """(line number, words) of every line with words in it."""
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: no such file; the split layout has data.txt, index_features.txt, "
-            "index_target.txt, n_splits.txt, and index_train_K.txt and index_test_K.txt a split"
-        )
     found = [(i, line.split()) for i, line in enumerate(path.read_bytes().splitlines(), start=1)]
     return [(i, words) for i, words in found if words]
 
@@ -143,6 +155,11 @@ def _number(path, line, column, word):
         value = float(word) if b"_" not in word else math.nan  # float() takes 1_000
     except ValueError:
         value = math.nan
+    if abs(value) > LARGEST and math.isfinite(value):
+        raise ValueError(
+            f"{path}, line {line}, column {column}: expected a number within ±{LARGEST:g}, "
+            f"found {_shown(word)}"
+        )
     if not math.isfinite(value):
         raise ValueError(
             f"{path}, line {line}, column {column}: expected a finite number, found {_shown(word)}"

@@ -203,8 +203,8 @@ class Experiment(ABC):
 
     def _report(self, results):
         """Print the table and what failed, draw the figures, and return the exit status."""
-        failed = [run for run in results.runs.values() if "failed" in run["metrics"]]
-        if len(failed) < len(results.runs):
+        failed = [run for run in results.find() if "failed" in run["metrics"]]
+        if any("failed" not in run["metrics"] for run in results.find(purpose="test")):
             print(self.table(results))
             paths = self.draw(results)
             pictures = [str(path) for path in paths if path.suffix == ".png"]
@@ -212,9 +212,11 @@ class Experiment(ABC):
         print(f"numbers: {results.folder / 'results.json'}\n")
         if failed:
             reason = failed[0]["metrics"]["failed"]
+            waiting = {run["method"]: 0 for run in failed if run["purpose"] == "validation"}
+            undecided = f"; no rate can be chosen yet for {', '.join(waiting)}" if waiting else ""
             print(
                 f"{self.name}: {len(failed)} of {len(results.runs)} runs failed, the first of them "
-                f"with {reason}; {self.again} tries them again",
+                f"with {reason}; {self.again} tries them again{undecided}",
                 file=sys.stderr,
             )
         return 1 if failed else 0
@@ -246,7 +248,7 @@ class Experiment(ABC):
         """Lines below the table: what it took, and what went wrong."""
         seconds = sum(run["metrics"].get("seconds", 0) for run in results.runs.values())
         yield f"{len(results.runs)} runs, {duration(seconds)} of computing"
-        for run in results.runs.values():
+        for run in results.find():
             metrics = run["metrics"]
             if reason := metrics.get("reason", metrics.get("failed")):
                 rate = "" if run["lr"] is None else f"rate {run['lr']:g}, "
@@ -258,7 +260,9 @@ class Experiment(ABC):
         values, reference = (results.metrics(m, name, **case) for m in (method, first))
         finished = np.isfinite(values)
         both = finished & np.isfinite(reference)
-        row = [method, f"{results.rate(method, **case):g}", "", "", "", ""]
+        found = results.find(method=method, purpose="test", **case)
+        rate = f"{results.rate(method, **case):g}" if found else "not chosen"
+        row = [method, rate, "", "", "", ""]
         if finished.any():
             whole = mean_interval(values[finished])
             row[2:4] = spread(whole), limits(whole)
@@ -272,9 +276,8 @@ class Experiment(ABC):
             if finished.any()
         ]
         blank = [""] * (len(self.further_metrics) - len(further))
-        found = results.find(method=method, purpose="test", **case)
         failed = sum("failed" in run["metrics"] for run in found)
-        lost = f"{np.count_nonzero(~finished) - failed} of {len(values)}"
+        lost = f"{np.count_nonzero(~finished) - failed} of {len(values)}" if found else "not tested"
         return (*row, *further, *blank, f"{lost}, {failed} failed" if failed else lost)
 
 

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import platform
+import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -44,9 +45,12 @@ def sole_use(folder):
     Raises
     ------
     ValueError
-        If another one runs into it.
+        If another one runs into it, or it is a file.
     """
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ValueError(f"--out must be a folder, but {folder} is a file or within one") from None
     with open(Path(folder, ".lock"), "a+", encoding="ascii") as file:
         try:
             _lock(file)
@@ -81,7 +85,8 @@ class Results:
     Parameters
     ----------
     folder : str or Path
-        Made if missing. If it holds results of the same configuration, these are taken over.
+        Made if missing. If it holds results of the same configuration, these are taken over, and
+        nothing is written until a run is added.
     experiment : str
     config : dict
         JSON values only.
@@ -99,12 +104,14 @@ class Results:
         self.experiment = experiment
         self.config = json.loads(json.dumps(config))
         self.runs = {}  # what a run is called -> the run, with its metrics
+        self.versions, self.also_versions = versions(), []  # of the first runs, and of later ones
         if overwrite:
             self._drop()
-        elif self._path.exists() or self._log.exists():
+        if self._path.exists() or self._log.exists():
             self._take_over()
-        (self.folder / "boundaries").mkdir(parents=True, exist_ok=True)
-        self.write()  # from here on the folder is taken
+        else:
+            (self.folder / "boundaries").mkdir(parents=True, exist_ok=True)
+            self.write()  # from here on the folder is taken
 
     @property
     def _path(self):
@@ -119,7 +126,11 @@ class Results:
         self._path.unlink(missing_ok=True)
         self._log.unlink(missing_ok=True)
         checkpoints = "checkpoints/*/step-*.npz", "checkpoints/*/unfinished.part"
-        for pattern in ("boundaries/*.npz", "figures/*.png", "figures/*.svg", *checkpoints):
+        torn = ".results.json.*", "boundaries/.*.npz.*", "figures/.*.png.*", "figures/.*.svg.*"
+        for pattern in (
+            *("boundaries/*.npz", "figures/*.png", "figures/*.svg", *checkpoints),
+            *torn,  # writes that a kill cut short
+        ):
             for path in self.folder.glob(pattern):
                 path.unlink()
 
@@ -128,10 +139,15 @@ class Results:
             found = json.loads(self._path.read_text(encoding="utf-8"))
             known = (
                 found["experiment"],
-                dict(found["config"]),
-                {_key(r): r for r in found["runs"]},
+                found["config"] | {},  # which no list or number takes
+                {_key(r): r | {"metrics": r["metrics"] | {}} for r in found["runs"]},
             )
-        except (ValueError, KeyError, TypeError, FileNotFoundError):
+        except FileNotFoundError:
+            raise ValueError(
+                f"{self._path} is missing beside {self._log.name}, and with it the configuration: "
+                "use --overwrite, or choose another --out"
+            ) from None
+        except (ValueError, KeyError, TypeError):
             raise ValueError(
                 f"{self._path} is no results file of geonet: use --overwrite"
             ) from None
@@ -142,7 +158,10 @@ class Results:
                 "choose another --out, or --overwrite"
             )
         runs = known[2] | self._read_log()
-        self.runs = {k: run for k, run in runs.items() if self._track_of(run).exists()}
+        self.runs = {k: r for k, r in runs.items() if zipfile.is_zipfile(self._track_of(r))}
+        if self.runs:
+            self.versions = found.get("versions", self.versions)
+            self.also_versions = found.get("also_versions", [])
 
     def _read_log(self):
         """The runs in runs.jsonl by their keys; a last line that a kill cut short is cut off."""
@@ -157,6 +176,7 @@ class Results:
         for number, line in enumerate(lines, start=1):
             try:
                 run = json.loads(line)
+                run["metrics"] | {}  # which no list or number takes
                 runs[_key(run)] = run
             except (ValueError, KeyError, TypeError):
                 raise ValueError(
@@ -190,20 +210,38 @@ class Results:
             with open(path, "wb") as file:
                 np.savez_compressed(file, **arrays)
 
+        line = f"{json.dumps(run, allow_nan=False, ensure_ascii=False)}\n".encode()
+        (self.folder / "boundaries").mkdir(exist_ok=True)
+        if (now := versions()) not in (self.versions, *self.also_versions):
+            self.also_versions.append(now)
+            self.write()
         write_whole(self._track_of(run), save_arrays)
         self.runs[_key(run)] = run
         with open(self._log, "ab") as file:
-            file.write(f"{json.dumps(run, allow_nan=False, ensure_ascii=False)}\n".encode())
+            file.write(line)
+
+    def drop(self, runs):
+        """Forget runs that are kept; without its arrays a line of runs.jsonl counts for nothing."""
+        for run in runs:
+            self._track_of(run).unlink(missing_ok=True)
+            del self.runs[_key(run)]
 
     def _ordered(self, runs):
         return sorted(runs, key=lambda run: _order(run, self.config))
 
     def write(self):
-        """Write results.json whole, with all runs so far in an order of their own."""
-        content = {"experiment": self.experiment, "config": self.config, "versions": versions()}
+        """Write results.json whole, with all runs so far in an order of their own.
+
+        "versions" are those of the first runs; where later ones were added under others, these are
+        listed in "also_versions".
+        """
+        content = {"experiment": self.experiment, "config": self.config, "versions": self.versions}
+        if self.also_versions:
+            content["also_versions"] = self.also_versions
         content["runs"] = self._ordered(self.runs.values())
         text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-        write_whole(self._path, lambda path: path.write_text(text, encoding="utf-8"))
+        if not self._path.exists() or self._path.read_text(encoding="utf-8") != text:
+            write_whole(self._path, lambda path: path.write_text(text, encoding="utf-8"))
 
     def find(self, **fields):
         """The runs that have these values in these fields, in the order of the file."""
@@ -229,8 +267,9 @@ class Results:
         return np.array([np.nan if value is None else value for value in values], dtype=float)
 
     def rate(self, method, **fields):
-        """The learning rate that a method was tested at."""
-        return self.find(method=method, purpose="test", **fields)[0]["lr"]
+        """The learning rate that a method was tested at; NaN where it has not been tested."""
+        tested = self.find(method=method, purpose="test", **fields)
+        return tested[0]["lr"] if tested else np.nan
 
     def each(self, **fields):
         """The runs that have these values, each with what was tracked, a dict of arrays."""

@@ -74,7 +74,8 @@ class Robustness(Experiment):
     def configure(self, arguments):
         quick = arguments.quick
         inits = QUICK_INITS if quick and arguments.init == INITS else arguments.init
-        sets = arguments.sets.split(",")
+        sets = [name.strip() for name in arguments.sets.split(",")]
+        inits = [word.strip() for word in inits.split(",")]
         if unknown := [name for name in sets if name not in PROBLEMS]:
             raise ValueError(f"--sets: {unknown[0]!r} is not one of {', '.join(PROBLEMS)}")
         rates = QUICK_RATES if quick else RATES
@@ -86,7 +87,7 @@ class Robustness(Experiment):
                 arguments.seeds or (self.quick_seeds if quick else self.seeds)
             ),
             "set": list(dict.fromkeys(sets)),
-            "init": [options.initializer(word) for word in dict.fromkeys(inits.split(","))],
+            "init": [options.initializer(word) for word in dict.fromkeys(inits)],
             "rates": rates,
             "quick": quick,
         }
@@ -161,7 +162,8 @@ class Robustness(Experiment):
         return rows
 
     def notes(self, results):
-        runs = [run["metrics"] for run in results.runs.values()]
+        yield "best skill: that of the best initializer and rate by the test part itself"
+        runs = [run["metrics"] for run in results.find()]
         seconds = sum(metrics["seconds"] for metrics in runs)
         yield f"{len(runs)} runs, {duration(seconds)} of computing"
         for metrics in runs:

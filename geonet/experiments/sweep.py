@@ -1,6 +1,7 @@
 """The runs of an experiment as independent tasks: what there is to do, and each kept as it ends."""
 
 import contextlib
+import json
 import math
 import os
 import sys
@@ -51,7 +52,7 @@ def sweep(experiment, config, results, executor):
         candidates = [rates if len(rates) > 1 else [] for _, (_, rates) in cases]
         do(runs("validation", candidates), f"{experiment.name}, to choose rates")
         best = [
-            [best_rate(experiment, results, method, rates, case)] for case, (method, rates) in cases
+            _to_test(experiment, results, method, rates, case) for case, (method, rates) in cases
         ]
         do(runs("test", best), experiment.name)
     except (KeyboardInterrupt, BrokenExecutor) as error:
@@ -103,6 +104,7 @@ def perform(experiment, config, run):
     try:
         metrics, arrays = experiment.run_one(config | case, *which)
         metrics = {name: _finite(value) for name, value in metrics.items()} | {"diverged": False}
+        json.dumps(metrics, allow_nan=False)  # what cannot be kept is a failure of this run
     except Diverged as reason:
         metrics, arrays = {"diverged": True, "reason": str(reason)}, {}
     except BadInput:
@@ -110,6 +112,22 @@ def perform(experiment, config, run):
     except Exception as error:
         metrics, arrays = {"failed": _reason(error)}, {}
     return metrics | {"seconds": round(time.perf_counter() - start, 3)}, arrays
+
+
+def _to_test(experiment, results, method, candidates, case):
+    """The rates to test, one or none; tests at others, of an earlier choice, are dropped.
+
+    None is chosen while a validation run has failed, as it might have been of the best rate.
+    """
+    if len(candidates) == 1:
+        return candidates
+    validated = results.find(method=method, purpose="validation", **case)
+    chosen = [best_rate(experiment, results, method, candidates, case)]
+    if any("failed" in run["metrics"] for run in validated):
+        chosen = []
+    tested = results.find(method=method, purpose="test", **case)
+    results.drop([run for run in tested if run["lr"] not in chosen])
+    return chosen
 
 
 def best_rate(experiment, results, method, candidates, case):
@@ -135,5 +153,6 @@ def _reason(error):
 
 
 def _finite(value):
-    """None for a number that JSON has no word for; anything else as it is."""
+    """A number of NumPy as one of Python, None for one that JSON has no word for."""
+    value = value.item() if isinstance(value, np.floating | np.integer | np.bool_) else value
     return None if isinstance(value, float) and not math.isfinite(value) else value

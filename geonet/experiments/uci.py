@@ -31,7 +31,11 @@ from geonet.train import Adam, EarlyStopping, ReduceLROnPlateau, fit, predict
 UNITS, BATCH_SIZE, PATIENCE = 100, 1024, 100
 SURE = 0.05  # p below which a method is marked as the best
 
-read_once = functools.cache(read_uci)
+
+@functools.cache
+def read_once(folder, digest):
+    """A set, once for each state of its files: the digest tells when they have changed."""
+    return read_uci(folder)
 
 
 class Uci(Experiment):
@@ -115,6 +119,9 @@ class Uci(Experiment):
 
     def notes(self, results):
         yield f"mean ± standard error over splits; * below every other, paired test, p < {SURE}"
+        defaults = {m: [self.default_rate(m)] for m in results.config["methods"]}
+        if results.config["lr"] == defaults:
+            yield "rates are the authors', for GmP ten times those of the others; --lr changes them"
         yield from super().notes(results)
 
     def figures(self, results, runs, caption):
@@ -154,20 +161,22 @@ def _sets(text, folder):
 
 def _checked(folder, seeds):
     """Digest of a set's files, once they are known to be in order and to have the splits."""
-    splits = len(read_once(folder).splits)
+    content = b"".join(path.read_bytes() for path in files(folder))
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    splits = len(read_once(folder, digest).splits)
     if max(seeds) >= splits:
         raise ValueError(
             f"--seeds asks for split {max(seeds)}, but {folder} has {splits}, counted from 0"
         )
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files(folder)))
-    return digest.hexdigest()[:16]
+    return digest
 
 
 def _split(config, seed, rng):
     name, protocol = config["set"], config["protocol"]
     if name in FRIEDMAN:
         return load_friedman(name, rng, protocol)
-    return split_uci(read_once(Path(config["data"], name)), seed, rng, protocol)
+    table = read_once(Path(config["data"], name), config["sha256"][name])
+    return split_uci(table, seed, rng, protocol)
 
 
 def _cells(errors, splits):
@@ -175,16 +184,22 @@ def _cells(errors, splits):
     finished = {m: e[np.isfinite(e)] for m, e in errors.items()}
     spread = {m: e.std(ddof=1) / len(e) ** 0.5 for m, e in finished.items() if len(e) > 1}
     least = min((s for s in spread.values() if s > 0), default=None)
-    # the smallest of the standard errors has two digits; one split alone shows four of the mean
-    style = ".4g" if least is None else f".{max(0, 1 - int(np.floor(np.log10(least))))}f"
     best, cells = _best(errors), []
     for method, values in finished.items():
+        own = spread.get(method, 0)
+        style = _style(own if least is not None and own >= 100 * least else least)
         cell = f"{values.mean():{style}}" if len(values) else ""
         cell += f" ± {spread[method]:{style}}" if method in spread else ""
         cell += " *" if method == best else ""
         lost = splits - len(values)
         cells.append(f"{cell} ({lost} lost)".strip() if lost else cell)
     return cells
+
+
+def _style(least):
+    """Two digits of the row's smallest standard error, or of a cell's own where that is of another
+    magnitude; one split alone shows four of the mean."""
+    return ".4g" if least is None else f".{max(0, 1 - int(np.floor(np.log10(least))))}f"
 
 
 def _best(errors):
