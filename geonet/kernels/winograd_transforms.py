@@ -14,58 +14,63 @@ import numpy as np
 from geonet.kernels.jit import lazy_jit
 
 LANES = 32  # channels that a transform takes at a time
+NEAR, FAR = 0.5**0.5, 2**0.5  # the points ±√½ and ±√2 of the interpolation
 
 
 @lazy_jit(fastmath={"contract"})
 def _input_line(d0, d1, d2, d3, d4, d5, out, first, step):
     """Bᵀ d for LANES columns d, to rows first, first + step, … of out."""
-    two, four, five = out.dtype.type(2), out.dtype.type(4), out.dtype.type(5)
+    near, far = out.dtype.type(NEAR), out.dtype.type(FAR)
+    half, two, sum_ = out.dtype.type(0.5), out.dtype.type(2), out.dtype.type(2.5)
     for c in range(LANES):
-        even, odd = d4[c] - four * d2[c], d3[c] - four * d1[c]
-        out[first, c] = four * d0[c] - five * d2[c] + d4[c]
+        even, odd = d4[c] - two * d2[c], near * (d3[c] - two * d1[c])
+        out[first, c] = d0[c] - sum_ * d2[c] + d4[c]
         out[first + step, c] = even + odd
         out[first + 2 * step, c] = even - odd
-        even, odd = d4[c] - d2[c], two * (d3[c] - d1[c])
+        even, odd = d4[c] - half * d2[c], far * (d3[c] - half * d1[c])
         out[first + 3 * step, c] = even + odd
         out[first + 4 * step, c] = even - odd
-        out[first + 5 * step, c] = four * d1[c] - five * d3[c] + d5[c]
+        out[first + 5 * step, c] = d1[c] - sum_ * d3[c] + d5[c]
 
 
 @lazy_jit(fastmath={"contract"})
 def _input_line_back(v0, v1, v2, v3, v4, v5, out, first, step):
     """B v."""
-    two, four, five = out.dtype.type(2), out.dtype.type(4), out.dtype.type(5)
+    near, far = out.dtype.type(NEAR), out.dtype.type(FAR)
+    half, two, sum_ = out.dtype.type(0.5), out.dtype.type(2), out.dtype.type(2.5)
     for c in range(LANES):
-        near, far = v1[c] + v2[c], v3[c] + v4[c]
-        near_odd, far_odd = v2[c] - v1[c], two * (v4[c] - v3[c])
-        out[first, c] = four * v0[c]
-        out[first + step, c] = four * (near_odd + v5[c]) + far_odd
-        out[first + 2 * step, c] = -(five * v0[c] + four * near + far)
-        out[first + 3 * step, c] = -(near_odd + far_odd + five * v5[c])
-        out[first + 4 * step, c] = v0[c] + near + far
+        near_even, far_even = v1[c] + v2[c], v3[c] + v4[c]
+        near_odd, far_odd = near * (v2[c] - v1[c]), far * (v4[c] - v3[c])
+        out[first, c] = v0[c]
+        out[first + step, c] = two * near_odd + half * far_odd + v5[c]
+        out[first + 2 * step, c] = -(sum_ * v0[c] + two * near_even + half * far_even)
+        out[first + 3 * step, c] = -(near_odd + far_odd + sum_ * v5[c])
+        out[first + 4 * step, c] = v0[c] + near_even + far_even
         out[first + 5 * step, c] = v5[c]
 
 
 @lazy_jit(fastmath={"contract"})
 def _output_line(m0, m1, m2, m3, m4, m5, out, first, step):
     """Aᵀ m."""
-    two, four, eight = out.dtype.type(2), out.dtype.type(4), out.dtype.type(8)
+    near, far = out.dtype.type(NEAR), out.dtype.type(FAR)
+    half, two = out.dtype.type(0.5), out.dtype.type(2)
     for c in range(LANES):
-        near, far = m1[c] + m2[c], m3[c] + m4[c]
-        near_odd, far_odd = m1[c] - m2[c], m3[c] - m4[c]
-        out[first, c] = m0[c] + near + far
-        out[first + step, c] = near_odd + two * far_odd
-        out[first + 2 * step, c] = near + four * far
-        out[first + 3 * step, c] = near_odd + eight * far_odd + m5[c]
+        near_even, far_even = m1[c] + m2[c], m3[c] + m4[c]
+        near_odd, far_odd = near * (m1[c] - m2[c]), far * (m3[c] - m4[c])
+        out[first, c] = m0[c] + near_even + far_even
+        out[first + step, c] = near_odd + far_odd
+        out[first + 2 * step, c] = half * near_even + two * far_even
+        out[first + 3 * step, c] = half * near_odd + two * far_odd + m5[c]
 
 
 @lazy_jit(fastmath={"contract"})
 def _output_line_back(g0, g1, g2, g3, out, first, step):
     """A g."""
-    two, four, eight = out.dtype.type(2), out.dtype.type(4), out.dtype.type(8)
+    near, far = out.dtype.type(NEAR), out.dtype.type(FAR)
+    half, two = out.dtype.type(0.5), out.dtype.type(2)
     for c in range(LANES):
-        even, odd = g0[c] + g2[c], g1[c] + g3[c]
-        far_even, far_odd = g0[c] + four * g2[c], two * g1[c] + eight * g3[c]
+        even, odd = g0[c] + half * g2[c], near * (g1[c] + half * g3[c])
+        far_even, far_odd = g0[c] + two * g2[c], far * (g1[c] + two * g3[c])
         out[first, c] = g0[c]
         out[first + step, c] = even + odd
         out[first + 2 * step, c] = even - odd
@@ -77,13 +82,13 @@ def _output_line_back(g0, g1, g2, g3, out, first, step):
 @lazy_jit(fastmath={"contract"})
 def _kernel_line(w, out, a, b, step):
     """G w."""
-    quarter, sixth = w.dtype.type(1 / 4), w.dtype.type(1 / 6)
-    small, middle = w.dtype.type(1 / 24), w.dtype.type(1 / 12)
+    third, sixth = w.dtype.type(1 / 3), w.dtype.type(1 / 6)
+    near, far = w.dtype.type(2 / 3 * NEAR), w.dtype.type(FAR / 6)
     for c in range(LANES):
         w0, w1, w2 = w[a, c], w[a + step, c], w[a + 2 * step, c]
-        even, odd = sixth * (w0 + w2), sixth * w1
-        far_even, far_odd = small * w0 + sixth * w2, middle * w1
-        out[b, c] = quarter * w0
+        even, odd = third * (w0 + w0 + w2), near * w1
+        far_even, far_odd = sixth * w0 + third * w2, far * w1
+        out[b, c] = w0
         out[b + step, c] = -(even + odd)
         out[b + 2 * step, c] = odd - even
         out[b + 3 * step, c] = far_even + far_odd
@@ -94,15 +99,15 @@ def _kernel_line(w, out, a, b, step):
 @lazy_jit(fastmath={"contract"})
 def _kernel_line_back(u, out, a, b, step):
     """Gᵀ u."""
-    quarter, sixth = u.dtype.type(1 / 4), u.dtype.type(1 / 6)
-    small, middle = u.dtype.type(1 / 24), u.dtype.type(1 / 12)
+    third, sixth = u.dtype.type(1 / 3), u.dtype.type(1 / 6)
+    near, far = u.dtype.type(2 / 3 * NEAR), u.dtype.type(FAR / 6)
     for c in range(LANES):
         u0, u1, u2 = u[a, c], u[a + step, c], u[a + 2 * step, c]
         u3, u4, u5 = u[a + 3 * step, c], u[a + 4 * step, c], u[a + 5 * step, c]
-        near, far = sixth * (u1 + u2), u3 + u4
-        out[b, c] = quarter * u0 - near + small * far
-        out[b + step, c] = sixth * (u2 - u1) + middle * (u3 - u4)
-        out[b + 2 * step, c] = sixth * far - near + u5
+        even, far_even = third * (u1 + u2), u3 + u4
+        out[b, c] = u0 - (even + even) + sixth * far_even
+        out[b + step, c] = near * (u2 - u1) + far * (u3 - u4)
+        out[b + 2 * step, c] = third * far_even - even + u5
 
 
 @lazy_jit
