@@ -119,6 +119,9 @@ class Watch:
     Parameters
     ----------
     unit : geonet.nn.Unit, Linear or Conv2d
+    live : bool
+        Look at a standard layer's weight itself, without a copy: quicker, but then `weight` and
+        `gradient` go on with it.
 
     Raises
     ------
@@ -136,8 +139,8 @@ class Watch:
     >>> radial, angular = split(seen.weight, seen.gradient)
     """
 
-    def __init__(self, unit):
-        self.unit, self.layer = unit, layer_of(unit)
+    def __init__(self, unit, live=False):
+        self.unit, self.layer, self._live = unit, layer_of(unit), live
         self._rows = self.output = None  # output: an array (..., O)
 
     def __enter__(self):
@@ -153,7 +156,9 @@ class Watch:
         """Take note of the layer's weight and bias, and hand them on."""
         if not self.layer.training:
             return weight, bias
-        if isinstance(weight, Parameter):  # a node and data of its own, as other methods have
+        if (
+            isinstance(weight, Parameter) and not self._live
+        ):  # a node and data of its own, as other methods have
             weight = ops.reshape(weight, weight.shape)
             weight.data = weight.data.copy()
         if not weight.requires_grad:  # the sign of a geometric unit with one input
@@ -198,8 +203,9 @@ def _gradient(tensor):
 class Geometry(NamedTuple):
     """What an `Inspector` took down of a layer with O units at T steps, float32 (T, O) each.
 
-    Of a layer that is called several times in a step it is the last call, but for `stretching` and
-    `turning` under weight normalization and geometric, whose parameters gather all calls.
+    Of a layer that is called several times in a step it is the last call, but for the gradients of
+    parameters, which gather all calls: all four under standard, otherwise `stretching` and
+    `turning`.
     """
 
     radial: np.ndarray  # ∂L/∂log ‖w‖
@@ -332,7 +338,7 @@ class _Page:
     """What an inspector has of one layer: a record is complete when the step has been made."""
 
     def __init__(self, unit):
-        self.watch = Watch(unit)
+        self.watch = Watch(unit, live=True)
         self.rows = self.watch.layer.parameterization
         self.normalization = getattr(unit, "normalization", None)
         self.centring = getattr(unit, "centring", None)
