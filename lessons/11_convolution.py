@@ -214,13 +214,16 @@ assert np.allclose(minimal, np.correlate(d, taps))
 # Bᵀ holds nothing but 0, 1 and −1: transforming a tile takes additions only. This is F(2, 3), "two
 # outputs of a filter of three".
 #
-# With the five points 0, 1, −1, 2, −2 the very same function gives F(4, 3), and these are the
-# matrices, entry by entry, that geonet's own kernel uses.
+# With five points the very same function gives F(4, 3). Most code takes 0, 1, −1, 2, −2; with 0,
+# √½, −√½, √2, −√2 we get the matrices, entry by entry, that geonet's own kernel uses. Why these, the
+# last part shows.
 
 # %%
+near, far = np.sqrt(0.5), np.sqrt(2.0)
+five_points = [0.0, near, -near, far, -far]
 for name, ours, theirs in zip(
     ("Aᵀ", "G", "Bᵀ"),
-    winograd_matrices(4, 3, [0.0, 1.0, -1.0, 2.0, -2.0]),
+    winograd_matrices(4, 3, five_points),
     (winograd.OUTPUT, winograd.KERNEL, winograd.INPUT),
 ):
     print(f"F(4, 3): {name} differs from geonet's by at most {np.abs(ours - theirs).max():.1e}")
@@ -258,7 +261,7 @@ def convolve_winograd(x, w, m, points):
 
 
 even = rng.normal(size=(2, 10, 10, 3))  # H' = W' = 8
-for m, places in ((2, [0.0, 1.0, -1.0]), (4, [0.0, 1.0, -1.0, 2.0, -2.0])):
+for m, places in ((2, [0.0, 1.0, -1.0]), (4, five_points)):
     difference = np.abs(convolve_winograd(even, w, m, places) - ops.conv2d(even, w).data).max()
     print(f"F({m}×{m}, 3×3): largest difference from geonet.ops.conv2d: {difference:.1e}")
     assert difference < 1e-11
@@ -298,7 +301,8 @@ assert errors[1] < errors[2] < 1e-4 < errors[4]
 
 # %% [markdown]
 # F(4×4, 3×3) is where geonet stops: a quarter of the products, and an error far below the noise of
-# any training. F(6×6) is hardly less exact, thanks to its points ½ and −½, but saves little more,
+# any training. Its points ±√½ and ±√2 lie closer together than ±1 and ±2, and so do their powers:
+# that takes three quarters off the error. F(6×6) is hardly less exact, thanks to its points ½ and −½, but saves little more,
 # and pictures of 8 × 8 or 16 × 16 pixels do not divide into such tiles. F(8×8) saves next to
 # nothing and loses two more digits.
 #
