@@ -215,8 +215,8 @@ assert np.allclose(minimal, np.correlate(d, taps))
 # outputs of a filter of three".
 #
 # With five points the very same function gives F(4, 3). Most code takes 0, 1, −1, 2, −2; with 0,
-# √½, −√½, √2, −√2 we get the matrices, entry by entry, that geonet's own kernel uses. Why these, the
-# last part shows.
+# √½, −√½, √2, −√2 we get the matrices, entry by entry, that geonet's own kernel uses. Why these,
+# the digits below show.
 
 # %%
 near, far = np.sqrt(0.5), np.sqrt(2.0)
@@ -302,9 +302,9 @@ assert errors[1] < errors[2] < 1e-4 < errors[4]
 # %% [markdown]
 # F(4×4, 3×3) is where geonet stops: a quarter of the products, and an error far below the noise of
 # any training. Its points ±√½ and ±√2 lie closer together than ±1 and ±2, and so do their powers:
-# that takes three quarters off the error. F(6×6) is hardly less exact, thanks to its points ½ and −½, but saves little more,
-# and pictures of 8 × 8 or 16 × 16 pixels do not divide into such tiles. F(8×8) saves next to
-# nothing and loses two more digits.
+# that takes three quarters off the error. F(6×6) is hardly less exact than F(4×4) at ±1 and ±2,
+# thanks to its points ½ and −½, but saves little more, and pictures of 8 × 8 or 16 × 16 pixels do
+# not divide into such tiles. F(8×8) saves next to nothing and loses two more digits.
 #
 # ## What Numba does
 #
