@@ -160,16 +160,18 @@ def _place(record):
 
 def _pull_back(record, gradient):
     """Pairs (input, its gradient) for every input of one operation that needs one."""
-    name, needs = record.operation.__name__, tuple(x is not None for x in record.inputs)
-    together = record.pullback(gradient, needs) if callable(record.pullback) else None
+    found, together = record.pullback, callable(record.pullback)
+    if together:
+        found = found(gradient, [x is not None for x in record.inputs])
     pairs = []
     for i, x in enumerate(record.inputs):
         if x is not None:
-            found = record.pullback if together is None else together
             if i >= len(found) or found[i] is None:
+                name = record.operation.__name__
                 raise TypeError(f"{name} has no pullback for its input {i}")
-            contribution = found[i] if together is not None else found[i](gradient)
+            contribution = found[i] if together else found[i](gradient)
             if contribution.shape != x.shape or contribution.dtype != x.dtype:
+                name = record.operation.__name__
                 contribution = _match(contribution, x.shape, x.dtype, name, i)
             pairs.append((x, contribution))
     return pairs

@@ -9,12 +9,16 @@ from geonet import ops
 from geonet.train import SGD
 
 PAUSE = 0.02  # seconds before each turn: OpenMP's threads keep a core busy for a while when done
+WARMING = 0.05  # seconds that a function runs before it is timed
 
 
 def seconds_a_call(function, repeats):
-    """Seconds that one of so many calls takes, after one that is not counted: a processor that has
-    waited for others takes a while to wake."""
+    """Seconds that one of so many calls takes, after some that are not counted: a processor that
+    has waited for others takes a while to wake, and a short function would pay most for that."""
+    warm = time.perf_counter() + WARMING
     function()
+    while time.perf_counter() < warm:
+        function()
     start = time.perf_counter()
     for _ in range(repeats):
         function()

@@ -41,3 +41,47 @@ def lazy_jit(py_func=None, **options):
     if py_func is None:
         return functools.partial(lazy_jit, **options)
     return LazyJit(py_func, options)
+
+
+class Prefetch:
+    """`prefetch(array, index)` in a compiled kernel asks the processor to fetch what is there.
+
+    The kernel goes on at once. An index beyond the end does no harm, as nothing is read. In plain
+    Python nothing is done.
+    """
+
+    def __call__(self, array, index):
+        pass
+
+    @functools.cached_property
+    def _numba_type_(self):
+        from numba.core.registry import cpu_target
+
+        intrinsic = _prefetch_intrinsic()
+        cpu_target.typing_context.refresh()  # which has it take notice
+        return cpu_target.typing_context.resolve_value_type(intrinsic)
+
+
+def _prefetch_intrinsic():
+    from llvmlite import ir
+    from numba import types
+    from numba.extending import intrinsic
+
+    def generate(context, builder, signature, arguments):
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+        place = builder.bitcast(builder.gep(array.data, [arguments[1]]), byte)
+        kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+        fetch = builder.module.declare_intrinsic("llvm.prefetch", (byte,), kind)
+        reading, to_keep, data = flag(0), flag(3), flag(1)
+        builder.call(fetch, [place, reading, to_keep, data])
+        return context.get_dummy_value()
+
+    @intrinsic
+    def fetch(typing_context, array, index):
+        return types.void(array, index), generate
+
+    return fetch
+
+
+prefetch = Prefetch()

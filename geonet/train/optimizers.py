@@ -273,14 +273,13 @@ class Adam(Optimizer):
                 parameter.data *= 1 - self.lr * self.weight_decay
             elif self.weight_decay:
                 gradient = gradient + self.weight_decay * parameter.data
-            age = self._steps.item(i) + 1
-            self._steps[i] = age
+            age = self._steps[i] = self._steps.item(i) + 1
             if age != steps:  # as a rule all parameters are of one age
                 steps = age
                 step_size, scale = self.lr / (1 - beta1**steps), 1 / (1 - beta2**steps) ** 0.5
+                rule = step_size, beta1, beta2, scale, self.eps
             flat = parameter.data.reshape(-1)  # a view, as parameters are contiguous
-            moments = self._first[i], self._second[i]
-            adam(flat, gradient.reshape(-1), *moments, step_size, beta1, beta2, scale, self.eps)
+            adam(flat, gradient.reshape(-1), self._first[i], self._second[i], *rule)
 
 
 class AdamW(Adam):
