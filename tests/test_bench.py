@@ -2,13 +2,13 @@
 
 import argparse
 import os
+import time
 
 import numpy as np
 import pytest
 
 from geonet import bench, environment, ops
-from geonet.bench import convnets, memory, mlps, peer, resnets
-from geonet.bench.timing import in_turns
+from geonet.bench import convnets, memory, mlps, peer, resnets, timing
 from geonet.data.imagenet_pictures import write_pictures
 from geonet.data.levy import load_levy
 
@@ -19,14 +19,21 @@ def inside(function):
     return dict(zip(function.__code__.co_freevars, cells))
 
 
-def test_functions_are_timed_in_turns_after_a_call_that_is_not_counted():
+def test_functions_are_timed_in_turns_after_a_call_that_is_not_counted(monkeypatch):
+    monkeypatch.setattr(timing, "WARMING", 0)
     calls = []
     functions = {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}
     theirs = {"c": lambda repeats: calls.append("c" * repeats) or 7.0}
-    seconds = in_turns(functions, theirs, turns=2, repeats=3)
+    seconds = timing.in_turns(functions, theirs, turns=2, repeats=3)
     assert "".join(calls) == "aaaabbbbccc" * 2
     assert {name: values.shape for name, values in seconds.items()} == dict.fromkeys("abc", (2,))
     assert list(seconds["c"]) == [7.0, 7.0]
+
+
+def test_what_is_timed_runs_a_while_before():
+    clock = []
+    timing.seconds_a_call(lambda: clock.append(time.perf_counter()), repeats=1)
+    assert clock[-1] - clock[0] >= 0.9 * timing.WARMING
 
 
 def test_a_step_is_a_training_step():

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from geonet.hypersphere import jacobian
 from geonet.kernels import hypersphere as kernel
-from geonet.kernels.jit import lazy_jit
+from geonet.kernels.jit import lazy_jit, prefetch
 
 INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 DTYPES = [np.float32, np.float64]
@@ -234,6 +234,43 @@ def test_sine_and_cosine_are_correct_to_the_last_bits(scale):
     kernel._sine_cosine(theta, sine, cosine)
     assert_allclose(sine, np.sin(theta), rtol=5e-16)
     assert_allclose(cosine, np.cos(theta), rtol=5e-16)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-8, 1, 100, 1e6])
+def test_sine_and_cosine_of_float32_angles_are_precise_enough_for_long_products(scale):
+    rng = np.random.default_rng(10)
+    zeros = (np.arange(-40, 41) * (np.pi / 2)).astype(np.float32)  # as near as float32 comes
+    drawn = rng.uniform(-scale, scale, 2000).astype(np.float32)
+    theta = np.concatenate([zeros, np.nextafter(zeros, np.float32(9)), drawn])
+    sine, cosine = np.empty((2, theta.size))
+    kernel._sine_cosine(theta, sine, cosine)
+    exact = theta.astype(np.float64)
+    assert_allclose(sine, np.sin(exact), rtol=1e-13)  # of 100,000 factors: a relative 1e-8
+    assert_allclose(cosine, np.cos(exact), rtol=1e-8)
+
+
+@lazy_jit
+def total(x):
+    """Sum, with the entries after the next ones fetched ahead, beyond the end too."""
+    found = 0.0
+    for k in range(x.size):
+        prefetch(x, k + 1000)
+        found += x[k]
+    return found
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_fetching_ahead_changes_nothing_and_may_reach_beyond_the_end(dtype):
+    x = np.arange(5, dtype=dtype)
+    assert total(x) == total.py_func(x) == 10
+    assert total(x[:0]) == 0
+
+
+@pytest.mark.skipif(INTERPRETED, reason="nothing is compiled")
+def test_fetching_ahead_reaches_the_processor():
+    total(np.ones(3))
+    (code,) = total.compiled.inspect_llvm().values()
+    assert "llvm.prefetch" in code
 
 
 @lazy_jit
