@@ -54,15 +54,13 @@ class Banana(Experiment):
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
-        words = "validation part steers, or the test part as in the authors' code (default: clean)"
-        parser.add_argument("--protocol", choices=("clean", "paper"), default="clean", help=words)
+        options.add_protocol(parser, options.STEERS)
         words = "banana.csv or its folder (default: GEONET_DATA, or points of our own generator)"
         parser.add_argument("--data", help=words)
 
     def configure(self, arguments):
         config = super().configure(arguments)
-        if arguments.protocol == "paper" and arguments.lr == "sweep":
-            raise ValueError("--lr sweep needs validation data, which --protocol paper has none of")
+        options.refuse_sweep_on_test_data(arguments)
         path = options.data_path(arguments.data, "banana.csv")
         if path is not None:
             path = str(path / "banana.csv" if path.is_dir() else path)

@@ -17,7 +17,7 @@ import numpy as np
 from geonet.experiments import claim_figures, claim_report, executors, find, options
 from geonet.experiments.claim_list import CLAIMS, EVIDENCE
 from geonet.experiments.claim_verdicts import RULE, RULE_OF_ALL, RULE_OF_PAIRS, judged
-from geonet.experiments.results import Results, _first_difference
+from geonet.experiments.results import Results, first_difference
 from geonet.text import BadInput, duration
 
 
@@ -192,7 +192,7 @@ def _seeds_left(key, experiment, words):
         config = json.loads(json.dumps(experiment.configure(words)))
         found = json.loads(path.read_text(encoding="utf-8"))
         same = (found["experiment"], found["config"]) == (experiment.name, config)
-        difference = "" if same else _first_difference(found, experiment.name, config)
+        difference = "" if same else first_difference(found, experiment.name, config)
         kept = sum("failed" not in run["metrics"] for run in found["runs"])
     except (ValueError, OSError) as error:
         raise BadInput(f"{key}: {error}") from error

@@ -57,11 +57,8 @@ class ImageNet32(Classification):
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
-        words = (
-            "training loss steers the rate, or validation top-5 as in the authors' code "
-            "(default: clean)"
-        )
-        parser.add_argument("--protocol", choices=("clean", "paper"), default="clean", help=words)
+        words = "training loss steers the rate, or validation top-5 as in the authors' code"
+        options.add_protocol(parser, words)
         words = "folder with train_data_batch_1, … and val_data (default: imagenet32 in "
         words += "GEONET_DATA, or pictures that are drawn for the purpose)"
         parser.add_argument("--data", help=words)

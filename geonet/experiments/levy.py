@@ -10,6 +10,7 @@ import numpy as np
 from geonet import ops, plots
 from geonet.characteristic import Tracker, location
 from geonet.data.levy import load_levy
+from geonet.experiments import options
 from geonet.experiments.experiment import (
     Experiment,
     changes_figure,
@@ -36,8 +37,7 @@ class Levy(Experiment):
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
-        words = "data redrawn for each seed, or the authors' (default: clean)"
-        parser.add_argument("--protocol", choices=("clean", "paper"), default="clean", help=words)
+        options.add_protocol(parser, "data redrawn for each seed, or the authors'")
 
     def configure(self, arguments):
         steps = 1500 if arguments.quick else 10_000

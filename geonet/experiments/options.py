@@ -7,6 +7,7 @@ from pathlib import Path
 from geonet.models import METHODS
 from geonet.nn.initializers import parse
 
+STEERS = "validation part steers, or the test part as in the authors' code"
 SWEEP = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # the rates that --lr sweep tries
 
 
@@ -98,6 +99,24 @@ def rates(text, methods, default):
             raise ValueError(f"--lr: {method!r} is not among the methods {', '.join(methods)}")
         chosen[method] = [rate(number)]
     return chosen
+
+
+def add_protocol(parser, difference):
+    """Add --protocol to a parser; `difference` says what its two values change."""
+    words = f"{difference} (default: clean)"
+    parser.add_argument("--protocol", choices=("clean", "paper"), default="clean", help=words)
+
+
+def refuse_sweep_on_test_data(arguments):
+    """Refuse to choose rates where the protocol leaves no validation data.
+
+    Raises
+    ------
+    ValueError
+        If --lr is sweep and --protocol is paper.
+    """
+    if arguments.protocol == "paper" and arguments.lr == "sweep":
+        raise ValueError("--lr sweep needs validation data, which --protocol paper has none of")
 
 
 def initializer(text):

@@ -152,7 +152,7 @@ class Results:
                 f"{self._path} is no results file of geonet: use --overwrite"
             ) from None
         if known[:2] != (self.experiment, self.config):
-            differing = _first_difference(found, self.experiment, self.config)
+            differing = first_difference(found, self.experiment, self.config)
             raise ValueError(
                 f"{self.folder} holds results of another configuration ({differing}): "
                 "choose another --out, or --overwrite"
@@ -301,7 +301,21 @@ def _order(run, config):
     return run["purpose"], case, config["methods"].index(run["method"]), run["lr"] or 0, run["seed"]
 
 
-def _first_difference(found, experiment, config):
+def first_difference(found, experiment, config):
+    """In words, what the first difference is between results found and those to be made.
+
+    Parameters
+    ----------
+    found : dict
+        What a results.json holds.
+    experiment : str
+        Name of the experiment.
+    config : dict
+
+    Returns
+    -------
+    str
+    """
     if found["experiment"] != experiment:
         return f"experiment {found['experiment']}, not {experiment}"
     for name in sorted(config.keys() | found["config"].keys()):

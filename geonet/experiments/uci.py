@@ -51,8 +51,7 @@ class Uci(Experiment):
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
-        words = "validation part steers, or the test part as in the authors' code (default: clean)"
-        parser.add_argument("--protocol", choices=("clean", "paper"), default="clean", help=words)
+        options.add_protocol(parser, options.STEERS)
         words = "folder with a folder a set (default: uci in GEONET_DATA)"
         parser.add_argument("--data", help=words)
         known = ",".join(FRIEDMAN)
@@ -61,8 +60,7 @@ class Uci(Experiment):
 
     def configure(self, arguments):
         config = super().configure(arguments)
-        if arguments.protocol == "paper" and arguments.lr == "sweep":
-            raise ValueError("--lr sweep needs validation data, which --protocol paper has none of")
+        options.refuse_sweep_on_test_data(arguments)
         folder = options.data_path(arguments.data, "uci")
         sets = _sets(arguments.sets, folder)
         read = [name for name in sets if name not in FRIEDMAN]
