@@ -162,7 +162,7 @@ def _pull_back(record, gradient):
     """Pairs (input, its gradient) for every input of one operation that needs one."""
     found, together = record.pullback, callable(record.pullback)
     if together:
-        found = found(gradient, [x is not None for x in record.inputs])
+        found = found(gradient, tuple([x is not None for x in record.inputs]))
     pairs = []
     for i, x in enumerate(record.inputs):
         if x is not None:

@@ -589,7 +589,7 @@ def test_one_function_may_pull_back_to_all_inputs():
     assert y.grad == 7  # summed over the broadcast axis, in this form too
     product(x, 3.0).sum().backward()
     product(4.0, y).backward()
-    assert asked == [[True, True], [True, False], [False, True]]
+    assert asked == [(True, True), (True, False), (False, True)]
 
 
 @pytest.mark.parametrize("together", [False, True])

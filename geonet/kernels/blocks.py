@@ -14,12 +14,12 @@ from geonet.kernels.threads import ranges, spread
 
 BLOCK_SIZE = 2**17  # entries
 COMPILED = frozenset((np.dtype(np.float32), np.dtype(np.float64)))
-DTYPE = attrgetter("dtype")
+_dtype = attrgetter("dtype")
 
 
 def compilable(*arrays):
     """Whether compiled kernels take these arrays: native float32 or float64, all of them."""
-    return COMPILED.issuperset(map(DTYPE, arrays))  # with a small network, `all` takes longer
+    return COMPILED.issuperset(map(_dtype, arrays))  # with a small network, `all` takes longer
 
 
 def blocks(x):

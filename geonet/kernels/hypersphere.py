@@ -111,7 +111,8 @@ def _moderate(theta, room):
 
 @lazy_jit
 def _sine_cosine(theta, sine, cosine):
-    """sin θ and cos θ of one row, θ up to `LARGEST_ANGLE`, as precise as its type deserves."""
+    """sin θ and cos θ of one row, θ up to `LARGEST_ANGLE`, as precisely as results of the type of
+    theta need them."""
     if theta.itemsize == 4:
         _sine_cosine_single(theta, sine, cosine)
     else:
@@ -120,20 +121,20 @@ def _sine_cosine(theta, sine, cosine):
 
 @lazy_jit(fastmath={"contract"})
 def _sine_cosine_single(theta, sine, cosine):
-    """Of float32 angles: sin θ to a relative 1e-13, for products of many of them, cos θ to 1e-8.
+    """Of float32 angles: sin θ to a relative 1e-13, for products of many of them, cos θ to 4e-8.
 
-    With q the nearest multiple of π, in two parts, r = θ − q lies within ±π/2, and for z = r²
-    sin θ = ± r (1 + z P(z)) and cos θ = ± (π²/4 − z) Q(z), minus where q is odd. P and Q are
-    minimax polynomials (Remez's algorithm). Adding 1.5 · 2⁵² rounds to a whole number and leaves
-    it in the lowest bits, of which the last goes into the signs. For float64 this would not do:
-    near the zeros of cos θ the rounding of r shows.
+    With m the whole number nearest to θ/π, r = θ − mπ, π in two parts, lies within ±π/2, and for
+    z = r² sin θ = ± r (1 + z P(z)) and cos θ = ± (π²/4 − z) Q(z), minus where m is odd. P and Q
+    are minimax polynomials (Remez's algorithm). Adding 1.5 · 2⁵² rounds to a whole number and
+    leaves it in the lowest bits, of which the last goes into the signs. r is wrong by some 1e-16,
+    which shows near zeros of cos θ: 4e-8 is the worst of float32, and float64 comes far nearer.
     """
     for k in range(theta.size):
         angle = np.float64(theta[k])
         shifted = angle * 0.3183098861837907 + 6755399441055744.0  # angle / π + 1.5 · 2⁵²
-        turns = shifted - 6755399441055744.0
+        m = shifted - 6755399441055744.0
         sign = np.float64(shifted).view(np.int64) << 63
-        r = angle - turns * 3.1415926534682512 - turns * 1.2154201013012384e-10
+        r = angle - m * 3.1415926534682512 - m * 1.2154201013012384e-10
         r = np.int64(np.float64(r).view(np.int64) ^ sign).view(np.float64)
         z = r * r
         p = 2.755695311615269e-06 + z * (-2.5030197062374103e-08 + z * 1.5409530375691586e-10)
@@ -197,8 +198,8 @@ def _forward(theta, u):
 
 @lazy_jit(fastmath={"contract"})
 def _four_products(s_h, s_i, s_j, s_m, u, theta):
-    """In place of sin θ_k, k < n, the products s_k, k ≤ n, of four units. Fetches the four rows
-    that begin with this one of u, and with this one of theta."""
+    """In place of sin θ_k, k < n, the products s_k, k ≤ n, of four units. Fetches as much as four
+    rows from the beginning of this one of u and of this one of theta, contiguous matrices."""
     h = i = j = m = 1.0
     last = s_h.size - 1
     for k in range(last):
@@ -247,8 +248,8 @@ def _multiply(g, cosine, product):
 
 @lazy_jit(fastmath={"contract"})
 def _two_scans(sine_i, sine_j, s_i, s_j, suffix_i, suffix_j, a_i, a_j, fetched):
-    """s_k of two units, and in place of g_k cos θ_k their A_{k+1}; A_n is given. Fetches the two
-    rows that begin with each one in `fetched`."""
+    """s_k of two units, and in place of g_k cos θ_k their A_{k+1}; A_n is given. Fetches as much
+    as two rows from the beginning of each one in `fetched`."""
     grad, g, theta = fetched
     p_i = p_j = 1.0
     for k in range(sine_i.size):

@@ -1,7 +1,8 @@
 """Numba at the first call of a kernel, so that importing geonet does not load Numba.
 
 Kernels may call kernels of the same file; of another file not, for Numba's cache on disk does not
-notice when that one changes.
+notice when that one changes. (`prefetch`, which is of this file, and the options that kernels are
+compiled with change nothing in the results; who tries others has to empty the cache.)
 """
 
 import functools
@@ -44,7 +45,8 @@ def lazy_jit(py_func=None, **options):
 
 
 class Prefetch:
-    """`prefetch(array, index)` in a compiled kernel asks the processor to fetch what is there.
+    """`prefetch(array, index)` in a compiled kernel asks the processor to fetch the entry that is
+    so many entries after the first one of a contiguous array.
 
     The kernel goes on at once. An index beyond the end does no harm, as nothing is read. In plain
     Python nothing is done.
@@ -58,7 +60,7 @@ class Prefetch:
         from numba.core.registry import cpu_target
 
         intrinsic = _prefetch_intrinsic()
-        cpu_target.typing_context.refresh()  # which has it take notice
+        cpu_target.typing_context.refresh()  # so that it knows of the new intrinsic
         return cpu_target.typing_context.resolve_value_type(intrinsic)
 
 
