@@ -3,10 +3,20 @@
 A reference implementation of W. Chen and H. Ge, arXiv 2305.15912.
 """
 
-from geonet import characteristic, gradients, graph, hypersphere, models, nn, ops, train
-from geonet.gradcheck import gradcheck
-from geonet.hvp import hvp
-from geonet.model_check import check_model
+from geonet import (
+    characteristic,
+    check,
+    gradients,
+    graph,
+    hypersphere,
+    interop,
+    models,
+    nn,
+    ops,
+    train,
+)
+from geonet.check import check_model, gradcheck, hvp
+from geonet.lazy import lazily, moved
 from geonet.models import METHODS
 from geonet.tensor import Tensor, no_grad, primitive
 
@@ -16,12 +26,14 @@ __all__ = [
     "METHODS",
     "Tensor",
     "characteristic",
+    "check",
     "check_model",
     "gradcheck",
     "gradients",
     "graph",
     "hvp",
     "hypersphere",
+    "interop",
     "models",
     "nn",
     "no_grad",
@@ -29,3 +41,7 @@ __all__ = [
     "primitive",
     "train",
 ]
+
+# What brings Pillow, Matplotlib or the reproduction with it is loaded when it is asked for.
+__getattr__ = lazily(__name__, {n: f"{__name__}.{n}" for n in ("data", "experiments", "plots")})
+moved("geonet.gradcheck", "geonet.check.gradcheck")

@@ -21,12 +21,10 @@ def _threads(text):
 def gradcheck_command(arguments):
     """Check every registered operation and print a table; the exit status is 1 if one fails."""
     if arguments.demo:
-        from geonet.experiments import planted_bugs
-
-        return planted_bugs.main(os.path.join("results", "gradcheck"))
+        return planted_bugs_command(os.path.join("results", "gradcheck"))
     import numpy as np
 
-    from geonet.gradcheck import GradientError, check_operation
+    from geonet.check.gradcheck import GradientError, check_operation
     from geonet.ops import OPERATIONS
 
     rng = np.random.default_rng(0)
@@ -46,6 +44,18 @@ def gradcheck_command(arguments):
     print("step; errors are relative to the size of each column of the Jacobian")
     print(*failures, sep="\n", end="\n" if failures else "")
     return 1 if failures else 0
+
+
+def planted_bugs_command(folder):
+    """Show what the check says of wrong gradients, and draw the error of numeric derivatives."""
+    from geonet import plots
+    from geonet.check import planted_bugs
+
+    errors = planted_bugs.demonstrate()
+    figure = plots.errors_by_step(planted_bugs.STEPS, errors, planted_bugs.CAPTION)
+    words = "Error of numeric derivatives", planted_bugs.in_words(errors)
+    png, _ = plots.save(figure, folder, "errors_by_step", *words)
+    print(f"\nfigure: {png}")
 
 
 def graph_command(arguments):

@@ -11,13 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from geonet.hypersphere import angle_between
+from geonet.lazy import lazily
 from geonet.nn.layers import layer_of
 from geonet.nn.normalization import NoHyperplane
 from geonet.tensor import no_grad
-from geonet.train.optimizers import Optimizer
-from geonet.train.parallel import DataParallel
-
-TINY = 1e-20  # of a complex step: nothing cancels, so it can be as small as that
 
 
 def boundary(unit, statistics="running"):
@@ -221,73 +218,6 @@ def perturb(unit, epsilon, batch=None):
     )
 
 
-class Anticipated(NamedTuple):
-    """What a step would do to the boundaries of a layer, to first order, each (O,)."""
-
-    turn: np.ndarray  # change of direction, radians
-    shift: np.ndarray  # change of the signed offset, with its sign, in the units of x
-    displacement: np.ndarray  # distance that the location φ moves, in the units of x
-
-
-def anticipate(unit, optimizer, statistics="running"):
-    """What the next step of an optimizer would do to each boundary.
-
-    The step is taken on a copy, with the gradients that `backward` left in the parameters, the
-    optimizer's rate and whatever it remembers; nothing is changed. Its effect is followed through
-    parameterization and normalization by the complex step, so the answer is exact to first order
-    in the change of the parameters, whatever the method.
-
-    Parameters
-    ----------
-    unit : geonet.nn.Unit, Linear or Conv2d
-    optimizer : geonet.train.Optimizer
-        On the unit's parameters, and maybe others; ``SGD(unit.parameters(), lr)`` for plain
-        gradient descent. Of a `DataParallel`, the one it stands for: gradients are taken as they
-        are, those of all processes only after its `agree`.
-    statistics : {"running", "batch"}
-        As for `boundary`; the statistics themselves are taken as they are.
-
-    Returns
-    -------
-    Anticipated
-        0 for a unit that the step leaves as it is, NaN for one without a boundary.
-
-    Raises
-    ------
-    ValueError
-        If the optimizer has none of the unit's parameters; as `boundary` does; also if the step
-        would leave a layer norm with β ≠ 0.
-    TypeError
-        If `unit` or `optimizer` is something else.
-    """
-    if isinstance(optimizer, DataParallel):
-        optimizer = optimizer.optimizer
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be an Optimizer, but is a {type(optimizer).__name__}")
-    boundary(unit, statistics)  # refuses what has none to begin with
-    if not {*map(id, unit.parameters())} & {*map(id, optimizer.parameters)}:
-        raise ValueError("optimizer must have parameters of the unit, but has none")
-    moved, trial = copy.deepcopy((unit, optimizer))  # together, so that they share parameters
-    trial.step()
-    for old, new in zip(unit.parameters(), moved.parameters()):
-        start = old.data.astype(np.float64)
-        new.data = start + 1j * TINY * (new.data - start)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # NaN without a boundary
-        try:
-            weight, bias = boundary(moved, statistics)
-        except NoHyperplane:
-            raise NoHyperplane(
-                "after the step the unit's layer norm would no longer have β = 0, so that the unit "
-                "has no boundary that is a hyperplane"
-            ) from None
-        (w, dw), (b, db) = ((np.real(a), np.imag(a) / TINY) for a in (weight, bias))
-        length = np.linalg.norm(w, axis=1)
-        along = np.einsum("on,on->o", w, dw) / length  # d‖w‖
-        across = dw - along[:, None] * w / length[:, None]
-        turn, shift = np.linalg.norm(across, axis=1) / length, (db - b * along / length) / length
-        return Anticipated(turn, shift, np.hypot(shift, b / length * turn))  # dφ = −dλ u − λ du
-
-
 def _measured(unit, batch):
     """The boundary of a unit that may be changed, by the statistics of a batch if there is one."""
     if batch is None:
@@ -296,3 +226,6 @@ def _measured(unit, batch):
         unit.train()(np.asarray(batch))
     has_statistics = getattr(unit, "normalization", None) is not None
     return boundary(unit, "batch" if has_statistics else "running")
+
+
+__getattr__ = lazily(__name__, {n: f"geonet.gradients:{n}" for n in ("Anticipated", "anticipate")})

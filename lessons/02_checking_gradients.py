@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 import geonet
-from geonet.gradcheck import GradientError
+from geonet.check.gradcheck import GradientError
 from lessons.figures import new, save, style
 
 # %% [markdown]

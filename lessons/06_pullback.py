@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from geonet import Tensor, gradcheck, hypersphere, ops
-from geonet.gradcheck import GradientError
+from geonet.check.gradcheck import GradientError
 from lessons import figures
 
 # %% [markdown]

@@ -24,8 +24,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from geonet import METHODS, characteristic, no_grad, ops
-from geonet.data.banana import generate_banana, split_banana
-from geonet.data.levy import levy, load_levy
+from geonet.experiments.sets.banana import generate_banana, split_banana
+from geonet.experiments.sets.levy import levy, load_levy
 from geonet.models import mlp
 from geonet.nn import BatchNorm, LayerNorm, Linear, Unit
 from geonet.train import Adam, fit, predict

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geonet.data.banana import POINTS, generate_banana, read_banana, split_banana
-from geonet.data.levy import levy, load_levy, sample_levy
 from geonet.data.tables import Split, standardize_features
+from geonet.experiments.sets.banana import POINTS, generate_banana, read_banana, split_banana
+from geonet.experiments.sets.levy import levy, load_levy, sample_levy
 
 HEADER = "At1,At2,Class"
 PROTOCOLS = pytest.mark.parametrize("protocol", ["clean", "paper"])

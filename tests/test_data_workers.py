@@ -12,7 +12,7 @@ import pytest
 from picture_helpers import smooth, write_tree
 from PIL import Image
 
-from geonet.data.imagenet import ImageFolders
+from geonet.data.image_folders import ImageFolders
 from geonet.data.workers import CHUNK
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers need a POSIX system")
@@ -97,7 +97,7 @@ def test_workers_end_with_what_they_worked_for(tree):
 PROGRAM = """
 import sys, time
 import numpy as np
-from geonet.data.imagenet import ImageFolders
+from geonet.data.image_folders import ImageFolders
 data = ImageFolders(sys.argv[1], 16, workers=2)
 while True:
     for batch in data.train_batches(10, np.random.default_rng(0)):

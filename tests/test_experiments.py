@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from geonet.characteristic import Tracker
-from geonet.experiments import find, options
-from geonet.experiments.experiment import Experiment, tracked
+from geonet.experiments import find
+from geonet.experiments.harness import options
+from geonet.experiments.harness.experiment import Experiment, tracked
+from geonet.experiments.harness.results import Results
+from geonet.experiments.harness.sweep import best_rate
 from geonet.experiments.perturbation import make_unit
-from geonet.experiments.results import Results
-from geonet.experiments.sweep import best_rate
 from geonet.files import write_whole
 from geonet.models import METHODS, mlp
 from geonet.train import Diverged

@@ -10,11 +10,11 @@ import pytest
 
 from geonet import METHODS
 from geonet.experiments import robustness
-from geonet.experiments.experiment import Experiment
-from geonet.experiments.results import Results
+from geonet.experiments.harness.experiment import Experiment
+from geonet.experiments.harness.results import Results
+from geonet.experiments.harness.sweep import perform
 from geonet.experiments.robustness import EDGES, EXPERIMENT, Grid, counted, diverged, threshold
 from geonet.experiments.small_problems import PROBLEMS, constant, data_of, wrong
-from geonet.experiments.sweep import perform
 from geonet.train import predict
 
 INITS = robustness.INITS.split(",")

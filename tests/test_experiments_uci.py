@@ -9,8 +9,8 @@ from test_data_uci import write
 
 from geonet import plots
 from geonet.experiments import uci
-from geonet.experiments.experiment import Experiment, generators
-from geonet.experiments.results import Results
+from geonet.experiments.harness.experiment import Experiment, generators
+from geonet.experiments.harness.results import Results
 from geonet.models import METHODS
 from geonet.train import fit
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from geonet import METHODS, Tensor, hypersphere, ops
 from geonet.characteristic import Tracker
 from geonet.gradients import Geometry, Inspector, Watch, raw, split
-from geonet.kernels import inspection as kernel
+from geonet.kernels import geometry as kernel
 from geonet.models import Method, mlp, vgg6
 from geonet.nn import Linear, Sequential, Unit
 from geonet.train import SGD, Adam, Diverged, fit

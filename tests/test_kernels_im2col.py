@@ -6,7 +6,8 @@ from convolution_helpers import Shapes, arrays, convolutions, plain_conv2d, plai
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geonet.kernels import im2col, threads
+from geonet import threads
+from geonet.kernels import im2col
 
 NEEDS = [(True, True), (True, False), (False, True), (False, False)]
 

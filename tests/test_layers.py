@@ -5,7 +5,7 @@ import pytest
 from convolution_helpers import plain_conv2d
 
 from geonet import Tensor, nn, ops
-from geonet.gradcheck import gradcheck
+from geonet.check.gradcheck import gradcheck
 from geonet.nn import initializers
 from geonet.nn.layers import ACTIVATIONS
 from geonet.nn.parameterizations import PARAMETERIZATIONS

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from geonet import METHODS, Tensor, nn, ops
 from geonet.characteristic import boundary
-from geonet.gradcheck import gradcheck
+from geonet.check.gradcheck import gradcheck
 from geonet.models import PAPER_METHODS, Method, mlp, vgg6
 from geonet.train import Adam, fit, predict
 

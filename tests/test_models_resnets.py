@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from geonet import METHODS, Tensor, models, nn, ops
 from geonet.characteristic import boundary
-from geonet.gradcheck import gradcheck
+from geonet.check.gradcheck import gradcheck
 from geonet.models import resnet18, resnet34, resnet50
 from geonet.train import predict
 

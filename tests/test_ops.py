@@ -21,7 +21,7 @@ from operation_helpers import (
 )
 
 from geonet import Tensor, ops
-from geonet.gradcheck import check_operation, examples
+from geonet.check.gradcheck import check_operation, examples
 
 every_operation = pytest.mark.parametrize("name", sorted(ops.OPERATIONS))
 

@@ -403,7 +403,7 @@ def test_a_last_update_that_blows_up_is_not_passed_over():
 
 
 class Stream:
-    """Two batches an epoch, as `geonet.data.images.ImageSet` gives them."""
+    """Two batches an epoch, as `geonet.data.image_arrays.ImageSet` gives them."""
 
     train_count = 8
 

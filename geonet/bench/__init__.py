@@ -6,7 +6,7 @@ gives the median; a ratio is the median of the ratios of turns.
 
 import contextlib
 
-from geonet.kernels import threads
+from geonet import threads
 from geonet.text import BadInput, aligned
 
 SUMMARY = "time training steps, u(θ) and convolutions, beside PyTorch where it is installed"
@@ -42,7 +42,8 @@ def main(arguments):
 
 
 def _rows(part, torch, turns):
-    from geonet.bench import convnets, inspection, mlps, resnets, uci
+    from geonet.bench import convnets, mlps, resnets, uci
+    from geonet.bench import recording as inspection
 
     modules = {"mlp": (mlps, uci, inspection), "conv": (convnets,), "resnet": (resnets,)}[part]
     return [row for module in modules for row in module.rows(torch, turns)]

@@ -4,9 +4,10 @@ import sys
 
 import numpy as np
 
+from geonet import threads
 from geonet.bench import memory
 from geonet.bench.timing import columns, fastest, in_turns, training_step
-from geonet.kernels import convolution, threads
+from geonet.kernels import convolution
 from geonet.models import vgg6
 
 SHAPES = (  # N, H, W, C, O of convolutions 3×3 with padding 1

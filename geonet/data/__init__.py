@@ -1,1 +1,25 @@
-"""Data sets: levy (1-D regression), banana (2-D classification), and what tables have in common."""
+"""What feeds a model: arrays of images, tables, image files, and folders of photographs."""
+
+from geonet.data.image_arrays import ImageSet
+from geonet.data.image_files import read_imagenet32
+from geonet.data.image_folders import ImageFolders
+from geonet.data.tables import Split, standardize_features, standardize_target
+from geonet.data.uci import read_uci, split_uci
+from geonet.lazy import moved
+
+__all__ = [
+    "ImageFolders",
+    "ImageSet",
+    "Split",
+    "read_imagenet32",
+    "read_uci",
+    "split_uci",
+    "standardize_features",
+    "standardize_target",
+]
+
+# The paper's own sets went to the reproduction of its experiments.
+moved("geonet.data.banana", "geonet.experiments.sets.banana")
+moved("geonet.data.levy", "geonet.experiments.sets.levy")
+moved("geonet.data.imagenet", "geonet.data.image_folders")
+moved("geonet.data.imagenet_pictures", "geonet.experiments.sets.picture_files")

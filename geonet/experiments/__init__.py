@@ -9,7 +9,7 @@ def find():
 
     Returns
     -------
-    dict of str to geonet.experiments.experiment.Experiment
+    dict of str to geonet.experiments.harness.experiment.Experiment
     """
     modules = (
         importlib.import_module(m.name) for m in pkgutil.iter_modules(__path__, f"{__name__}.")

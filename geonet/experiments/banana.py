@@ -12,9 +12,8 @@ import numpy as np
 
 from geonet import ops, plots
 from geonet.characteristic import Tracker, boundary, location
-from geonet.data.banana import generate_banana, read_banana, split_banana
-from geonet.experiments import options
-from geonet.experiments.experiment import (
+from geonet.experiments.harness import options
+from geonet.experiments.harness.experiment import (
     Experiment,
     changes_figure,
     generators,
@@ -22,6 +21,7 @@ from geonet.experiments.experiment import (
     recipe,
     tracked,
 )
+from geonet.experiments.sets.banana import generate_banana, read_banana, split_banana
 from geonet.models import mlp
 from geonet.train import Adam, EarlyStopping, ReduceLROnPlateau, fit, predict
 

@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 
 from geonet.data.decoding import DamagedPicture
-from geonet.data.imagenet import ImageFolders
-from geonet.data.imagenet_pictures import write_pictures
-from geonet.experiments import executors
-from geonet.experiments.classification import Classification
+from geonet.data.image_folders import ImageFolders
+from geonet.experiments.harness import executors
+from geonet.experiments.harness.classification import Classification
+from geonet.experiments.harness.statistics import mean_interval
 from geonet.experiments.imagenet_run import NETWORKS, SCHEDULES, Run
-from geonet.experiments.statistics import mean_interval
+from geonet.experiments.sets.picture_files import write_pictures
 from geonet.models import STEMS
 from geonet.text import BadInput
 from geonet.train import Diverged

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from geonet.data.imagenet32 import read_imagenet32
-from geonet.data.pictures import load_pictures
-from geonet.experiments import options
-from geonet.experiments.classification import MOMENTUM, Classification, Curves, evaluate
-from geonet.experiments.experiment import generators, recipe
+from geonet.data.image_files import read_imagenet32
+from geonet.experiments.harness import options
+from geonet.experiments.harness.classification import MOMENTUM, Classification, Curves, evaluate
+from geonet.experiments.harness.experiment import generators, recipe
+from geonet.experiments.sets.pictures import load_pictures
 from geonet.models import vgg6
 from geonet.train import SGD, CosineSchedule, EarlyStopping, ReduceLROnPlateau, fit
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from geonet.experiments.classification import MOMENTUM, Curves
-from geonet.experiments.experiment import generators
+from geonet.experiments.harness.classification import MOMENTUM, Curves
+from geonet.experiments.harness.experiment import generators
 from geonet.models import resnet18, resnet34, resnet50
 from geonet.text import BadInput
 from geonet.train import (

@@ -9,9 +9,8 @@ import numpy as np
 
 from geonet import ops, plots
 from geonet.characteristic import Tracker, location
-from geonet.data.levy import load_levy
-from geonet.experiments import options
-from geonet.experiments.experiment import (
+from geonet.experiments.harness import options
+from geonet.experiments.harness.experiment import (
     Experiment,
     changes_figure,
     generators,
@@ -20,6 +19,7 @@ from geonet.experiments.experiment import (
     root_mean_square,
     tracked,
 )
+from geonet.experiments.sets.levy import load_levy
 from geonet.models import mlp
 from geonet.train import Adam, EarlyStopping, ReduceLROnPlateau, fit, predict
 

@@ -12,12 +12,12 @@ from itertools import product
 import numpy as np
 
 from geonet import ops, plots
-from geonet.data.banana import split_banana
-from geonet.data.levy import load_levy
 from geonet.data.tables import standardize_features, standardize_target
 from geonet.experiments.banana import points
-from geonet.experiments.experiment import Experiment, generators, in_words, limits, spread
-from geonet.experiments.statistics import mean_interval, paired_interval
+from geonet.experiments.harness.experiment import Experiment, generators, in_words, limits, spread
+from geonet.experiments.harness.statistics import mean_interval, paired_interval
+from geonet.experiments.sets.banana import split_banana
+from geonet.experiments.sets.levy import load_levy
 from geonet.models import METHODS, mlp
 from geonet.train import SGD, damping_of, fit, predict
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from geonet import graph, ops, plots
-from geonet.data.banana import generate_banana
-from geonet.data.images import ImageSet
-from geonet.data.pictures import draw_pictures
+from geonet.data.image_arrays import ImageSet
+from geonet.experiments.sets.banana import generate_banana
+from geonet.experiments.sets.pictures import draw_pictures
 from geonet.models import mlp, vgg6
 
 

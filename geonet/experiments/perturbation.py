@@ -12,8 +12,8 @@ import numpy as np
 
 from geonet import plots
 from geonet.characteristic import perturb
-from geonet.experiments.experiment import Experiment, generators, in_words, limits, spread
-from geonet.experiments.statistics import mean_interval
+from geonet.experiments.harness.experiment import Experiment, generators, in_words, limits, spread
+from geonet.experiments.harness.statistics import mean_interval
 from geonet.models import METHODS, NORMALIZATIONS
 from geonet.nn import Linear, Unit
 from geonet.nn.initializers import initial_weight

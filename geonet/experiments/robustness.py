@@ -23,10 +23,10 @@ import numpy as np
 
 from geonet import plots
 from geonet.characteristic import Tracker
-from geonet.experiments import options
-from geonet.experiments.experiment import Experiment, generators, in_words, spread
+from geonet.experiments.harness import options
+from geonet.experiments.harness.experiment import Experiment, generators, in_words, spread
+from geonet.experiments.harness.statistics import mean_interval
 from geonet.experiments.small_problems import PROBLEMS, constant, data_of, wrong
-from geonet.experiments.statistics import mean_interval
 from geonet.text import duration
 from geonet.train import Adam, fit, predict
 

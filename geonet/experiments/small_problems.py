@@ -6,13 +6,13 @@ from typing import NamedTuple
 import numpy as np
 
 from geonet import ops
-from geonet.data.banana import generate_banana, split_banana
-from geonet.data.friedman import load_friedman
-from geonet.data.images import SCALE
-from geonet.data.levy import load_levy
-from geonet.data.pictures import CLASSES, paint
+from geonet.data.image_arrays import SCALE
 from geonet.data.tables import standardize_target
-from geonet.experiments.experiment import generators
+from geonet.experiments.harness.experiment import generators
+from geonet.experiments.sets.banana import generate_banana, split_banana
+from geonet.experiments.sets.friedman import load_friedman
+from geonet.experiments.sets.levy import load_levy
+from geonet.experiments.sets.pictures import CLASSES, paint
 from geonet.models import mlp, vgg6
 
 MOMENTUM = 0.9  # of running statistics, as 0.99 would remember the start after 160 steps

@@ -18,13 +18,19 @@ from pathlib import Path
 import numpy as np
 
 from geonet import ops, plots
-from geonet.data.friedman import FRIEDMAN, load_friedman
 from geonet.data.tables import standardize_target
 from geonet.data.uci import files, read_uci, split_uci
-from geonet.experiments import options
-from geonet.experiments.experiment import Experiment, generators, in_words, recipe, root_mean_square
-from geonet.experiments.resampling import paired_test
-from geonet.experiments.statistics import paired_interval
+from geonet.experiments.harness import options
+from geonet.experiments.harness.experiment import (
+    Experiment,
+    generators,
+    in_words,
+    recipe,
+    root_mean_square,
+)
+from geonet.experiments.harness.resampling import paired_test
+from geonet.experiments.harness.statistics import paired_interval
+from geonet.experiments.sets.friedman import FRIEDMAN, load_friedman
 from geonet.models import mlp
 from geonet.train import Adam, EarlyStopping, ReduceLROnPlateau, fit, predict
 

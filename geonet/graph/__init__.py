@@ -14,7 +14,7 @@ Nothing of this costs anything where it is not asked for: the engine only looks 
 
 from geonet.graph.nodes import Graph, Node, equations, trace
 from geonet.graph.recording import Anomaly, anomalies, watch
-from geonet.graph.statistics import Statistics, statistics
+from geonet.graph.summary import Statistics, statistics
 
 __all__ = [
     "Anomaly",

@@ -10,7 +10,7 @@ from geonet.files import write_whole
 from geonet.graph.layout import drawing
 from geonet.graph.page import page
 from geonet.graph.recording import Line, argument_names, pullback_names
-from geonet.graph.statistics import not_finite, statistics
+from geonet.graph.summary import not_finite, statistics
 from geonet.nn.module import Parameter, Sequential
 from geonet.tensor import Tensor
 from geonet.text import aligned

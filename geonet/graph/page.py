@@ -3,7 +3,7 @@
 from html import escape
 from itertools import pairwise
 
-from geonet.graph.statistics import not_finite
+from geonet.graph.summary import not_finite
 
 LETTER, LINE = 7.25, 16  # pixels of a letter and of a line in drawings
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from geonet.graph.statistics import described, not_finite, statistics
+from geonet.graph.summary import described, not_finite, statistics
 from geonet.nn.module import Module
 from geonet.tensor import Tensor, _recording
 

@@ -15,7 +15,7 @@ import numpy as np
 from geonet.kernels.blocks import BLOCK_SIZE, blocks, column_sums, compilable, spread_blocks
 from geonet.kernels.jit import lazy_jit
 from geonet.kernels.normalization import mean
-from geonet.kernels.threads import spread
+from geonet.threads import spread
 
 
 def scaled_relu(z, bias, scale):

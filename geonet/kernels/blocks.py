@@ -10,7 +10,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from geonet.kernels.threads import ranges, spread
+from geonet.threads import ranges, spread
 
 BLOCK_SIZE = 2**17  # entries
 COMPILED = frozenset((np.dtype(np.float32), np.dtype(np.float64)))

@@ -17,7 +17,7 @@ time, ask for what the loops after them are going to need (`prefetch`): a third 
 
 import numpy as np
 
-from geonet.kernels import threads
+from geonet import threads
 from geonet.kernels.jit import lazy_jit, prefetch
 
 LARGEST_ANGLE = 1e6  # to which `_sine_cosine` is accurate

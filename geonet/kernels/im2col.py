@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from geonet.kernels import threads
+from geonet import threads
 
 BLOCK_SIZE = 2**19  # numbers in the rows of a block: 2 MB in float32, near the size of a cache
 PARTS = 8  # of a batch, each with its own sum of ∂L/∂F

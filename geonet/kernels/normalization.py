@@ -13,7 +13,7 @@ import numpy as np
 
 from geonet.kernels.blocks import blocks, column_sums, compilable, spread_blocks
 from geonet.kernels.jit import lazy_jit
-from geonet.kernels.threads import spread
+from geonet.threads import spread
 
 STRETCH = 64  # rows that stay in the cache while first their mean, then their variance is taken
 

@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from geonet.kernels import threads
+from geonet import threads
 from geonet.kernels.im2col import output_size, stretches
 
 BLOCK_SIZE = 2**18  # numbers in a block of x[i,j] or y: 1 MB in float32, to stay in the cache

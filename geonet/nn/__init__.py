@@ -1,11 +1,10 @@
 """Modules, parameterizations, layers and normalizations."""
 
-from geonet.nn.convert import convert
+from geonet.lazy import lazily
 from geonet.nn.layers import Conv2d, Linear, MaxPool2d, ResidualBlock, Unit
 from geonet.nn.module import Module, Parameter, Sequential
 from geonet.nn.normalization import BatchNorm, LayerNorm, MeanNorm
 from geonet.nn.parameterizations import Geometric, Standard, WeightNorm
-from geonet.nn.torch_names import export_torch, import_torch
 
 __all__ = [
     "BatchNorm",
@@ -26,3 +25,8 @@ __all__ = [
     "export_torch",
     "import_torch",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    {name: f"geonet.interop:{name}" for name in ("convert", "export_torch", "import_torch")},
+)

@@ -24,10 +24,10 @@ import numpy as np
 from geonet.ops.arrays import *
 from geonet.ops.convolution import *
 from geonet.ops.elementwise import *
-from geonet.ops.images import *
 from geonet.ops.linear import *
 from geonet.ops.losses import *
 from geonet.ops.normalization import *
+from geonet.ops.pooling import *
 from geonet.tensor import Tensor
 
 OPERATIONS = {name: f for name, f in globals().items() if getattr(f, "is_primitive", False)}

@@ -105,7 +105,7 @@ def fit(
     model : Module
     loss : function
         (prediction Tensor, target array) -> Tensor of one number.
-    data : tuple of numpy.ndarray, or geonet.data.images.ImageSet
+    data : tuple of numpy.ndarray, or geonet.data.image_arrays.ImageSet
         x (N, ...) and y (N, ...); or anything with a number of rows `train_count` and a function
         `train_batches(batch_size, rng)` that gives an epoch's whole batches (x, y) one by one, of
         which then no more than one at a time is in memory. To go on within an epoch it must take

@@ -1,0 +1,182 @@
+"""Eight wrong gradients as people write them, what the check says of each, and how large a step
+numeric derivatives should take: what `python -m geonet gradcheck --demo` shows."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from geonet import ops
+from geonet.check.gradcheck import GradientError, gradcheck
+from geonet.tensor import Tensor, primitive
+from geonet.text import aligned
+
+STEPS = 10.0 ** np.arange(-20, 0.5, 0.5)
+POINT = 1.0
+CAPTION = (
+    "Large steps see the curvature, small ones lose digits: differences have a best step, the "
+    f"complex step does not. f = eˣ / √(sin³ x + cos³ x) at {POINT:g}, float64."
+)
+KINDS = {  # derivative of f at x with step h
+    "forward difference": lambda f, x, h: (f(x + h) - f(x)) / h,
+    "central difference": lambda f, x, h: (f(x + h) - f(x - h)) / (2 * h),
+    "complex step": lambda f, x, h: f(x + 1j * h).imag / h,
+}
+
+
+class Bug(NamedTuple):
+    """An operation whose pullback is wrong, and on what it is tried."""
+
+    title: str
+    operation: object
+    inputs: tuple
+    right: str  # what the pullback should be
+
+
+@primitive
+def add_bias(x, bias):
+    """x + b. The pullback to b takes the gradient of the first row alone."""
+    return x + bias, (lambda g: g, lambda g: g[0])
+
+
+@primitive
+def linear(x, weight):
+    """x Wᵀ. The pullback to x multiplies by Wᵀ."""
+    return x @ weight.T, (lambda g: g @ weight.T, lambda g: g.T @ x)
+
+
+@primitive
+def square(x):
+    """x². The pullback is g x."""
+    return x * x, (lambda g: g * x,)
+
+
+@primitive
+def cosine(x):
+    """cos x. The pullback is g sin x."""
+    return np.cos(x), (lambda g: g * np.sin(x),)
+
+
+@primitive
+def rectify(x):
+    """max(x, 0). The pullback lets g pass where x < 0."""
+    return np.where(x.real > 0, x, 0), (lambda g: g * (x.real < 0),)
+
+
+@primitive
+def normalize(x):
+    """(x − μ)/σ over the batch. The pullback takes μ for a constant, and σ too."""
+    deviation = x - x.mean(axis=0)
+    std = np.sqrt((deviation * deviation).mean(axis=0) + 1e-3)
+    return deviation / std, (lambda g: g / std,)
+
+
+@primitive
+def direction(theta):
+    """u(θ). The pullback uses ∂uᵢ/∂θₖ = uᵢ cos θₖ / sin θₖ for i > k."""
+    u = ops.hyperspherical(theta).data
+    sine, cosine = np.sin(theta), np.cos(theta)
+
+    def pullback(g):
+        later = np.cumsum((g * u)[:, ::-1], axis=1)[:, ::-1][:, 1:]  # Σ gᵢ uᵢ over i > k
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return later * cosine / sine - g[:, :-1] * u[:, :-1] * sine / cosine
+
+    return u, (pullback,)
+
+
+class RunningCentre:
+    """x less a running mean, which every call moves; the pullback is that of the batch's mean."""
+
+    __name__ = "running_centre"
+
+    def __init__(self):
+        self.mean = 0.0
+
+    def __call__(self, x):
+        self.mean = 0.9 * self.mean + 0.1 * x.data.mean(axis=0).real
+
+        @primitive
+        def centre(x):
+            return x - self.mean, (lambda g: g - g.mean(axis=0),)
+
+        return centre(x)
+
+
+def bugs():
+    """All of them; a new list each time, as one has a state."""
+    rng = np.random.default_rng(0)
+    x, weight = rng.normal(size=(4, 3)), rng.normal(size=(3, 3))
+    pole = np.array([[1.2, 0.0, 0.7, 2.0]])
+    return [
+        Bug("forgotten broadcast sum", add_bias, (x, weight[0]), "g summed over the rows"),
+        Bug("transposed weight", linear, (x, weight), "g W to x"),
+        Bug("missing factor", square, (x,), "2 g x"),
+        Bug("wrong sign", cosine, (x,), "−g sin x"),
+        Bug("ReLU mask from the wrong side", rectify, (x,), "g where x > 0"),
+        Bug("batch-norm mean treated as constant", normalize, (x,),
+            "(g − mean g − x̂ mean(g x̂))/σ, over the batch"),
+        Bug("division by sin θ at a pole", direction, (pole,),
+            "sₖ (Aₖ₊₁ cos θₖ − gₖ sin θₖ), where nothing is divided"),
+        Bug("stale running mean", RunningCentre(), (x,),
+            "that of the numbers used forward, which must not change from call to call"),
+    ]  # fmt: skip
+
+
+def report(bug):
+    """What the check says of a bug: the text of its error.
+
+    Raises
+    ------
+    AssertionError
+        If the check lets it pass.
+    """
+    try:
+        gradcheck(bug.operation, *bug.inputs)
+    except GradientError as error:
+        return str(error)
+    raise AssertionError(f"the check lets {bug.title} pass")
+
+
+def function(x):
+    """eˣ / √(sin³ x + cos³ x), the example of Squire & Trapp (1998)."""
+    return np.exp(x) / np.sqrt(np.sin(x) ** 3 + np.cos(x) ** 3)
+
+
+def exact_derivative(x):
+    """The derivative of `function`, by our own `backward`."""
+    x = Tensor(np.array(x), requires_grad=True)
+    s, c = ops.sin(x), ops.cos(x)
+    (ops.exp(x) / ops.sqrt(s**3 + c**3)).backward()
+    return float(x.grad)
+
+
+def step_errors():
+    """kind of derivative -> relative error of each of `STEPS`, at `POINT`."""
+    exact = exact_derivative(POINT)
+    return {
+        kind: np.array([abs(derivative(function, POINT, h) / exact - 1) for h in STEPS])
+        for kind, derivative in KINDS.items()
+    }
+
+
+def demonstrate():
+    """Print what the check says of each bug and a table of step errors; returns those errors."""
+    for number, bug in enumerate(bugs(), start=1):
+        words = bug.operation.__doc__
+        print(f"{number}. {bug.title}: {words}\n{report(bug)}\nright: {bug.right}\n")
+    errors = step_errors()
+    rows = [("step", *errors)]
+    chosen = [k for k, h in enumerate(STEPS) if round(np.log10(h), 6) % 2 == 0]
+    rows += [(f"{STEPS[k]:.0e}", *(f"{e[k]:.1e}" for e in errors.values())) for k in chosen]
+    print(f"relative error of the derivative of eˣ / √(sin³ x + cos³ x) at {POINT:g}\n")
+    print(aligned(rows))
+    return errors
+
+
+def in_words(errors):
+    """The curve of step errors as a sentence for whoever cannot see the figure."""
+    best = ", ".join(f"{kind} {values.min():.0e}" for kind, values in errors.items())
+    return (
+        "Error against step size on logarithmic axes. Forward and central differences make a V, "
+        f"the complex step falls to rounding and stays there. Smallest errors: {best}"
+    )

@@ -1,0 +1,119 @@
+"""Downsampled ImageNet, from its batch files (Chrabaszcz et al., arXiv 1707.08819)."""
+
+import functools
+import re
+from pathlib import Path
+
+import numpy as np
+
+from geonet.data.image_arrays import ImageSet
+from geonet.data.pickles import read_pickle
+
+TRAINING, VALIDATION = "train_data_batch_", "val_data"
+SIDE = 32
+CLASSES = 1000  # of ImageNet; a folder may have fewer
+
+
+def read_imagenet32(folder):
+    """The images of a folder with train_data_batch_1, train_data_batch_2, … and val_data.
+
+    Each file is a pickle of a dict with `data`, uint8 (N, 3072): an image a row, its red pixels
+    first, then green, then blue; and `labels`, N whole numbers from 1. All files are read once,
+    one after the other; a single training file then stays in memory, several are read again in
+    each epoch.
+
+    Parameters
+    ----------
+    folder : str or Path
+
+    Returns
+    -------
+    ImageSet
+        Images (32, 32, 3); labels from 0.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder, or a file is missing.
+    ValueError
+        If the files' numbering or the content of a file is not as it should be. The message names
+        the file, what was found and what was expected.
+    """
+    paths = _training_files(Path(folder))
+    validation_path = Path(folder, VALIDATION)
+    validation = _read_batch(validation_path)
+    if len(paths) == 1:
+        batch = _read_batch(paths[0])
+        parts = [lambda: batch]
+    else:
+        parts = [functools.partial(_read_batch, path) for path in paths]
+    images = ImageSet(parts, validation)
+    if validation[1].max() >= images.num_classes:
+        raise ValueError(
+            f"{validation_path}: expected labels of the {images.num_classes} classes of the "
+            f"training files, found {validation[1].max() + 1}"
+        )
+    return images
+
+
+def _training_files(folder):
+    """The paths of the training files, in the order of their numbers, 1, 2, … without gaps."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; expected {TRAINING}1, …, {VALIDATION}")
+    matches = (re.fullmatch(f"{TRAINING}([0-9]+)", path.name) for path in folder.iterdir())
+    found = sorted((int(match[1]), match[0]) for match in matches if match)
+    if not found:
+        raise FileNotFoundError(f"{folder}: no training files; expected {TRAINING}1 and so on")
+    for expected, (number, name) in enumerate(found, start=1):
+        if number > expected:
+            raise FileNotFoundError(
+                f"{folder / TRAINING}{expected}: no such file, though there is {name}; "
+                "expected numbers from 1 without gaps"
+            )
+        if number < expected:
+            raise ValueError(f"{folder / name}: expected numbers from 1, each once")
+    return [folder / name for _, name in found]
+
+
+def _read_batch(path):
+    """The images, a view of shape (N, 32, 32, 3) of channel-major rows, and labels from 0."""
+    content = read_pickle(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a dict, found a {type(content).__name__}")
+    # Python 2 may have written text as bytes, or someone's reader kept it so
+    content = {k.decode("latin-1") if isinstance(k, bytes) else k: v for k, v in content.items()}
+    for key in ("data", "labels"):
+        if key not in content:
+            raise ValueError(f"{path}: expected the keys 'data' and 'labels', found no {key!r}")
+    images = _images(path, content["data"])
+    labels = _labels(path, content["labels"])
+    if len(images) != len(labels):
+        raise ValueError(
+            f"{path}: expected a label for each of the {len(images)} images, found {len(labels)}"
+        )
+    return images, labels
+
+
+def _images(path, data):
+    columns = 3 * SIDE * SIDE
+    expected = f"{path}: expected data of shape (N, {columns}), N > 0, and dtype uint8, found"
+    if not isinstance(data, np.ndarray):
+        raise ValueError(f"{expected} a {type(data).__name__}")
+    if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != columns or not len(data):
+        raise ValueError(f"{expected} {data.shape} of {data.dtype}")
+    return data.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
+
+
+def _labels(path, labels):
+    expected = f"{path}: expected labels that are whole numbers from 1 to {CLASSES}, found"
+    if isinstance(labels, np.ndarray):
+        labels = labels.tolist()
+    if not isinstance(labels, list | tuple):
+        raise ValueError(f"{expected} a {type(labels).__name__}")
+    for row, label in enumerate(labels):
+        if type(label) is not int:
+            raise ValueError(f"{expected} a {type(label).__name__} in row {row}")
+        if not 1 <= label <= CLASSES:
+            shown = label if abs(label) < 10**12 else "a huge number"
+            raise ValueError(f"{expected} {shown} in row {row}")
+    return np.array(labels, dtype=np.int64) - 1

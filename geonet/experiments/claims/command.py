@@ -1,0 +1,257 @@
+"""A verdict on every claim of the paper, from many seeds on equal terms.
+
+What each claim says and what tests it is data, in `geonet.experiments.claims.statements`. This
+command runs the experiments that the chosen claims stand on, or takes over the runs that are
+there, and reports what was measured, the effect with its interval, and a verdict.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from geonet.experiments import find
+from geonet.experiments.claims import figures, report
+from geonet.experiments.claims.statements import CLAIMS, EVIDENCE
+from geonet.experiments.claims.verdicts import RULE, RULE_OF_ALL, RULE_OF_PAIRS, judged
+from geonet.experiments.harness import executors, options
+from geonet.experiments.harness.results import Results, first_difference
+from geonet.text import BadInput, duration
+
+
+class Claims:
+    """The command, with what the command line asks of an experiment."""
+
+    name = "claims"
+    summary = "a verdict on every claim of the paper, in a report"
+    default_threads = 1
+
+    def add_arguments(self, parser):
+        """Declare the options."""
+        words = f"comma list of {', '.join(CLAIMS)} (default: all)"
+        parser.add_argument("--claims", help=words)
+        words = "count or comma list, for every experiment (default: 10, or 3 of convnets)"
+        parser.add_argument("--seeds", help=words)
+        words = "results that are there already, such as levy=results/levy; may be given again. "
+        words += f"NAME is one of {', '.join(EVIDENCE)}"
+        parser.add_argument("--reuse", action="append", default=[], metavar="NAME=DIR", help=words)
+        words = "folder to write to (default: results/claims, or results/claims-quick)"
+        parser.add_argument("--out", help=words)
+        words = "replace what is in --out, but nothing that --reuse names"
+        parser.add_argument("--overwrite", action="store_true", help=words)
+        words = "few seeds and steps, in ten minutes; the report says so"
+        parser.add_argument("--quick", action="store_true", help=words)
+        executors.add_arguments(parser, None)
+
+    def configure(self, arguments):
+        """Claims, folders and the options of every experiment, as JSON values.
+
+        Raises
+        ------
+        ValueError
+            If an argument makes no sense.
+        """
+        names = [n.strip() for n in (arguments.claims or ",".join(CLAIMS)).split(",")]
+        if unknown := [n for n in names if n not in CLAIMS]:
+            raise ValueError(f"--claims: {unknown[0]!r} is not one of {', '.join(CLAIMS)}")
+        if arguments.seeds is not None:
+            options.seed_list(arguments.seeds)  # which refuses what is none
+        needed = dict.fromkeys(test.evidence for n in names for test in CLAIMS[n].tests)
+        reused = _reused(arguments.reuse)
+        if spare := [key for key in reused if key not in needed]:
+            raise ValueError(f"--reuse: {spare[0]} is not among what the chosen claims stand on, "
+                             f"which is {', '.join(needed)}")  # fmt: skip
+        out = arguments.out or f"results/claims{'-quick' if arguments.quick else ''}"
+        path = Path(out)
+        there = next((p for p in (path, *path.parents) if p.exists()), path)
+        if there.exists() and not there.is_dir():
+            raise ValueError(f"--out must be a folder, and {there} is a file")
+        commands = {}
+        for key in needed:
+            evidence = EVIDENCE[key]
+            default = str(evidence.quick_seeds if arguments.quick else evidence.seeds)
+            words = evidence.options.split()
+            if arguments.quick:
+                words += ["--quick", *evidence.quick.split()]
+            if key in reused:
+                words += ["--seeds", reused[key][1], "--out", reused[key][0]]
+            else:
+                words += ["--seeds", arguments.seeds or default, "--out", str(Path(out, key))]
+                words += ["--overwrite"] if arguments.overwrite else []
+            commands[key] = words
+        return {"claims": names, "quick": arguments.quick, "out": out, "commands": commands}
+
+    def main(self, arguments):
+        """Run what there is to run, and report.
+
+        Raises
+        ------
+        BadInput
+            If an argument or a folder is of no use.
+        """
+        experiments = find()
+        try:
+            config = self.configure(arguments)
+        except (ValueError, OSError) as error:
+            raise BadInput(str(error)) from error
+        parsed = {
+            key: _parsed(experiments[EVIDENCE[key].experiment], words, arguments)
+            for key, words in config["commands"].items()
+        }
+        left = {
+            key: _seeds_left(key, experiments[EVIDENCE[key].experiment], words)
+            for key, words in parsed.items()
+        }
+        print(cost(left, config["quick"]), flush=True)
+        start, status, results = time.perf_counter(), 0, {}
+        for key, words in parsed.items():
+            experiment = experiments[EVIDENCE[key].experiment]
+            print(f"== {key}: {experiment.name} {' '.join(config['commands'][key])}", flush=True)
+            with _threads(words.threads):
+                status |= experiment.main(words) or 0
+            words.overwrite = False
+            results[key] = Results(words.out, experiment.name, experiment.configure(words))
+        content = self.report(config, results, experiments)
+        content["seconds"] = round(time.perf_counter() - start)
+        paths = report.write(content, config["out"])
+        print(report.summary(content))
+        print(f"report: {', '.join(map(str, paths))}")
+        return status
+
+    def report(self, config, results, experiments):
+        """All that the report says, as JSON values; its figures are written.
+
+        Parameters
+        ----------
+        config : dict
+            As `configure` gives it.
+        results : dict
+            Name of the evidence -> Results.
+        experiments : dict
+            As `find` gives it.
+        """
+        rng = np.random.default_rng(0)
+        claims = [judged(name, results, rng) for name in config["claims"]]
+        evidence = {
+            key: {
+                "description": experiments[EVIDENCE[key].experiment].describe(found.config),
+                "command": " ".join([EVIDENCE[key].experiment, *config["commands"][key]]),
+                "setting": EVIDENCE[key].setting,
+                "seeds": found.config["seeds"],
+                "failed": sum("failed" in r["metrics"] for r in found.runs.values()),
+                "folder": str(found.folder),
+                "figure": figures.found(found.folder, EVIDENCE[key].figure),
+                "seconds": sum(r["metrics"].get("seconds", 0) for r in found.runs.values()),
+            }
+            for key, found in results.items()
+        }
+        outcomes = figures.boundary_outcomes(results)
+        return {
+            "quick": config["quick"],
+            "rule": [*map(list, RULE)],
+            "rule_of_all": f"{RULE_OF_PAIRS} {RULE_OF_ALL}",
+            "claims": claims,
+            "evidence": evidence,
+            "boundaries": outcomes,
+            "figures": figures.draw(claims, outcomes, Path(config["out"]), config["quick"]),
+        }
+
+
+def _reused(words):
+    """name -> (folder, its seeds as --seeds has them) of NAME=DIR each."""
+    found = {}
+    for word in words:
+        name, equals, folder = word.partition("=")
+        if name not in EVIDENCE or not equals:
+            raise ValueError(
+                f"--reuse must be NAME=DIR with one of {', '.join(EVIDENCE)}, not {word!r}"
+            )
+        path = Path(folder, "results.json")
+        try:
+            seeds = json.loads(path.read_text(encoding="utf-8"))["config"]["seeds"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"--reuse: {path} is no results file of geonet") from error
+        found[name] = folder, ",".join(map(str, seeds)) + ","
+    return found
+
+
+def _seeds_left(key, experiment, words):
+    """How many seeds are to be run, in parts where an interrupted sweep has some of the runs.
+
+    Raises
+    ------
+    BadInput
+        If the folder holds what this experiment cannot take over.
+    """
+    seeds, path = options.seed_list(words.seeds), Path(words.out, "results.json")
+    if words.overwrite or not path.exists():
+        return len(seeds)
+    try:
+        config = json.loads(json.dumps(experiment.configure(words)))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        same = (found["experiment"], found["config"]) == (experiment.name, config)
+        difference = "" if same else first_difference(found, experiment.name, config)
+        kept = sum("failed" not in run["metrics"] for run in found["runs"])
+    except (ValueError, OSError) as error:
+        raise BadInput(f"{key}: {error}") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"{path} is no results file of geonet") from error
+    if difference:
+        raise BadInput(
+            f"{words.out} holds results of another configuration than {key} has ({difference}): "
+            "reuse another folder, or choose another --out"
+        )
+    whole = len(config["methods"]) * len(seeds) * len(experiment.cases(config))
+    return max(0.0, 1 - kept / whole) * len(seeds)
+
+
+@contextlib.contextmanager
+def _threads(count):
+    """Let kernels have as many threads as an experiment has in a command of its own."""
+    before = os.environ.get("GEONET_THREADS", "1")
+    os.environ["GEONET_THREADS"] = str(count)
+    try:
+        yield
+    finally:
+        os.environ["GEONET_THREADS"] = before
+
+
+def _parsed(experiment, words, ours):
+    """Parsed arguments of an experiment, with what ours say of where its runs are done."""
+    parser = argparse.ArgumentParser(experiment.name)
+    experiment.add_arguments(parser)
+    arguments = parser.parse_args(words)
+    arguments.threads = getattr(ours, "threads", None) or experiment.default_threads
+    arguments.executor = ours.executor
+    if ours.workers is not None:
+        arguments.workers = ours.workers
+    return arguments
+
+
+def cost(seeds, quick):
+    """What the runs will take, a line an experiment, by what they took where this was written.
+
+    Parameters
+    ----------
+    seeds : dict
+        Name of the evidence -> number of seeds that are to be run.
+    quick : bool
+    """
+    if quick:
+        return "Quick: few seeds and steps, about ten minutes on two cores; no verdict is final."
+    cores = os.cpu_count()
+    seconds = {key: 60 * count * EVIDENCE[key].minutes for key, count in seeds.items() if count}
+    if not seconds:
+        return "All runs are there."
+    total = sum(seconds.values())
+    lines = [f"  {key}: {duration(value)}" for key, value in seconds.items()]
+    words = ["Computing on one core, about (without the runs that are there):", *lines]
+    words.append(f"In all {duration(total)}; on {cores} cores {duration(total / cores)}.")
+    return "\n".join(words)
+
+
+EXPERIMENT = Claims()

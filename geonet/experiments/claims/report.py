@@ -1,0 +1,324 @@
+"""The report on the paper's claims as Markdown, as one HTML page, and as JSON.
+
+Markdown and HTML are two forms of one list of blocks: headings, paragraphs, tables and figures.
+"""
+
+import base64
+import json
+import math
+import os
+from html import escape
+from pathlib import Path
+
+from geonet.experiments.claims.verdicts import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED
+from geonet.experiments.harness.results import versions
+from geonet.files import write_whole
+from geonet.text import aligned, duration
+
+ORDER = (NOT_REPRODUCED, INCONCLUSIVE, REPRODUCED)  # what speaks least for a claim first
+STYLE = """
+body { font: 1rem/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff;
+       max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; font-size: 0.9rem; display: block;
+        overflow-x: auto; }
+caption { text-align: left; font-weight: 600; padding: 0.3rem 0; }
+th, td { border-bottom: 1px solid #bbb; padding: 0.25rem 0.7rem; text-align: left; }
+figure { margin: 1.5rem 0; } figure img { max-width: 100%; height: auto; }
+figcaption { font-size: 0.9rem; color: #444; }
+"""
+QUICK = (
+    "THIS IS A QUICK RUN: few seeds and few steps, to see that everything works. Its verdicts say "
+    "nothing about the paper."
+)
+BOUNDARIES = (
+    "What the boundaries do from one start at one rate, means over seeds: steps at 10, 50 and 90 % "
+    "of the units; shares at the start and at the end of training"
+)
+HOW = (
+    "An effect is how many times better the method is than its rival: the geometric mean of "
+    "the ratio of their measures over paired seeds, which share data and initial weights, turned "
+    "so that a number above 1 is what the paper predicts. Its 95 % interval is that of a bootstrap "
+    "over seeds (BCa, widened by Student's t); of fewer than 8 seeds it is Student's t on "
+    "logarithms, and none if they all agree. p is that of exchanging the two methods seed by seed "
+    "(exact up to 20 seeds). No correction is made for the number of claims: of 20 true equalities "
+    "one may look like a difference."
+)
+
+
+def write(report, folder):
+    """Write report.md, report.html and report.json, each whole or not at all.
+
+    Parameters
+    ----------
+    report : dict
+        As `geonet.experiments.claims.command.Claims.report` gives it.
+    folder : str or Path
+        Made if missing.
+
+    Returns
+    -------
+    list of Path
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"versions": versions(), **report}
+    texts = {
+        "report.md": markdown(blocks(content), folder),
+        "report.html": page(blocks(content)),
+        "report.json": json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n",
+    }
+    for name, text in texts.items():
+        write_whole(folder / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
+    return [folder / name for name in texts]
+
+
+def summary(report):
+    """The table of verdicts, as text for the terminal."""
+    words = [
+        "",
+        *([QUICK, ""] if report["quick"] else []),
+        *_failures(report),
+        aligned(_summary(report)),
+        "",
+    ]
+    return "\n".join(words)
+
+
+def _failures(report):
+    """How many runs failed, if any."""
+    if found := {key: e["failed"] for key, e in report["evidence"].items() if e["failed"]}:
+        yield (
+            f"{sum(found.values())} runs failed (by an error of the program, or for want of "
+            f"memory) in {', '.join(found)}: they count neither for nor against a claim, and what "
+            "they enter is inconclusive. The same command tries them again."
+        )
+
+
+def blocks(report):
+    """What the report says, as (kind, content …) each."""
+    yield "heading", 1, "The paper's claims, measured"
+    if report["quick"]:
+        yield "text", QUICK
+    yield (
+        "text",
+        (
+            "W. Chen and H. Ge, Neural Characteristic Activation Analysis and Geometric "
+            "Parameterization for ReLU Networks, arXiv 2305.15912. Claims are in our words."
+        ),
+    )
+    yield from (("text", words) for words in _failures(report))
+    yield "heading", 2, "Verdicts"
+    yield "table", "The comparison that speaks least for each claim", _summary(report)
+    for figure in report["figures"]:
+        yield "figure", figure
+    if report["boundaries"]:
+        yield "table", BOUNDARIES, _boundaries(report["boundaries"])
+    yield "heading", 2, "Where the outcome differs from the paper"
+    yield from _differences(report["claims"])
+    shown = set()  # figures: each once
+    for claim in report["claims"]:
+        yield "heading", 2, f"{claim['title']}: {_marked(claim, report)}"
+        yield from _claim(claim, report["evidence"])
+        for key in dict.fromkeys(t["evidence"] for t in claim["bounds"] + claim["comparisons"]):
+            figure = report["evidence"][key]["figure"]
+            if figure and key not in shown:
+                yield "figure", figure
+            shown.add(key)
+    yield "heading", 2, "What it was measured on"
+    yield "table", "Experiments, and what differs from the paper's", _evidence(report["evidence"])
+    yield "heading", 2, "How verdicts are made"
+    yield "text", HOW
+    for word, rule in report["rule"]:
+        yield "text", f"{word.capitalize()}: {rule}."
+    yield "text", report["rule_of_all"]
+    yield "text", "Made with " + ", ".join(f"{k} {v}" for k, v in report["versions"].items()) + "."
+
+
+def _summary(report):
+    rows = [("claim", "compared", "effect", "95 % interval", "seeds", "verdict")]
+    for claim in report["claims"]:
+        counted = [c for c in claim["comparisons"] if not c["control"]]
+        if counted:
+            weakest = min(counted, key=_support)
+            words = f"{weakest['method']} with {weakest['rival']}, {weakest['measure']}"
+            numbers = _number(weakest["effect"]), _interval(weakest), _seeds(weakest)
+        else:
+            words = "largest value over its bound"
+            weakest = min(claim["bounds"], key=lambda b: ORDER.index(b["verdict"]))
+            numbers = _number(_largest(claim["bounds"])), "", _seeds(weakest)
+        rows.append((claim["title"], words, *numbers, _marked(claim, report)))
+    return rows
+
+
+def _marked(claim, report):
+    """The verdict, and that it is of a quick run."""
+    return claim["verdict"] + (" (quick run)" if report["quick"] else "")
+
+
+def _support(comparison):
+    """How much a comparison speaks for its claim: by its verdict, then by its interval."""
+    word, low = comparison["verdict"], comparison["low"]
+    without = math.inf if word == REPRODUCED else 0.0
+    return ORDER.index(word), without if low is None else low
+
+
+def _seeds(test):
+    """On how many seeds a test stands, and why on no more."""
+    names = [test[k] for k in ("method", "rival") if k in test]
+    lost = [
+        f"{count} of {name} {word}"
+        for key, word in (("without_a_number", "without"), ("failed", "failed"))
+        for count, name in zip(test.get(key, ()), names, strict=False)
+        if count
+    ]
+    return f"{test['seeds']} ({', '.join(lost)})" if lost else str(test["seeds"])
+
+
+def _boundaries(outcomes):
+    rows = [("method", *outcomes)]
+    for method in next(iter(outcomes.values())):
+        found = [values[method] for values in outcomes.values()]
+        rows.append((method, *(", ".join(_number(v, ".2g") for v in numbers) for numbers in found)))
+    return rows
+
+
+def _largest(bounds):
+    found = [b["largest"] for b in bounds]
+    return None if None in found else max(found)
+
+
+def _differences(claims):
+    if all(claim["verdict"] == REPRODUCED for claim in claims):
+        yield "text", "Every claim that was tested is reproduced."
+    for word, why in ((NOT_REPRODUCED, "differ"), (INCONCLUSIVE, "not show")):
+        for claim in (c for c in claims if c["verdict"] == word):
+            found = "; ".join(
+                _sentence(test)
+                for test in claim["comparisons"] + claim["bounds"]
+                if test["verdict"] == word and not test.get("control")
+            )
+            yield (
+                "text",
+                (
+                    f"{claim['title']}: {word}. The paper says: {claim['statement']} Measured: "
+                    f"{found}. Why it may {why}: {claim['why']}"
+                ),
+            )
+
+
+def _sentence(test):
+    """One test in words."""
+    if "largest" in test:
+        value = _number(test["largest"])
+        return f"under {test['method']} {test['measure']} reaches {value} (seeds: {_seeds(test)})"
+    if test["effect"] is None:
+        return (
+            f"{test['method']} and {test['rival']} have no ratio of {test['measure']}: numbers of "
+            f"both on seeds: {_seeds(test)}"
+        )
+    words = f"{test['method']} is {_number(test['effect'])} times as good as {test['rival']}"
+    return f"{words} by {test['measure']} {_interval(test)}".rstrip()
+
+
+def _claim(claim, evidence):
+    yield "text", f"{claim['statement']} ({claim['section']})"
+    for key in dict.fromkeys(t["evidence"] for t in claim["bounds"] + claim["comparisons"]):
+        yield "text", f"Measured on {key}: {evidence[key]['description']}."
+    if claim["bounds"]:
+        rows = [("method", "quantity", "largest of all", "seeds", "verdict")]
+        for b in claim["bounds"]:
+            row = b["method"], b["measure"], _number(b["largest"], ".7g"), _seeds(b)
+            rows.append((*row, b["verdict"]))
+        yield "table", "Bounds: no number may pass 1", rows
+    if claim["comparisons"]:
+        yield "table", "Comparisons", _comparisons(claim["comparisons"])
+    if claim["verdict"] == REPRODUCED:
+        yield "text", f"To keep in mind: {claim['why']}"
+
+
+def _comparisons(comparisons):
+    rows = [("method", "rival", "on", "measure (better)", "means", "effect", "95 % interval", "p",
+             "seeds", "verdict")]  # fmt: skip
+    for c in comparisons:
+        word = f"control: {c['verdict']}" if c["control"] else c["verdict"]
+        means = ", ".join(_number(mean) for mean in c["means"])
+        numbers = _number(c["effect"]), _interval(c), _number(c["p"], ".2g")
+        measure = f"{c['measure']} ({c['better']})"
+        rows.append(
+            (c["method"], c["rival"], c["evidence"], measure, means, *numbers, _seeds(c), word)
+        )
+    return rows
+
+
+def _evidence(evidence):
+    rows = [("name", "command", "seeds", "computing", "what differs from the paper's")]
+    for key, found in evidence.items():
+        row = key, found["command"], _runs(found), duration(found["seconds"])
+        rows.append((*row, found["setting"]))
+    return rows
+
+
+def _runs(found):
+    count = str(len(found["seeds"]))
+    return f"{count} ({found['failed']} runs failed)" if found["failed"] else count
+
+
+def _number(value, style=".3g"):
+    return "none" if value is None else f"{value:{style}}"
+
+
+def _interval(test):
+    return "" if test["low"] is None else f"[{test['low']:.3g}, {test['high']:.3g}]"
+
+
+def markdown(blocks, folder):
+    """Blocks as Markdown; figures are linked from the folder that the text is in."""
+    lines = []
+    for kind, *content in blocks:
+        if kind == "heading":
+            lines.append(f"{'#' * content[0]} {content[1]}")
+        elif kind == "text":
+            lines.append(content[0])
+        elif kind == "figure":
+            path = Path(os.path.relpath(content[0]["path"], folder)).as_posix()
+            lines.append(f"![{content[0]['title']}. {content[0]['description']}]({path})")
+        else:
+            head, *rows = ([cell.replace("|", "\\|") for cell in row] for row in content[1])
+            table = [head, ["---"] * len(head), *rows]
+            lines.append(f"{content[0]}:")
+            lines.append("\n".join(f"| {' | '.join(row)} |" for row in table))
+    return "\n\n".join(lines) + "\n"
+
+
+def page(blocks):
+    """Blocks as one HTML page that needs no other file: its pictures are in it."""
+    body = []
+    for kind, *content in blocks:
+        if kind == "heading":
+            level, words = content
+            body.append(f"<h{level}>{escape(words)}</h{level}>")
+        elif kind == "text":
+            body.append(f"<p>{escape(content[0])}</p>")
+        elif kind == "figure":
+            picture = base64.b64encode(Path(content[0]["path"]).read_bytes()).decode("ascii")
+            title, words = (escape(content[0][k]) for k in ("title", "description"))
+            image = f'<img alt="{title}. {words}" src="data:image/png;base64,{picture}">'
+            body.append(f"<figure>{image}<figcaption>{title}</figcaption></figure>")
+        else:
+            body.append(_table(*content))
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>The paper's claims, measured</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        "<main>\n" + "\n".join(body) + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _table(caption, rows):
+    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in rows[0])
+    lines = [f"<table>\n<caption>{escape(caption)}</caption>\n<thead><tr>{head}</tr></thead>"]
+    lines.append("<tbody>")
+    for first, *cells in rows[1:]:
+        row = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        lines.append(f'<tr><th scope="row">{escape(first)}</th>{row}</tr>')
+    return "\n".join([*lines, "</tbody></table>"])

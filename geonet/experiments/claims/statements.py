@@ -1,0 +1,308 @@
+"""The claims of the paper as data: what it says, what tests it, and what it predicts.
+
+A claim is tested by comparisons over paired seeds (one data set and one set of initial weights a
+seed), each of which predicts that a method is better than a rival by some measure; or by bounds,
+which hold for every single number or do not hold.
+"""
+
+from typing import NamedTuple
+
+from geonet.experiments.claims import measures
+from geonet.experiments.claims.measures import of
+
+
+class Evidence(NamedTuple):
+    """An experiment with its options, whose runs claims are tested on."""
+
+    experiment: str
+    options: str
+    quick: str  # further options with --quick, after which few seeds are left
+    minutes: float  # of one seed, all methods and cases, on one core
+    figure: str  # of the experiment's own, the one to show
+    setting: str  # what differs from the paper's
+    seeds: int = 10
+    quick_seeds: int = 3
+
+
+class Comparison(NamedTuple):
+    """A method against a rival by a measure; a control is shown but decides nothing."""
+
+    evidence: str
+    method: str
+    rival: str
+    measure: measures.Measure
+    control: bool = False
+
+
+class Bound(NamedTuple):
+    """Something that never passes 1, whatever the seed: a largest number over its bound."""
+
+    evidence: str
+    method: str
+    measure: measures.Measure
+
+
+class Claim(NamedTuple):
+    """What the paper says, in our words."""
+
+    title: str
+    statement: str
+    section: str
+    tests: tuple
+    why: str  # why the outcome may differ from what the paper says
+
+
+def against(evidence, method, rivals, measure, control=False):
+    """One comparison a rival; rivals with commas between."""
+    return tuple(Comparison(evidence, method, r, measure, control) for r in rivals.split(","))
+
+
+EQUAL = "--lr 0.01"  # one rate for all methods, so that steps can be compared
+SMALL = "--methods SP,WN,BN,GmP --sets levy,banana,friedman"
+EVIDENCE = {
+    "perturbation": Evidence(
+        "perturbation", "", "", 0.01, "angles", "weights drawn with standard deviation 1e-3"
+    ),
+    "perturbation-unit": Evidence(
+        "perturbation", "--init sphere", "", 0.01, "boundaries", "weights of length 1"
+    ),
+    "levy": Evidence(
+        "levy", "--methods SP,WN,BN,GmP", "", 0.1, "fits", "the data are redrawn for each seed"
+    ),
+    "levy-paper": Evidence(
+        "levy", "--methods SP,WN,BN,GmP --protocol paper", "", 0.1, "fits",
+        "the authors' one data set and one network a seed",
+    ),
+    "levy-equal": Evidence(
+        "levy", EQUAL, "", 0.3, "evolution", "the data are redrawn, all methods at the rate 0.01"
+    ),
+    "banana": Evidence(
+        "banana", "--methods SP,WN,BN,GmP", "", 0.03, "regions",
+        "a validation part steers, the data are redrawn; without its file a likeness of the set",
+    ),
+    "banana-equal": Evidence(
+        "banana", EQUAL, "", 0.05, "turns", "as banana, all methods at the rate 0.01"
+    ),
+    "friedman": Evidence(
+        "uci", "--methods SP,WN,BN,GmP --sets friedman1,friedman2,friedman3", "", 0.1,
+        "ratios", "Friedman's three functions in place of the UCI sets, which are not embedded",
+    ),
+    "friedman-equal": Evidence(
+        "uci", f"--methods SP,WN,BN,GmP --sets friedman1,friedman2,friedman3 {EQUAL}", "", 0.1,
+        "ratios", "as friedman, all methods at the rate 0.01",
+    ),
+    "rates": Evidence(
+        "robustness", f"{SMALL} --init glorot_uniform", "", 0.8, "outcomes",
+        "training of a few hundred steps at a constant rate on three small sets",
+    ),
+    "initializers": Evidence(
+        "robustness", f"{SMALL} --lr 0.001,0.01,0.1", "", 0.8, "outcomes",
+        "as rates; nine initializers from normal of scale 0.001 to normal of scale 10",
+    ),
+    "vgg": Evidence(
+        "imagenet32",
+        "--methods SP,WN,BN,GmP,GmP+IMN --width 0.25 --batch-sizes 64 --epochs 10 "
+        "--schedule cosine",
+        "--epochs 2 --width 0.125", 16.0, "curves_64",
+        "a quarter of the channels and ten epochs on 8,000 pictures of ten classes; "
+        "in place of ImageNet32, drawn ones",
+        seeds=3, quick_seeds=1,
+    ),
+    "resnet": Evidence(
+        "imagenet", "", "", 10.0, "curves",
+        "a ResNet-18 of a quarter of the channels, 20 epochs, 2,000 drawn pictures of ten classes",
+        seeds=3, quick_seeds=1,
+    ),
+}  # fmt: skip
+
+RMSE = of("test RMSE", "smaller", measures.metric, "test_rmse")
+ACCURACY = of("test accuracy", "larger", measures.metric, "test_accuracy")
+TOP1 = of("validation top-1", "larger", measures.metric, "test_top1")
+SPEED = of("epochs to three quarters of the loss of chance", "smaller", measures.epochs_to_level)
+LARGEST = of("largest rate that trains", "larger", measures.largest_rate)
+TRAINED = of("share of initializers and rates that train", "larger", measures.share_that_trains)
+TENFOLD = {"SP": 0.1, "WN": 0.1, "BN": 0.1, "GmP": 1.0}
+LEFT = of("error left at ten times the authors' rate", "smaller", measures.error_left, TENFOLD)
+OVER_BOUND = of(
+    "largest turn over its bound", "smaller", measures.metric, "largest_turn_over_bound"
+)
+FIRST_ORDER = of("|turn − √(Σ sₖ² εₖ²)| over ‖ε‖₁²", "smaller", measures.first_order_excess)
+THROW = of("turn in radians at ε = 0.001", "smaller", measures.metric, "turn_0.001")
+SHIFTS = of("move of φ per step, 90 % of units", "smaller", measures.moves, "displacement")
+TURNS = of("turn per step, 90 % of units", "smaller", measures.moves, "turn")
+INSIDE = of("share of boundaries inside the data at the end", "larger", measures.inside)
+ALIVE = of("share of units alive at the end", "larger", measures.alive)
+
+RATES = (
+    "The rates are the authors', 0.1 for GmP and 0.01 for the others: what is compared is a "
+    "parameterization with its rate, and another rate may serve another method as well (the "
+    "controls, where there are any, have one rate for all). "
+)
+CLAIMS = {
+    "bounds": Claim(
+        "Bounds on the turn",
+        "A change ε of the angles of a GmP unit turns its boundary by at most ‖ε‖, and to first "
+        "order by √(Σ sₖ² εₖ²); under SP, WN and BN the turn of a unit is bounded by ‖ε‖/‖w‖ only.",
+        "Section 2",
+        (
+            *(Bound("perturbation", m, OVER_BOUND) for m in ("GmP", "SP", "WN", "BN")),
+            Bound("perturbation", "GmP", FIRST_ORDER),
+        ),
+        "These are theorems: a violation would be an error in the program.",
+    ),
+    "instability": Claim(
+        "Instability of SP, WN and BN",
+        "A small noise on all parameters throws the boundary of a unit under SP, WN and BN far off "
+        "and leaves that of a GmP unit nearly where it was.",
+        "Section 2, figure 1",
+        (
+            *against("perturbation", "GmP", "SP,WN,BN", THROW),
+            *against("perturbation-unit", "GmP", "SP,WN,BN", THROW, control=True),
+        ),
+        "It is a matter of scale: what counts is ε/‖w‖, and the weights here are as small as ε. "
+        "For weights of length 1 (the control) the bounds of all methods agree to first order.",
+    ),
+    "levy": Claim(
+        "Levy function, the authors' data",
+        "GmP fits the Levy function better than SP, WN and BN.",
+        "Experiments, figure 2",
+        against("levy-paper", "GmP", "SP,WN,BN", RMSE),
+        RATES + "All seeds share one draw of the data here, so that the interval says nothing of "
+        "other draws.",
+    ),
+    "levy-redrawn": Claim(
+        "Levy function, data redrawn",
+        "GmP fits the Levy function better than SP, WN and BN, whatever points it is seen through.",
+        "Experiments, figure 2 (one draw there)",
+        (
+            *against("levy", "GmP", "SP,WN,BN", RMSE),
+            *against("levy-equal", "GmP", "SP,WN,BN", RMSE, control=True),
+        ),
+        RATES + "The authors have one draw of 50 points. Redrawn, their place decides more than "
+        "the method does, and a network that can place its boundaries anywhere can also misplace "
+        "them where there are no points.",
+    ),
+    "banana": Claim(
+        "Banana set",
+        "GmP classifies the Banana set better than SP, WN and BN.",
+        "Experiments, figure 3",
+        (
+            *against("banana", "GmP", "SP,WN,BN", ACCURACY),
+            *against("banana-equal", "GmP", "SP,WN,BN", ACCURACY, control=True),
+        ),
+        RATES + "The classes overlap, so that all methods come near to the best that can be "
+        "reached, and 200 test points tell accuracies apart by 2 % at best. In the authors' code "
+        "the test part also steers training.",
+    ),
+    "regression": Claim(
+        "Regression of tables",
+        "GmP generalizes better than SP, WN and BN in regression of tables by one hidden layer.",
+        "Experiments, table 1",
+        (
+            *against("friedman", "GmP", "SP,WN,BN", RMSE),
+            *against("friedman-equal", "GmP", "SP,WN,BN", RMSE, control=True),
+        ),
+        RATES + "Friedman's functions are smooth and of low noise, unlike some of the UCI sets; "
+        "`uci --data` runs those.",
+    ),
+    "rates": Claim(
+        "Larger learning rates",
+        "A network under GmP trains at larger learning rates than one under SP, WN or BN.",
+        "Abstract of the first version",
+        (
+            *against("rates", "GmP", "SP,WN,BN", LARGEST),
+            *against("rates", "GmP", "SP,WN,BN", LEFT, control=True),
+        ),
+        "What a rate does depends on the size of what it changes: an angle or an offset in units "
+        "of the data in one place, a weight in another. Under Adam no rate is too large for the "
+        "scale of a weight that batch normalization sets aside.",
+    ),
+    "initializers": Claim(
+        "Careless initialization",
+        "A network under GmP trains from carelessly chosen initial weights where one under SP, WN "
+        "or BN does not.",
+        "Abstract of the first version",
+        against("initializers", "GmP", "SP,WN,BN", TRAINED),
+        "An initial scale of the weights leaves directions and offsets under GmP as they are, but "
+        "not the radius and the output layer, which are as large as they are drawn.",
+    ),
+    "vgg-speed": Claim(
+        "VGG-6, speed",
+        "A VGG-6 under GmP with input mean normalization converges in fewer epochs than under SP, "
+        "WN and BN.",
+        "Experiments, figure 4",
+        against("vgg", "GmP+IMN", "SP,WN,BN", SPEED),
+        RATES + "The network is narrower and the set smaller than the paper's.",
+    ),
+    "vgg": Claim(
+        "VGG-6, accuracy",
+        "A VGG-6 under GmP with input mean normalization generalizes better than under SP, WN and "
+        "BN.",
+        "Experiments, table 2",
+        (
+            *against("vgg", "GmP+IMN", "SP,WN,BN", TOP1),
+            *against("vgg", "GmP", "SP,WN", TOP1, control=True),
+        ),
+        RATES + "The network is narrower, the set smaller and the training shorter than the "
+        "paper's, and a batch normalization also regularizes by its noise, which a small set "
+        "rewards.",
+    ),
+    "resnet": Claim(
+        "ResNet",
+        "A ResNet under GmP with input mean normalization generalizes better than under BN and "
+        "WN+MBN.",
+        "Experiments, table 3",
+        against("resnet", "GmP+IMN", "BN,WN+MBN", TOP1),
+        RATES + "Paper: a ResNet-50 on ImageNet. A small network on drawn pictures says little of "
+        "that, in either direction.",
+    ),
+    "steady": Claim(
+        "GmP steadies the boundaries",
+        "From the same start and at the same rate, single steps move the boundaries of GmP units "
+        "less than those of SP, WN and BN.",
+        "Abstract",
+        (
+            *against("levy-equal", "GmP", "SP,WN,BN", SHIFTS),
+            *against("banana-equal", "GmP", "SP,WN,BN", TURNS),
+        ),
+        "A step of Adam changes every parameter by about the rate, whatever the parameterization. "
+        "In the plane an angle then moves by the rate and a direction under SP by the rate over "
+        "‖w‖, which is less as soon as ‖w‖ is larger than 1.",
+    ),
+    "normalization-steps": Claim(
+        "Normalization stabilizes through the boundaries",
+        "From the same start and at the same rate, single steps move the boundaries less under "
+        "normalizations than under SP.",
+        "Abstract of the first version",
+        (
+            *(Comparison("levy-equal", m, "SP", SHIFTS) for m in ("WN", "BN", "WN+MBN")),
+            *(Comparison("banana-equal", m, "SP", TURNS) for m in ("WN", "BN", "WN+MBN")),
+        ),
+        "WN and BN set the direction by a vector of any length, as SP does, and the theory of the "
+        "same paper finds them as unstable. LN couples the units of a layer: it has no boundary "
+        "that is a hyperplane, and no number here.",
+    ),
+    "normalization-inside": Claim(
+        "Normalization keeps boundaries in the data",
+        "From the same start, normalizations and GmP leave more of the boundaries inside the data "
+        "at the end of training than SP does.",
+        "Abstract of the first version",
+        tuple(
+            Comparison("levy-equal", m, "SP", INSIDE)
+            for m in ("WN", "BN", "WN+MBN", "GmP", "GmP+IMN")
+        ),
+        "Only BN and WN+MBN know where the data are. WN has the offset b/|ℓ|, which grows as ℓ "
+        "shrinks, just as b/‖w‖ does under SP.",
+    ),
+    "normalization-dead": Claim(
+        "Normalization keeps units alive",
+        "From the same start, normalizations and GmP leave fewer dead units than SP does.",
+        "Abstract of the first version",
+        tuple(
+            Comparison("levy-equal", m, "SP", ALIVE)
+            for m in ("WN", "BN", "WN+MBN", "GmP", "GmP+IMN")
+        ),
+        "WN knows nothing of where the data are, so that its units can leave them as those of SP "
+        "do; and a mean that WN+MBN subtracts can be undone by the bias that follows it.",
+    ),
+}

@@ -1,0 +1,1 @@
+"""What experiments share: options, runs and where they are done, results, statistics, tables."""

@@ -1,0 +1,187 @@
+"""What the experiments on images share: accuracies, what is kept of each epoch, and its figure."""
+
+import os
+
+import numpy as np
+
+from geonet import ops, plots
+from geonet.experiments.harness.experiment import Experiment, in_words
+from geonet.text import BadInput
+from geonet.train import predict
+
+MOMENTUM = 0.9
+COLUMNS = "train_loss", "train_top1", "test_loss", "test_top1", "test_top5"
+
+
+def top_hits(logits, labels, count):
+    """How many labels are among the `count` largest logits of their row; of equals the first."""
+    own = np.take_along_axis(logits, labels[:, None], axis=1)
+    before = (logits == own) & (np.arange(logits.shape[1]) < labels[:, None])
+    above = ~(logits <= own) | before  # what is not a number is never a hit
+    return int(np.count_nonzero(above.sum(axis=1) < min(count, logits.shape[1])))
+
+
+def evaluate(model, batches, total=np.asarray):
+    """Mean cross-entropy, top-1 and top-5 accuracy (fractions) on validation images.
+
+    Parameters
+    ----------
+    model : Module
+    batches : iterable
+        Pairs x (B, H, W, 3), labels (B,).
+    total : function, optional
+        Sums an array over the processes that share the images, each with batches of its own.
+
+    Returns
+    -------
+    numpy.ndarray, shape (3,)
+
+    Raises
+    ------
+    BadInput
+        If there is no image in the batches, as all are damaged.
+    """
+    sums = np.zeros(4)
+    with np.errstate(over="ignore", invalid="ignore"):  # of a network that diverged
+        for x, labels in batches:
+            logits = predict(model, x)
+            loss = ops.cross_entropy(logits, labels).item() * len(labels)
+            sums += loss, top_hits(logits, labels, 1), top_hits(logits, labels, 5), len(labels)
+    sums = total(sums)
+    if not sums[3]:
+        raise BadInput("no validation picture is left, as all are damaged")
+    return sums[:3] / sums[3]
+
+
+class Curves:
+    """What a run keeps of each epoch.
+
+    Parameters
+    ----------
+    validation_batches : function
+        Gives the batches that `evaluate` takes.
+    smoothing : float
+        Of the labels that training sees.
+    total : function, optional
+        As `evaluate` takes it.
+
+    Attributes
+    ----------
+    epochs : list of array, shape (5,)
+        Train loss, train top-1, test loss, test top-1, test top-5.
+    """
+
+    def __init__(self, validation_batches, smoothing=0.0, total=np.asarray):
+        self.validation_batches, self.smoothing, self.total = validation_batches, smoothing, total
+        self.epochs = []
+        self._batches = []  # of this epoch: loss and hits
+
+    def loss(self, logits, labels):
+        """Cross-entropy of a training batch; what it says of the batch is noted."""
+        value = ops.cross_entropy(logits, labels, self.smoothing)
+        self._batches.append((value.item(), top_hits(logits.data, labels, 1) / len(labels)))
+        return value
+
+    def end_epoch(self, model):
+        """Look at the validation images; the training loss, NaN if that of validation is not
+        finite: by this `fit` knows that training diverged."""
+        *sums, count = self.total(np.array([*np.sum(self._batches, axis=0), len(self._batches)]))
+        self._batches.clear()
+        tested = evaluate(model, self.validation_batches(), self.total)
+        self.epochs.append(np.array([*np.divide(sums, count), *tested]))
+        train_loss, _, test_loss, _, _ = self.epochs[-1].tolist()
+        return train_loss if np.isfinite(test_loss) else np.nan
+
+    def arrays(self):
+        """The columns by name, (epochs,) each."""
+        return dict(zip(COLUMNS, np.reshape(self.epochs, (-1, len(COLUMNS))).T, strict=True))
+
+    def share(self, processes):
+        """Let all processes have the mean of what they noted in this epoch."""
+        self._batches = list(self.total(np.reshape(self._batches, (-1, 2))) / processes)
+
+    def state_dict(self):
+        """What `load_state_dict` takes, for a run that is to be taken up later."""
+        return {
+            "epochs": np.reshape(self.epochs, (-1, len(COLUMNS))),
+            "batches": np.reshape(self._batches, (-1, 2)),
+        }
+
+    def load_state_dict(self, state):
+        """Go on where another one was."""
+        self.epochs = list(state["epochs"])
+        self._batches = list(state["batches"])
+
+
+class Classification(Experiment):
+    """An experiment on images; its runs keep `Curves.arrays`."""
+
+    metric = "top1"
+    metric_title = "test top-1"
+    further_metrics = (("test_top5", "test top-5"),)
+    larger_is_better = True
+    seeds, quick_seeds = "3", "1"
+    draws_one_seed = False
+    default_threads = os.cpu_count()
+    workers = 1  # whose threads take all cores
+
+    def configure(self, arguments):
+        config = super().configure(arguments)
+        if arguments.lr == "sweep":
+            raise ValueError("--lr sweep needs a third part of the data, which there is not")
+        return config
+
+    def figures(self, results, runs, caption):
+        for case in self.cases(results.config):
+            finished = {m: _finished(results, m, **case) for m in results.config["methods"]}
+            if any(finished.values()):
+                yield self._curves(results, finished, case)
+
+    def _curves(self, results, finished, case):
+        """Accuracy of all methods over the epochs, in training and after (the paper's figure 4)."""
+        names = {
+            "training top-1": "train_top1",
+            "validation top-1": "test_top1",
+            "validation top-5": "test_top5",
+        }
+        epochs, batches = results.config["epochs"], case.get("batch_size")
+        panels = {
+            title: {
+                m: np.array([_filled(r[name], epochs) for r in f]) for m, f in finished.items() if f
+            }
+            for title, name in names.items()
+        }
+        rates = {m: results.rate(m, **case) for m in finished}
+        lost = {m: len(results.config["seeds"]) - len(runs) for m, runs in finished.items()}
+        of_batches = "" if batches is None else f", batches of {batches}"
+        caption = (
+            f"{self.describe(results.config)}{of_batches}; rates: "
+            + ", ".join(f"{m} {rate:g}" for m, rate in rates.items())
+            + ". Lines: median over seeds; bands: from the lowest to the highest."
+        )
+        if any(lost.values()):
+            caption += " Diverged: " + ", ".join(f"{n} of {m}" for m, n in lost.items() if n) + "."
+        figure = plots.learning_curves(panels, "fraction of images", caption)
+        last = {m: results.metrics(m, "test_top1", **case) for m in finished}
+        words = (
+            "Top-1 and top-5 accuracy of each method over the epochs of training. Mean validation "
+            "top-1 of the final weights: "
+            + in_words({m: np.nanmean(values) for m, values in last.items() if finished[m]}, ".3f")
+        )
+        name = "curves" if batches is None else f"curves_{batches}"
+        return figure, name, f"Training and validation accuracy{of_batches}", words
+
+
+def _finished(results, method, **case):
+    """What was tracked in the runs of a method that did not diverge, a list of dicts of arrays."""
+    runs = results.find(method=method, purpose="test", **case)
+    return [
+        results.arrays(method, run["seed"], **case)
+        for run in runs
+        if not run["metrics"].get("diverged", True)  # which one that failed does not have
+    ]
+
+
+def _filled(values, length):
+    """values (E,) -> (length,), NaN behind."""
+    return np.pad(values, (0, length - len(values)), constant_values=np.nan)

@@ -1,0 +1,381 @@
+"""What all experiments share: options, the runs of methods and seeds, the table, the files."""
+
+import argparse
+import contextlib
+import os
+import sys
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from geonet import plots
+from geonet.experiments.harness import executors, options
+from geonet.experiments.harness.results import Results, sole_use
+from geonet.experiments.harness.statistics import mean_interval, paired_interval
+from geonet.experiments.harness.sweep import sweep
+from geonet.models import METHODS, PAPER_METHODS
+from geonet.text import BadInput, aligned, duration
+
+
+class Experiment(ABC):
+    """One experiment of the paper; a file of this package makes one and calls it EXPERIMENT.
+
+    Subclasses set the attributes, and say how one run goes and what its figures are.
+    """
+
+    name = ""
+    summary = ""
+    metric = ""  # of the table
+    metric_title = ""
+    larger_is_better = False
+    further_metrics = ()  # (name, title) of further columns of the table
+    seeds = quick_seeds = "5"
+    methods = ",".join(METHODS)
+    init = "glorot_uniform"
+    trains = True  # whether there is a learning rate
+    default_threads = 1  # small networks gain nothing from more
+    workers = None  # processes that runs are spread over; None for all cores that threads leave
+    draws_one_seed = True  # whether figures show the first seed of the first case
+    again = "the same command (without --overwrite)"  # what goes on after an interruption
+    case = None  # name of what else tells runs apart, such as "batch_size"; config has a list of it
+
+    def add_arguments(self, parser):
+        """Declare the options that all experiments have; subclasses add their own."""
+        known = ", ".join(METHODS)
+        parser.add_argument(
+            "--methods", default=self.methods, help=f"comma list of {known} (default: %(default)s)"
+        )
+        parser.add_argument("--seeds", help=f"count or comma list (default: {self.seeds})")
+        if self.trains:
+            parser.add_argument(
+                "--lr",
+                help="rate for all methods, GmP=0.1,SP=0.01 for some, or sweep: each method's best "
+                "of a grid on validation data (default: 0.1 for GmP and GmP+IMN, 0.01 for others)",
+            )
+        parser.add_argument("--init", default=self.init, help="initializer (default: %(default)s)")
+        parser.add_argument("--out", default=f"results/{self.name}", help="folder to write to")
+        parser.add_argument("--overwrite", action="store_true", help="replace what is in --out")
+        parser.add_argument("--quick", action="store_true", help="few seeds and steps, for a look")
+        self.add_execution_arguments(parser)
+
+    def add_execution_arguments(self, parser):
+        """Declare the options that say where runs are done."""
+        executors.add_arguments(parser, self.workers)
+
+    @staticmethod
+    def default_rate(method):
+        """The authors' rates: 0.1 for the geometric methods, 0.01 for the others."""
+        return 0.1 if METHODS[method].parameterization == "geometric" else 0.01
+
+    def configure(self, arguments):
+        """The configuration, as JSON values, of parsed arguments.
+
+        Raises
+        ------
+        ValueError, OSError
+            If an argument makes no sense, or a file that it names is of no use.
+        """
+        seeds = arguments.seeds or (self.quick_seeds if arguments.quick else self.seeds)
+        methods = options.method_list(arguments.methods)
+        config = {"methods": methods, "seeds": options.seed_list(seeds)}
+        if self.trains:
+            config["lr"] = options.rates(arguments.lr, methods, self.default_rate)
+        return config | {"init": options.initializer(arguments.init), "quick": arguments.quick}
+
+    def execution(self, arguments):
+        """What `run_one` is told besides the configuration: it must not change what comes out."""
+        return {}
+
+    def executor(self, arguments):
+        """Where runs are done, an executor for use in a `with`."""
+        workers = arguments.workers
+        if workers is None and arguments.executor is None:
+            threads = getattr(arguments, "threads", None) or self.default_threads
+            workers = self.workers or max(1, os.cpu_count() // threads)
+        return executors.opened(arguments.executor, workers)
+
+    @abstractmethod
+    def run_one(self, config, method, seed, lr, purpose):
+        """One run.
+
+        Parameters
+        ----------
+        config : dict
+            Where there are cases, of this one: config[self.case] is its value; and `execution`.
+            It is called in any process, and in several at once.
+        method : str
+        seed : int
+        lr : float or None
+        purpose : {"test", "validation"}
+            Which part of the data the metric is taken from: the other one is not looked at.
+
+        Returns
+        -------
+        metrics : dict
+            JSON numbers, among them ``{purpose}_{metric}``.
+        arrays : dict of numpy.ndarray
+            What was tracked.
+        """
+
+    @abstractmethod
+    def describe(self, config):
+        """One line above the table."""
+
+    @abstractmethod
+    def figures(self, results, runs, caption):
+        """The figures of an experiment.
+
+        Parameters
+        ----------
+        results : Results
+        runs : dict
+            method -> what was tracked for the first seed, of runs that did not diverge.
+        caption : str
+            Which seed and rates these are.
+
+        Yields
+        ------
+        figure : matplotlib.figure.Figure
+        name, title, description : str
+            As `geonet.plots.save` takes them.
+        """
+
+    def draw(self, results):
+        """Write all figures, and return their paths."""
+        config, paths = results.config, []
+        seed = config["seeds"][0]
+        case = self.cases(config)[0]
+        diverged = {m: results.metrics(m, "diverged", **case)[0] for m in config["methods"]}
+        runs = {m: results.arrays(m, seed, **case) for m in config["methods"] if not diverged[m]}
+        caption = f"Seed {seed} (1 of {len(config['seeds'])} seeds)"
+        if self.trains and runs:
+            caption += "; rates: " + ", ".join(f"{m} {results.rate(m, **case):g}" for m in runs)
+        if lost := [m for m in config["methods"] if diverged[m]]:
+            caption += f"; diverged or failed: {', '.join(lost)}"
+        if runs or not self.draws_one_seed:
+            for figure, *words in self.figures(results, runs, f"{caption}."):
+                paths += plots.save(figure, results.folder / "figures", *words)
+        return paths
+
+    def run(self, *words, executor=None):
+        """As `python -m geonet NAME WORDS`, from Python.
+
+        Parameters
+        ----------
+        *words : str
+            Options and their values.
+        executor : concurrent.futures.Executor, optional
+            Where runs are done, and which is not shut down; by default as the options say.
+
+        Returns
+        -------
+        int
+            As for `main`.
+        """
+        parser = argparse.ArgumentParser(self.name)
+        self.add_arguments(parser)
+        return self.main(parser.parse_args([*map(str, words)]), executor)
+
+    def main(self, arguments, executor=None):
+        """Run it all: what `python -m geonet NAME` does.
+
+        Returns
+        -------
+        int
+            The exit status: 1 if a run failed.
+
+        Raises
+        ------
+        BadInput
+            If an argument or file is of no use (nothing has been run then), or workers died.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                config = self.configure(arguments)
+                stack.enter_context(sole_use(arguments.out))
+                results = Results(arguments.out, self.name, config, arguments.overwrite)
+                if executor is None:
+                    executor = stack.enter_context(self.executor(arguments))
+            except (ValueError, OSError) as error:
+                raise BadInput(str(error)) from error
+            sweep(self, config | self.execution(arguments), results, executor)
+            return self._report(results)
+
+    def _report(self, results):
+        """Print the table and what failed, draw the figures, and return the exit status."""
+        failed = [run for run in results.find() if "failed" in run["metrics"]]
+        if any("failed" not in run["metrics"] for run in results.find(purpose="test")):
+            print(self.table(results))
+            paths = self.draw(results)
+            pictures = [str(path) for path in paths if path.suffix == ".png"]
+            print("figures: " + (", ".join(pictures) or "none, as the runs to draw diverged"))
+        print(f"numbers: {results.folder / 'results.json'}\n")
+        if failed:
+            reason = failed[0]["metrics"]["failed"]
+            waiting = {run["method"]: 0 for run in failed if run["purpose"] == "validation"}
+            undecided = f"; no rate can be chosen yet for {', '.join(waiting)}" if waiting else ""
+            print(
+                f"{self.name}: {len(failed)} of {len(results.runs)} runs failed, the first of them "
+                f"with {reason}; {self.again} tries them again{undecided}",
+                file=sys.stderr,
+            )
+        return 1 if failed else 0
+
+    def cases(self, config):
+        """The fields that tell one case from another, a dict a case."""
+        return [{}] if self.case is None else [{self.case: value} for value in config[self.case]]
+
+    def table(self, results):
+        """All that the runs came to, as text."""
+        words = "", self.describe(results.config), "", aligned(self.rows(results)), ""
+        return "\n".join([*words, *self.notes(results)])
+
+    def rows(self, results):
+        """Mean ± standard deviation and 95 % interval over seeds, and the paired difference."""
+        first = results.config["methods"][0]
+        rows = [("method", "rate", f"{self.metric_title}, mean ± sd", "95 % interval",
+                 f"minus {first}'s, paired 95 %", "steps",
+                 *(title for _, title in self.further_metrics), "diverged")]  # fmt: skip
+        for case in self.cases(results.config):
+            if case:
+                rows.append(
+                    (", ".join(f"{k} {v}" for k, v in case.items()), *[""] * (len(rows[0]) - 1))
+                )
+            rows += [self._row(results, m, first, case) for m in results.config["methods"]]
+        return rows
+
+    def notes(self, results):
+        """Lines below the table: what it took, and what went wrong."""
+        seconds = sum(run["metrics"].get("seconds", 0) for run in results.runs.values())
+        yield f"{len(results.runs)} runs, {duration(seconds)} of computing"
+        for run in results.find():
+            metrics = run["metrics"]
+            if reason := metrics.get("reason", metrics.get("failed")):
+                rate = "" if run["lr"] is None else f"rate {run['lr']:g}, "
+                yield f"{run['method']}, {rate}seed {run['seed']}: {reason}"
+
+    def _row(self, results, method, first, case):
+        """Figures over the runs that did not diverge; the last column says how many did."""
+        name = f"test_{self.metric}"
+        values, reference = (results.metrics(m, name, **case) for m in (method, first))
+        finished = np.isfinite(values)
+        both = finished & np.isfinite(reference)
+        found = results.find(method=method, purpose="test", **case)
+        rate = f"{results.rate(method, **case):g}" if found else "not chosen"
+        row = [method, rate, "", "", "", ""]
+        if finished.any():
+            whole = mean_interval(values[finished])
+            row[2:4] = spread(whole), limits(whole)
+            row[5] = f"{np.nanmean(results.metrics(method, 'steps', **case)):.0f}"
+        if both.any() and method != first:
+            paired = paired_interval(values[both], reference[both])
+            row[4] = f"{paired.mean:+.3g} {limits(paired, '+.3g')}".rstrip()
+        further = [
+            f"{np.mean(results.metrics(method, name, **case)[finished]):.4g}"
+            for name, _ in self.further_metrics
+            if finished.any()
+        ]
+        blank = [""] * (len(self.further_metrics) - len(further))
+        failed = sum("failed" in run["metrics"] for run in found)
+        lost = f"{np.count_nonzero(~finished) - failed} of {len(values)}" if found else "not tested"
+        return (*row, *further, *blank, f"{lost}, {failed} failed" if failed else lost)
+
+
+def spread(interval):
+    """Mean ± standard deviation, or the mean alone of one value."""
+    deviation = "" if np.isnan(interval.std) else f" ± {interval.std:.2g}"
+    return f"{interval.mean:.4g}{deviation}"
+
+
+def limits(interval, style=".4g"):
+    """[low, high], or nothing where one value leaves them unknown."""
+    known = not np.isnan(interval.low)
+    return f"[{interval.low:{style}}, {interval.high:{style}}]" if known else ""
+
+
+def in_words(values, style):
+    """method -> number as a sentence for who cannot see the figure."""
+    known = [f"{m} {value:{style}}" for m, value in values.items() if np.isfinite(value)]
+    return (", ".join(known) or "none") + "."
+
+
+def recipe(config, method):
+    """The method's recipe under the configuration's protocol."""
+    return (PAPER_METHODS if config["protocol"] == "paper" else METHODS)[method]
+
+
+def generators(seed, count):
+    """Independent generators of one seed, so that what one draws does not shift another."""
+    return [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(count)]
+
+
+def root_mean_square(error):
+    """√ mean e², a Python number."""
+    return float(np.sqrt(np.mean(np.square(error))))
+
+
+KEPT_PER_DECADE = 50  # steps at which the boundaries are stored
+
+
+def tracked(tracker):
+    """What is kept of a tracker: typical moves, and the boundaries at some steps.
+
+    The steps are evenly spaced on a log scale, with the start, the powers of 10 and the end. The
+    quantiles (10 %, 50 %, 90 %) of the units' turns and displacements are those of the one step
+    before each.
+
+    Parameters
+    ----------
+    tracker : geonet.characteristic.Tracker
+
+    Returns
+    -------
+    metrics : dict of str to float
+        median_turn and median_displacement, over all steps and units with a boundary; None where
+        there is none.
+    arrays : dict of str to numpy.ndarray
+        steps (S,), weight (S, O, n), bias (S, O), turn_quantiles and displacement_quantiles
+        (3, S − 1).
+    """
+    weights, biases = tracker.weights, tracker.biases
+    last = len(biases) - 1
+    decades = np.arange(int(KEPT_PER_DECADE * np.log10(last)) + 1) / KEPT_PER_DECADE
+    steps = np.unique(np.r_[0, (10**decades).round().astype(int), last])
+    arrays = {
+        "steps": steps,
+        "weight": weights[steps].astype(np.float32),
+        "bias": biases[steps].astype(np.float32),
+    }
+    metrics = {}
+    for kind, moves in (("turn", tracker.turns()), ("displacement", tracker.displacements())):
+        known = moves[~np.isnan(moves)]
+        metrics[f"median_{kind}"] = float(np.median(known)) if known.size else None
+        arrays[f"{kind}_quantiles"] = np.quantile(moves[steps[1:] - 1], (0.1, 0.5, 0.9), axis=1)
+    return metrics, arrays
+
+
+def changes_figure(results, runs, kind, quantity, what, caption):
+    """A figure, as `Experiment.figures` yields them, of how far single steps move the boundaries.
+
+    Parameters
+    ----------
+    results, runs, caption
+        As for `Experiment.figures`.
+    kind : {"turn", "displacement"}
+    quantity : str
+        Label of the axis, with its unit.
+    what : str
+        What a step does, such as "turn the boundaries".
+    """
+    figure = plots.step_changes(
+        {m: run["steps"][1:] for m, run in runs.items()},
+        {m: run[f"{kind}_quantiles"] for m, run in runs.items()},
+        quantity,
+        f"How far single steps {what}: median, 10–90 % of units. {caption}",
+    )
+    typical = {m: results.metrics(m, f"median_{kind}")[0] for m in runs}
+    words = (
+        f"How far single steps {what}, over training, on log axes. Median over steps and units: "
+        + in_words(typical, ".2g")
+    )
+    return figure, f"{kind}s", f"How far single steps {what}", words

@@ -1,0 +1,117 @@
+"""What gradients mean geometrically while networks learn: three layers of 20 units on Banana.
+
+Every step takes all of the training points, so a unit whose boundary has left the data has all of
+them on one side, and a dead one is inactive on all of them. Adam on the binary cross-entropy.
+"""
+
+import numpy as np
+
+from geonet import ops, plots
+from geonet.experiments.banana import accuracy, points
+from geonet.experiments.harness.experiment import Experiment, generators, in_words
+from geonet.experiments.sets.banana import split_banana
+from geonet.gradients import Inspector
+from geonet.models import mlp
+from geonet.train import Adam, fit, predict
+
+UNITS, LAYERS = 20, 3
+RECORDS, STRETCHES = 200, 40  # taken down, and drawn: means over stretches even on a log axis
+
+
+class Inspection(Experiment):
+    """Radial and angular gradients, dead units, and boundaries that leave the data."""
+
+    name = "inspect"
+    summary = "what gradients mean: radial and angular shares, dead units, boundaries out of reach"
+    metric = "accuracy"
+    metric_title = "test accuracy"
+    larger_is_better = True
+    further_metrics = (
+        ("radial_share", "radial share"),
+        ("turn", "turn a step"),
+        ("dead_start", "dead, start"),
+        ("dead_end", "end"),
+        ("outside_start", "outside, start"),
+        ("outside_end", "end"),
+    )
+
+    def configure(self, arguments):
+        return super().configure(arguments) | {"steps": 400 if arguments.quick else 2000}
+
+    def run_one(self, config, method, seed, lr, purpose):
+        data_rng, model_rng = generators(seed, 2)
+        data = split_banana(*points(None), data_rng)
+        sizes = [2, *[UNITS] * LAYERS, 1]
+        model = mlp(sizes, method, rng=model_rng, init=config["init"])
+        inspector = Inspector(model, every=config["steps"] // RECORDS)
+        optimizer = Adam(model.parameters(), lr, eps=1e-7)
+        loss, steps = ops.binary_cross_entropy, config["steps"]
+        fit(model, loss, data.train, optimizer, epochs=steps, inspect=inspector, label=None)
+        x, y = getattr(data, purpose)
+        metrics, arrays = seen(inspector)
+        metrics |= {f"{purpose}_accuracy": accuracy(predict(model, x), y), "steps": steps}
+        return metrics, arrays
+
+    def describe(self, config):
+        return (
+            f"Banana set, {LAYERS} layers of {UNITS} units, {config['steps']} steps of all points, "
+            f"{config['init']}, {len(config['seeds'])} seeds. Units are counted over all layers; "
+            "turn: median, radians"
+        )
+
+    def figures(self, results, runs, caption):
+        layers = [f"layer {i + 1}" for i in range(LAYERS)]
+        steps = {m: run["steps"] for m, run in runs.items()}
+
+        def curves(name):
+            return {m: run[name] for m, run in runs.items()}
+
+        shares = curves("radial_share")
+        words = "Radial share of the squared gradient of the weights; coloured below the mean of "
+        words += f"the layers, grey where it is angular. {caption}"
+        figure = plots.gradient_shares(steps, shares, layers, words)
+        means = in_words({m: values.mean() for m, values in shares.items()}, ".2f")
+        description = "One panel a method: how much of the gradient would scale the weights only, "
+        description += f"and how much would turn boundaries. Mean radial share: {means}"
+        yield figure, "shares", "Radial and angular share of the gradient", description
+
+        words = f"Norm of the gradient of each layer's weights w, times ‖w‖. {caption}"
+        figure = plots.layer_curves(steps, curves("flow"), layers, "‖w‖ ‖∂L/∂w‖", words)
+        description = "One panel a method: the gradient's norm at each layer, on log axes."
+        yield figure, "flow", "Gradient flow by layer", description
+
+        kinds = {
+            "dead": ("dead units", "Units that are inactive on all training points"),
+            "outside": ("boundaries outside", "Units with all training points on one side"),
+        }
+        for kind, (label, what) in kinds.items():
+            words = f"{what}, of {UNITS} in each layer. {caption}"
+            figure = plots.layer_curves(steps, curves(kind), layers, label, words, UNITS)
+            ends = {m: results.metrics(m, f"{kind}_end")[0] for m in runs}
+            description = f"{what}, one panel a method. In all layers at the end: "
+            yield figure, kind, what, description + in_words(ends, ".0f")
+
+
+def seen(inspector):
+    """Metrics of a training, and by layer and stretch of it, (S, layers), what is drawn."""
+    layers = [inspector[name] for name in inspector.layers]
+    flow = np.stack([layer.flow for layer in layers], axis=1)
+    radial = np.stack(
+        [np.square(layer.radial, dtype=float).sum(axis=1) for layer in layers], axis=1
+    )
+    with np.errstate(invalid="ignore"):  # NaN where there is no gradient
+        arrays = {"radial_share": radial / flow**2, "flow": flow}
+    metrics = {"radial_share": float(np.nanmean(arrays["radial_share"]))}
+    turns = np.stack([layer.turn for layer in layers])
+    metrics["turn"] = float(np.nanmedian(turns)) if np.isfinite(turns).any() else None
+    for kind in ("dead", "outside"):
+        arrays[kind] = np.stack([getattr(layer, kind).sum(axis=1) for layer in layers], axis=1)
+        metrics[f"{kind}_start"], *_, metrics[f"{kind}_end"] = arrays[kind].sum(axis=1).tolist()
+    count = len(flow)
+    starts = np.unique((count ** (np.arange(STRETCHES) / STRETCHES)).astype(int)) - 1
+    lengths = np.diff([*starts, count])[:, None]
+    means = {name: np.add.reduceat(array, starts) / lengths for name, array in arrays.items()}
+    return metrics, {"steps": inspector.steps[starts]} | means
+
+
+EXPERIMENT = Inspection()

@@ -1,0 +1,247 @@
+"""Weights under PyTorch's names and in its layout, as dictionaries of NumPy arrays.
+
+=====================  =======================================  ==================================
+                       here                                     in PyTorch
+=====================  =======================================  ==================================
+filters                (O, kh·kw·C), rows                       (O, C, kh, kw), "OIHW"
+batch norm             gamma, beta, running_mean, running_var   weight, bias, and the same two
+momentum               of the old running value, 0.99           of the batch's value, 0.1
+running variance       of the biased one                        of the unbiased one
+eps, where not given   1e-3                                     1e-5
+a ResNet               steps.0, steps.2.units.0, …              conv1, bn1, layer1.0.conv1, …, fc
+another Sequential     steps.0, steps.1, …                      0, 1, …, counted as below
+=====================  =======================================  ==================================
+
+In a torch.nn.Sequential the affine map, the batch norm and the activation of a unit count one each,
+and so does MaxPool2d; `ops.global_average_pool` counts two, AdaptiveAvgPool2d(1) and Flatten().
+
+PyTorch's state has no eps. So `import_torch` sets that of the model's batch norms, and
+`export_torch` writes such variances that var + eps is what it is here.
+"""
+
+import copy
+from typing import NamedTuple
+
+import numpy as np
+
+from geonet import ops
+from geonet.interop.convert import convert
+from geonet.nn.layers import ACTIVATIONS, Layer, MaxPool2d, ResidualBlock, Unit
+from geonet.nn.module import Module, Sequential
+from geonet.nn.normalization import BatchNorm
+from geonet.nn.parameterizations import Standard
+
+BATCH_NORM = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "running_mean",
+    "running_var": "running_var",
+}
+COUNTED = "num_batches_tracked"  # by PyTorch, and of no use here
+
+
+def export_torch(model, eps=1e-5):
+    """State dictionary of a model for the same network in PyTorch, which evaluates alike.
+
+    What PyTorch's layers do not have (weight normalization, GmP, mean-only norms, centring) is
+    first brought to standard layers by `convert`; batch norms stay. A unit of a ResNet without a
+    batch norm becomes one whose batch norm adds the bias, since torchvision's convolutions have
+    none.
+
+    Parameters
+    ----------
+    model : geonet.nn.Sequential
+        Of units, layers, poolings, activations, and residual blocks.
+    eps : float
+        Of the batch norms over there. Running variances become var + (eps here) − eps.
+
+    Returns
+    -------
+    dict
+        Name -> numpy.ndarray, copied, in PyTorch's order and in the model's dtype. For
+        ``load_state_dict`` make tensors of them: ``{k: torch.tensor(v) for k, v in ...}``.
+
+    Raises
+    ------
+    ValueError
+        If `convert` cannot be exact (convert it yourself, with approximate=True), a variance would
+        be negative, or a layer norm or another arrangement has no name in PyTorch.
+    """
+    _check(model)
+    if not all(_is_plain(module) for _, module in model.named_modules()):
+        model = convert(model, "standard")
+    model = _with_batch_norms(model)
+    state, ours = {}, model.state_dict()
+    norms = {name: m for name, m in model.named_modules() if isinstance(m, BatchNorm)}
+    for theirs, (name, filters) in _table(model).items():
+        array, (owner, _, quantity) = ours[name], name.rpartition(".")
+        if filters is not None:
+            array = array.reshape(-1, *filters).transpose(0, 3, 1, 2).copy()
+        if quantity == "running_var":
+            array = (array + (np.float64(norms[owner].eps) - eps)).astype(array.dtype)
+            if np.any(array < 0):
+                raise ValueError(f"eps must be at most the variance + {norms[owner].eps} of every "
+                                 f"unit, but is {eps}, too large for {owner}")  # fmt: skip
+        state[theirs] = array
+        if quantity == "running_var":
+            state[theirs.replace("running_var", COUNTED)] = np.array(0)
+    return state
+
+
+def import_torch(model, state, eps=1e-5):
+    """Put a PyTorch state dictionary into a model, in place; evaluation is then as over there.
+
+    Parameters
+    ----------
+    model : geonet.nn.Sequential
+        The same network here, with standard layers, and batch norms where there are some over
+        there: by method SP or BN. `convert` brings it to another parameterization afterwards.
+    state : dict
+        Name -> array or tensor, as in ``{k: v.numpy() for k, v in theirs.state_dict().items()}``.
+    eps : float
+        Of the batch norms over there, which the state does not tell. All batch norms of the model
+        get it; their momentum stays.
+
+    Returns
+    -------
+    Module
+        The model.
+
+    Raises
+    ------
+    ValueError
+        If a name is missing or unknown, a shape differs, or the model has other layers than those;
+        nothing is changed then.
+    """
+    _check(model)
+    for name, module in model.named_modules():
+        if not _is_plain(module):
+            raise ValueError(
+                f"model must have standard layers, with batch norms or none, but {name} is not "
+                f"such a {type(module).__name__}: import, then convert"
+            )
+    table = _table(model)
+    given = {name for name in state if not name.endswith(COUNTED)}
+    if difference := sorted(table.keys() ^ given):
+        raise ValueError(f"state must have the names of this model, but differs in {difference}")
+    values, shapes = {}, {name: array.shape for name, array in model.state_dict().items()}
+    for theirs, (name, filters) in table.items():
+        array, shape = np.asarray(state[theirs]), shapes[name]
+        if filters is not None:
+            shape = shape[0], filters[2], *filters[:2]
+        if array.shape != shape:
+            raise ValueError(f"state[{theirs!r}] must have shape {shape}, but has {array.shape}")
+        values[name] = array
+        if filters is not None:
+            values[name] = array.transpose(0, 2, 3, 1).reshape(shapes[name])
+    model.load_state_dict(values)
+    for _, module in model.named_modules():
+        if isinstance(module, BatchNorm):
+            module.eps = eps
+    return model
+
+
+class _Place(NamedTuple):
+    """A unit or layer here, and where its arrays are in PyTorch."""
+
+    name: str
+    unit: Module
+    affine: str
+    norm: str
+
+
+def _check(model):
+    if not isinstance(model, Sequential):
+        raise TypeError(f"model must be a geonet.nn.Sequential, but is a {type(model).__name__}")
+
+
+def _is_plain(module):
+    """Whether PyTorch's layers can do what this module does besides what is below it."""
+    if isinstance(module, Unit):
+        return isinstance(module.normalization, BatchNorm | None) and module.centring is None
+    return isinstance(getattr(module, "parameterization", None), Standard | None)
+
+
+def _with_batch_norms(model):
+    """A copy of the model: in a ResNet every bias of a unit is in a batch norm."""
+    model = copy.deepcopy(model)
+    for _, unit, _, norm in _resnet(model) if _is_resnet(model) else ():
+        rows = getattr(unit, "layer", unit).parameterization
+        if norm is None or (rows.bias is None and unit.normalization is not None):
+            continue
+        bias = 0 if rows.bias is None else rows.bias.data
+        if unit.normalization is None:
+            unit.normalization = BatchNorm(len(rows.weight.data), eps=0, dtype=rows.weight.dtype)
+            unit.normalization.beta.data += bias
+        else:
+            unit.normalization.running_mean -= bias
+        rows.bias = None
+    return model
+
+
+def _table(model):
+    """PyTorch's name -> (ours, filter shape or None), for all arrays of the model."""
+    table, number = {}, 0
+    for name, unit, affine, norm in _resnet(model) if _is_resnet(model) else _sequential(model):
+        layer, normalization = getattr(unit, "layer", unit), getattr(unit, "normalization", None)
+        rows = f"{name}.layer.parameterization" if unit is not layer else f"{name}.parameterization"
+        found = {f"{affine}.weight": (f"{rows}.weight", getattr(layer, "filter_shape", None))}
+        if layer.parameterization.bias is not None:
+            found[f"{affine}.bias"] = f"{rows}.bias", None
+        if isinstance(normalization, BatchNorm):
+            for theirs, ours in BATCH_NORM.items():
+                found[f"{norm}.{theirs}"] = f"{name}.normalization.{ours}", None
+        elif normalization is not None:
+            raise ValueError(f"model: PyTorch has no name for the {type(normalization).__name__} "
+                             f"of {name}")  # fmt: skip
+        table, number = table | found, number + len(found)
+    if len(table) < number:
+        raise ValueError("model must have one stem, residual blocks and one output layer, as "
+                         "torchvision's ResNets have them, but has more")  # fmt: skip
+    return table
+
+
+def _is_resnet(model):
+    return any(isinstance(step, ResidualBlock) for step in model.steps)
+
+
+def _resnet(model):
+    """Places in torchvision's ResNets; a block that strides begins a stage."""
+    stage = number = 0
+    for i, step in enumerate(model.steps):
+        name = f"steps.{i}"
+        if isinstance(step, Unit):
+            yield _Place(name, step, "conv1", "bn1")
+        elif isinstance(step, Layer):
+            yield _Place(name, step, "fc", None)
+        elif isinstance(step, ResidualBlock):
+            strides = any(getattr(unit.layer, "stride", (1, 1)) != (1, 1) for unit in step.units)
+            stage, number = (stage + 1, 0) if strides or not stage else (stage, number + 1)
+            prefix = f"layer{stage}.{number}"
+            for k, unit in enumerate(step.units):
+                names = f"{prefix}.conv{k + 1}", f"{prefix}.bn{k + 1}"
+                yield _Place(f"{name}.units.{k}", unit, *names)
+            if step.shortcut is not None:
+                names = f"{prefix}.downsample.0", f"{prefix}.downsample.1"
+                yield _Place(f"{name}.shortcut", step.shortcut, *names)
+
+
+def _sequential(model, ours="", theirs=""):
+    """Places in a torch.nn.Sequential of the same steps."""
+    index = 0
+    for i, step in enumerate(model.steps):
+        name = f"{ours}steps.{i}"
+        if isinstance(step, Layer | Unit):
+            layer = getattr(step, "layer", step)
+            normalized = getattr(step, "normalization", None) is not None
+            yield _Place(name, step, f"{theirs}{index}", f"{theirs}{index + 1}")
+            index += 1 + normalized + (layer.activation is not ACTIVATIONS[None])
+        elif isinstance(step, Sequential):
+            yield from _sequential(step, f"{name}.", f"{theirs}{index}.")
+            index += 1
+        elif step is ops.global_average_pool:
+            index += 2
+        elif isinstance(step, MaxPool2d) or step in ACTIVATIONS.values():
+            index += 1
+        else:
+            raise ValueError(f"model: PyTorch has no name for {name}, {step!r}")

@@ -1,0 +1,233 @@
+"""Convolution with 3×3 kernels and stride 1 by Winograd's minimal filtering, F(4×4, 3×3).
+
+A 4×4 tile of the output takes 36 products a pair of channels where the plain sum takes 144
+(Lavin & Gray 2016, "Fast algorithms for convolutional neural networks", section 4.3):
+
+    V = Bᵀ d B    of every 6×6 tile d of the input; neighbours overlap by 2     (36, T, C)
+    U = G w Gᵀ    of every 3×3 kernel w                                         (36, C, O)
+    M = V U       for each of the 36 frequencies a matrix product               (36, T, O)
+    Y = Aᵀ M A    is a 4×4 tile of the output                                   (T, 4, 4, O)
+
+Every step is linear, so the pullback of g = ∂L/∂Y is made of the transposed steps, and one
+transform of g serves both gradients:
+
+    ∂L/∂M = A g Aᵀ,        ∂L/∂U = Vᵀ ∂L/∂M,   ∂L/∂V = ∂L/∂M Uᵀ
+    ∂L/∂w = Gᵀ ∂L/∂U G,    ∂L/∂d = B ∂L/∂V Bᵀ, summed where tiles overlap
+
+The matrices interpolate polynomials at 0, ±√½, ±√2 and ∞. With the usual 0, ±1, ±2 and ∞, whose
+powers lie further apart, the error in float32 is five times as large (Barabasz et al. 2020, "Error
+analysis and improving the accuracy of Winograd convolution for deep neural networks", on the
+choice of points).
+
+What costs time is memory, not the transforms' arithmetic. So each thread takes a few images at a
+time through all steps, in scratch arrays that stay in the cache, and a transform takes `LANES`
+channels, contiguous in memory, through buffers of its own: arrays are (..., blocks, LANES).
+"""
+
+import math
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from geonet import threads
+from geonet.kernels.im2col import output_size
+from geonet.kernels.winograd import transforms as compiled
+from geonet.kernels.winograd.transforms import FAR, LANES, NEAR
+
+INPUT = np.array([  # Bᵀ
+    [1, 0, -5 / 2, 0, 1, 0],
+    [0, -2 * NEAR, -2, NEAR, 1, 0],
+    [0, 2 * NEAR, -2, -NEAR, 1, 0],
+    [0, -FAR / 2, -1 / 2, FAR, 1, 0],
+    [0, FAR / 2, -1 / 2, -FAR, 1, 0],
+    [0, 1, 0, -5 / 2, 0, 1],
+])  # fmt: skip
+KERNEL = np.array([  # G
+    [1, 0, 0],
+    [-2 / 3, -2 / 3 * NEAR, -1 / 3],
+    [-2 / 3, 2 / 3 * NEAR, -1 / 3],
+    [1 / 6, FAR / 6, 1 / 3],
+    [1 / 6, -FAR / 6, 1 / 3],
+    [0, 0, 1],
+])  # fmt: skip
+OUTPUT = np.array([  # Aᵀ
+    [1, 1, 1, 1, 1, 0],
+    [0, NEAR, -NEAR, FAR, -FAR, 0],
+    [0, 1 / 2, 1 / 2, 2, 2, 0],
+    [0, NEAR / 2, -NEAR / 2, 2 * FAR, -2 * FAR, 1],
+])  # fmt: skip
+
+TILES = 128  # tiles that go through all steps at a time, about
+WORK = 32  # multiplications that take as long as a transform's step takes for a number
+
+
+def forward(x, weight, bias, stride, padding):
+    """y (N, H', W', O) of x (N, H, W, C), weight (O, 3, 3, C), bias (O,) or None; stride (1, 1)."""
+    units = len(weight)
+    shape = len(x), *output_size(x.shape[1:3], (3, 3), stride, padding), units
+    x, weight = _in_lanes(x), _fill(_fill(weight, 3), 0)
+    y = np.empty((*shape[:3], len(weight) // LANES, LANES), x.dtype)
+    offset = _in_lanes(np.zeros(units, x.dtype) if bias is None else bias)
+    u = _transformed(weight.transpose(3, 1, 2, 0))  # (36, C, O)
+
+    def some_images(part, tiles):
+        v = _frequencies("v", tiles, x.shape[3], x.dtype)
+        m = _frequencies("m", tiles, y.shape[3], x.dtype)
+        compiled.transform_input(x[part], v, shape[1], shape[2], *padding)
+        np.matmul(_matrices(v, tiles), u, out=_matrices(m, tiles))
+        compiled.transform_output(m, offset, y[part])
+
+    threads.spread(some_images, _parts(shape), math.prod(shape) * weight[0].size)
+    return _out_of_lanes(y, units)
+
+
+def pullback(g, x, weight, stride, padding, needs):
+    """∂L/∂x and ∂L/∂weight of g = ∂L/∂y, each None unless needed.
+
+    Each thread has its own sum ∂L/∂w over its images, so the last digits of ∂L/∂weight depend on
+    the number of threads.
+    """
+    shape, units, channels = g.shape, len(weight), x.shape[-1]
+    x, g, weight = _in_lanes(x), _in_lanes(g), _fill(_fill(weight, 3), 0)
+    u = _transformed(weight) if needs[0] else None  # (36, O, C)
+    grad = np.empty_like(x) if needs[0] else None
+    parts = _parts(shape)
+    shares = threads.shares(len(parts))
+    halves = np.empty((len(shares), len(weight), 18, *x.shape[3:]), x.dtype)  # ∂L/∂U G by share
+
+    def some_images(share, first, last):
+        for number, (part, tiles) in enumerate(parts[first:last]):
+            v = _frequencies("v", tiles, x.shape[3], x.dtype)
+            m = _frequencies("m", tiles, g.shape[3], x.dtype)
+            compiled.transform_gradient(g[part], m)
+            if needs[1]:
+                compiled.transform_input(x[part], v, shape[1], shape[2], *padding)
+                _add_half(_matrices(m, tiles), _matrices(v, tiles), halves[share], number > 0)
+            if needs[0]:
+                np.matmul(_matrices(m, tiles), u, out=_matrices(v, tiles))
+                compiled.transform_input_back(v, grad[part], shape[1], shape[2], *padding)
+
+    parts_of = [(i, *share) for i, share in enumerate(shares)]
+    threads.spread(some_images, parts_of, g.size * weight[0].size)
+    to_x = _out_of_lanes(grad, channels) if needs[0] else None
+    return to_x, _to_weight(halves, units, channels) if needs[1] else None
+
+
+def forward_numpy(x, weight, bias, stride, padding):
+    """`forward` in plain NumPy, all images at once."""
+    rows, columns = output_size(x.shape[1:3], (3, 3), stride, padding)
+    v = _transform_numpy(INPUT, _tiles(x, rows, columns, padding))  # (N, tiles…, 6, 6, C)
+    u = _transform_numpy(KERNEL, weight)  # (O, 6, 6, C)
+    y = _transform_numpy(OUTPUT, np.einsum("...ijc,oijc->...ijo", v, u))  # (N, tiles…, 4, 4, O)
+    y = y.swapaxes(2, 3).reshape(len(x), 4 * y.shape[1], 4 * y.shape[2], len(weight))
+    return y[:, :rows, :columns] + (0 if bias is None else bias)
+
+
+def pullback_numpy(g, x, weight, stride, padding, needs):
+    """`pullback` in plain NumPy; it computes both gradients, needed or not."""
+    (rows, columns), (top, left) = g.shape[1:3], padding
+    v = _transform_numpy(INPUT, _tiles(x, rows, columns, padding))
+    u = _transform_numpy(KERNEL, weight)
+    down, across = v.shape[1:3]  # numbers of tiles
+    whole = np.pad(g, [(0, 0), (0, 4 * down - rows), (0, 4 * across - columns), (0, 0)])
+    tiles = whole.reshape(len(g), down, 4, across, 4, -1).swapaxes(2, 3)
+    m = _transform_numpy(OUTPUT.T, tiles)  # ∂L/∂M
+    to_weight = _transform_numpy(KERNEL.T, np.einsum("ntsijo,ntsijc->oijc", m, v))
+    d = _transform_numpy(INPUT.T, np.einsum("...ijo,oijc->...ijc", m, u))  # ∂L/∂d
+    padded = np.zeros((len(x), 4 * down + 2, 4 * across + 2, x.shape[3]), d.dtype)
+    for i in range(6):
+        for j in range(6):
+            padded[:, i : i + 4 * down : 4, j : j + 4 * across : 4] += d[:, :, :, i, j]
+    to_x = np.zeros(x.shape, d.dtype)  # rows and columns that no tile reaches have no gradient
+    inner = padded[:, top : top + x.shape[1], left : left + x.shape[2]]
+    to_x[:, : inner.shape[1], : inner.shape[2]] = inner
+    return to_x, to_weight
+
+
+def _transform_numpy(matrix, tiles):
+    """matrix · tile · matrixᵀ over the axes −3 and −2 of tiles (..., h, w, C)."""
+    return np.einsum("ai,...ijc,bj->...abc", matrix, tiles, matrix, optimize=True)
+
+
+def _tiles(x, rows, columns, padding):
+    """The 6×6 tiles of x, 4 apart, zeros outside it: (N, H, W, C) -> (N, tiles…, 6, 6, C)."""
+    down, across = -(-rows // 4), -(-columns // 4)
+    below = max(0, 4 * down + 2 - padding[0] - x.shape[1])
+    right = max(0, 4 * across + 2 - padding[1] - x.shape[2])
+    padded = np.pad(x, [(0, 0), (padding[0], below), (padding[1], right), (0, 0)])
+    windows = sliding_window_view(padded, (6, 6), axis=(1, 2))[:, ::4, ::4][:, :down, :across]
+    return np.moveaxis(windows, 3, -1)
+
+
+def _add_half(m, v, half, more):
+    """half ← Mᵀ V G, added to what is there if there is more of it.
+
+    A row of the 6×6 frequencies at a time, as all of them take much room.
+    """
+    units, blocks = half.shape[0], half.shape[2]
+    u = threads.scratch("u", (6, units * blocks + 3, LANES), half.dtype)
+    for row in range(6):
+        six = slice(6 * row, 6 * row + 6)
+        np.matmul(m[six].swapaxes(1, 2), v[six], out=_matrices(u, units))
+        compiled.add_half(u, row, more, half)
+
+
+def _to_weight(halves, units, channels):
+    """∂L/∂w = Gᵀ (∂L/∂U G), summed over the shares: (shares, O, 18, …) -> (O, 3, 3, C)."""
+    grad = np.empty((halves.shape[1], 9, *halves.shape[3:]), halves.dtype)
+
+    def some_units(first, last):
+        compiled.transform_kernel_back(halves[:, first:last], grad[first:last])
+
+    threads.spread(some_units, threads.shares(len(grad)), WORK * halves.size)
+    return _out_of_lanes(grad[:units], channels).reshape(units, 3, 3, channels)
+
+
+def _fill(x, axis):
+    """x with zeros behind, up to a multiple of LANES."""
+    missing = -x.shape[axis] % LANES
+    widths = [(0, missing if k == axis else 0) for k in range(x.ndim)]
+    return np.pad(x, widths) if missing else x
+
+
+def _in_lanes(x):
+    """(..., C) -> (..., blocks, LANES)."""
+    x = np.require(_fill(x, x.ndim - 1), requirements=("C", "W"))
+    return x.reshape(*x.shape[:-1], x.shape[-1] // LANES, LANES)
+
+
+def _out_of_lanes(x, channels):
+    return np.ascontiguousarray(x.reshape(*x.shape[:-2], x.shape[-2] * LANES)[..., :channels])
+
+
+def _parts(shape):
+    """The batch in parts of a few images: (slice, tiles) of each."""
+    tiles = -(-shape[1] // 4) * -(-shape[2] // 4)  # of an image
+    stretches = threads.ranges(shape[0], max(1, TILES // tiles))
+    return [(slice(first, last), (last - first) * tiles) for first, last in stretches]
+
+
+def _frequencies(name, rows, blocks, dtype):
+    """Scratch for 36 matrices of so many rows, (36, rows · blocks + 3, LANES).
+
+    Without the three the 36 often lie a power of 2 apart, where the cache cannot hold them all.
+    """
+    return threads.scratch(name, (36, rows * blocks + 3, LANES), dtype)
+
+
+def _matrices(v, rows):
+    """The same as (frequencies, rows, channels)."""
+    return v[:, : v.shape[1] - 3].reshape(len(v), rows, -1)
+
+
+def _transformed(weight):
+    """U of weight (R, 3, 3, S): (36, R, S)."""
+    rows, blocks = len(weight), weight.shape[-1] // LANES
+    u = _frequencies("kernels", rows, blocks, weight.dtype)
+
+    def some_rows(first, last):
+        lanes = _in_lanes(weight[first:last]).reshape(-1, 9, blocks, LANES)
+        compiled.transform_kernel(lanes, u, first * blocks)
+
+    threads.spread(some_rows, threads.shares(rows), WORK * 4 * weight.size)
+    return _matrices(u, rows)

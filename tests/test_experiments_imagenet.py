@@ -1,0 +1,499 @@
+"""The ImageNet experiment: what it leaves, what it refuses, and how it goes on after a stop."""
+
+import argparse
+import errno
+import importlib.util
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geonet.experiments import imagenet
+from geonet.experiments.harness.results import Results
+from geonet.experiments.imagenet import EXPERIMENT
+from geonet.experiments.imagenet_run import Run, _schedule
+from geonet.experiments.sets.picture_files import write_pictures
+from geonet.nn.module import Parameter
+from geonet.text import BadInput
+from geonet.train import SGD, Checkpoints, checkpoints
+
+ROOT = Path(__file__).parents[1]
+SMALL = ("--width", "0.03", "--size", "16", "--epochs", "2", "--workers", "0")
+BATCHES = ("--batch-size", "16", "--seeds", "1")  # of which an epoch has 4
+STEPS = 8
+KILLS = 20
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A few pictures of ten classes."""
+    folder = tmp_path_factory.mktemp("data") / "pictures"
+    write_pictures(folder, np.random.default_rng(0), training=64, validation=21, side=24)
+    return folder
+
+
+@pytest.fixture
+def damaged(pictures, tmp_path):
+    """The same, one of which is half a file."""
+    folder = shutil.copytree(pictures, tmp_path / "damaged")
+    path = next(folder.glob("train/*/*_13.JPEG"))
+    path.write_bytes(path.read_bytes()[:200])
+    return folder
+
+
+def arguments_of(*words):
+    parser = argparse.ArgumentParser()
+    EXPERIMENT.add_arguments(parser)
+    return parser.parse_args([*map(str, (*SMALL, *BATCHES, *words))])
+
+
+def train(out, *words):
+    """Run the experiment; what it leaves in results.json but for the time it took."""
+    methods = () if "--methods" in words else ("--methods", "GmP+IMN")
+    EXPERIMENT.main(arguments_of(*methods, "--out", out, *words))
+    return results_of(out)
+
+
+def results_of(out):
+    content = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    for entry in content["runs"]:
+        entry["metrics"].pop("seconds")
+    return content
+
+
+def final_state(out, run="GmP+IMN-0"):
+    """All that the last checkpoint of a run holds, as bytes by path, and its step."""
+    state, step = Checkpoints(out / "checkpoints" / run).load()
+    return dict(_flat(state, "")), step
+
+
+def _flat(value, path):
+    if isinstance(value, dict):
+        for name, entry in value.items():
+            yield from _flat(entry, f"{path}/{name}")
+    elif isinstance(value, list):
+        for i, entry in enumerate(value):
+            yield from _flat(entry, f"{path}/{i}")
+    else:
+        yield path, value.tobytes() if isinstance(value, np.ndarray) else value
+
+
+@pytest.fixture(scope="module")
+def whole(pictures, tmp_path_factory):
+    """The folder of a run that was not interrupted."""
+    out = tmp_path_factory.mktemp("whole")
+    train(out, "--data", pictures)
+    return out
+
+
+class Stopped(BaseException):
+    pass
+
+
+def stop_after(monkeypatch, steps, save):
+    """Let the process of a run end after this many of its steps, with or without a save."""
+    end_step = Run._end_step
+
+    def stop(run):
+        end_step(run)
+        if run.position.history.steps == steps:
+            if save:
+                run._save()
+            raise Stopped
+
+    monkeypatch.setattr(Run, "_end_step", stop)
+
+
+def test_runs_leave_a_table_a_figure_and_the_last_weights(pictures, tmp_path, capsys):
+    words = ("--methods", "BN,GmP+IMN", "--seeds", "2", "--checkpoint-every", "2")
+    content = train(tmp_path, "--data", pictures, *words)
+    assert [(r["method"], r["seed"]) for r in content["runs"]] == [
+        ("BN", 0), ("BN", 1), ("GmP+IMN", 0), ("GmP+IMN", 1)
+    ]  # fmt: skip
+    for run in content["runs"]:
+        assert 0 <= run["metrics"]["test_top1"] <= run["metrics"]["test_top5"] <= 1
+        assert (run["metrics"]["steps"], run["metrics"]["damaged"]) == (STEPS, {})
+        folder = tmp_path / "checkpoints" / f"{run['method']}-{run['seed']}"
+        assert [path.name for path in folder.iterdir()] == [f"step-{STEPS:08}.npz"]
+    text = capsys.readouterr().out
+    assert "top-1, %" in text
+    assert "64 to train, 21 to test, 10 classes" in text
+    assert (tmp_path / "figures" / "curves.png").exists()
+
+
+def test_the_table_has_percent_with_the_deviation_over_seeds(tmp_path):
+    config = {"methods": ["BN", "GmP"], "seeds": [0, 1], "lr": {"BN": [1], "GmP": [1]}}
+    results = Results(tmp_path, "imagenet", config)
+    for seed, top1 in enumerate((0.4, 0.6)):
+        fields = {"method": "BN", "seed": seed, "lr": 1.0, "purpose": "test"}
+        metrics = {"test_top1": top1, "test_top5": 0.75}
+        results.add(fields | {"metrics": metrics}, {})
+        results.add(fields | {"method": "GmP", "metrics": {"diverged": True}}, {})
+    assert EXPERIMENT.rows(results)[1:] == [
+        ("BN", "1", "50.00 ± 14.14", "75.00 ± 0.00", "0 of 2"),
+        ("GmP", "1", "", "", "2 of 2"),
+    ]
+
+
+def test_nothing_is_drawn_into_a_folder_with_results_of_another_experiment(tmp_path):
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(BadInput, match="holds results, but not the pictures that are drawn"):
+        EXPERIMENT.main(arguments_of("--out", tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_overwriting_removes_checkpoints_of_the_earlier_configuration(pictures, whole, tmp_path):
+    out = shutil.copytree(whole, tmp_path / "out")
+    (kept,) = out.glob("checkpoints/*/step-*.npz")
+    stray = kept.parent.parent / "BN-7" / kept.name
+    stray.parent.mkdir()
+    shutil.copy(kept, stray)
+    train(out, "--data", pictures, "--overwrite")
+    assert not stray.exists()
+
+
+def test_without_data_pictures_are_drawn_once_whatever_geonet_data_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("GEONET_DATA", str(tmp_path / "nowhere"))
+    drawn = []
+
+    def draw_few(folder, rng):
+        drawn.append(folder)
+        write_pictures(folder, rng, training=32, validation=10, side=20)
+
+    monkeypatch.setattr(imagenet, "write_pictures", draw_few)
+    first = train(tmp_path / "out")
+    assert first["config"]["data"] is None
+    assert train(tmp_path / "out", "--overwrite") == first
+    assert drawn == [tmp_path / "out" / "pictures"]
+
+
+@pytest.mark.parametrize(("steps", "save"), [(2, True), (3, False), (4, True), (5, False)])
+def test_a_stopped_run_goes_on_to_the_very_same_end(
+    pictures, whole, tmp_path, monkeypatch, steps, save
+):
+    words = ("--data", pictures, "--checkpoint-every", "2")
+    with monkeypatch.context() as patch:
+        stop_after(patch, steps, save)
+        with pytest.raises(Stopped):
+            train(tmp_path, *words)
+    made, end_step = [], Run._end_step
+    monkeypatch.setattr(Run, "_end_step", lambda run: (made.append(1), end_step(run)))
+    assert train(tmp_path, *words, "--resume") == results_of(whole)
+    assert final_state(tmp_path) == final_state(whole)
+    saved = steps if save else steps - steps % 2
+    assert len(made) == STEPS - saved
+
+
+def test_without_resume_a_stopped_run_begins_anew(pictures, whole, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3, True)
+        with pytest.raises(Stopped):
+            train(tmp_path, "--data", pictures)
+    made, end_step = [], Run._end_step
+    monkeypatch.setattr(Run, "_end_step", lambda run: (made.append(1), end_step(run)))
+    assert train(tmp_path, "--data", pictures) == results_of(whole)
+    assert len(made) == STEPS
+
+
+def test_a_run_that_was_saved_at_its_end_is_recorded_without_a_step(pictures, whole, tmp_path):
+    shutil.copytree(whole / "checkpoints", tmp_path / "checkpoints")
+    assert train(tmp_path, "--data", pictures, "--resume") == results_of(whole)
+    assert final_state(tmp_path) == final_state(whole)
+
+
+def test_a_checkpoint_cut_short_is_named_and_the_one_before_is_used(
+    pictures, whole, tmp_path, monkeypatch, capsys
+):
+    words = ("--data", pictures, "--checkpoint-every", "1")
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3, False)
+        with pytest.raises(Stopped):
+            train(tmp_path, *words)
+    path = tmp_path / "checkpoints" / "GmP+IMN-0" / "step-00000003.npz"
+    path.write_bytes(path.read_bytes()[:-1000])
+    assert train(tmp_path, *words, "--resume") == results_of(whole)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(path) in line
+
+
+def test_a_checkpoint_of_another_run_is_refused(pictures, whole, tmp_path):
+    shutil.copytree(whole / "checkpoints", tmp_path / "checkpoints")
+    with pytest.raises(BadInput, match=r"GmP\+IMN-0 holds checkpoints of another run"):
+        train(tmp_path, "--data", pictures, "--resume", "--weight-decay", "0.5")
+
+
+def test_a_full_disk_is_reported_and_training_goes_on(
+    pictures, whole, tmp_path, monkeypatch, capsys
+):
+    write, written = checkpoints.write_checkpoint, []
+
+    def fill(path, *content):
+        if len(written) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(write(path, *content))
+
+    monkeypatch.setattr(checkpoints, "write_checkpoint", fill)
+    words = ("--data", pictures, "--checkpoint-every", "3")
+    assert train(tmp_path, *words) == results_of(whole)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3  # after step 6, the second epoch and at the end
+    assert all("not saved, but going on" in s and "No space left on device" in s for s in lines)
+    assert final_state(tmp_path)[1] == 4  # the last good one
+
+
+def test_a_damaged_picture_is_counted_and_named(damaged, tmp_path, capsys):
+    content = train(tmp_path / "out", "--data", damaged)
+    (path,) = content["runs"][0]["metrics"]["damaged"]
+    assert path.startswith("train")
+    assert path.endswith("_13.JPEG")
+    (line,) = [s for s in capsys.readouterr().out.splitlines() if "damaged" in s and "left" in s]
+    assert f"damaged: 1, {path} (" in line
+
+
+def test_a_picture_found_damaged_before_a_stop_is_not_forgotten(damaged, tmp_path, monkeypatch):
+    first = train(tmp_path / "first", "--data", damaged)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 4, True)
+        with pytest.raises(Stopped):
+            train(tmp_path / "second", "--data", damaged)
+    next(damaged.glob("train/*/*_13.JPEG")).write_bytes(b"no picture either")
+    second = train(tmp_path / "second", "--data", damaged, "--resume")
+    paths = [list(content["runs"][0]["metrics"]["damaged"]) for content in (first, second)]
+    assert paths[0] == paths[1]
+
+
+def test_a_damaged_picture_ends_a_strict_run_with_one_line(damaged, tmp_path):
+    words = ("--data", damaged, "--strict", "--methods", "GmP", "--out", tmp_path / "out")
+    result = geonet(*words)
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert "_13.JPEG" in line
+
+
+def test_a_run_whose_validation_pictures_are_all_damaged_has_not_diverged(pictures, tmp_path):
+    folder = shutil.copytree(pictures, tmp_path / "damaged")
+    for path in folder.glob("val/*/*"):
+        path.write_bytes(b"no picture")
+    with pytest.raises(BadInput, match="no validation picture is left"):
+        train(tmp_path / "out", "--data", folder)
+    assert results_of(tmp_path / "out")["runs"] == []
+
+
+def test_a_class_without_validation_pictures_is_named(pictures, tmp_path, capsys):
+    folder = shutil.copytree(pictures, tmp_path / "lacking")
+    lacking = sorted((folder / "val").iterdir())[3]
+    shutil.rmtree(lacking)
+    train(tmp_path / "out", "--data", folder)
+    assert lacking.name in capsys.readouterr().err
+    with pytest.raises(BadInput, match=lacking.name):
+        train(tmp_path / "strict", "--data", folder, "--strict")
+
+
+def test_the_number_of_workers_changes_nothing(pictures, whole, tmp_path):
+    assert train(tmp_path, "--data", pictures, "--workers", "2") == results_of(whole)
+    assert final_state(tmp_path) == final_state(whole)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--label-smoothing", "0.3"),
+        ("--weight-decay", "1"),
+        ("--warmup", "1"),
+        ("--schedule", "step", "--epochs", "3"),
+        ("--schedule", "cosine", "--epochs", "3"),
+        ("--arch", "resnet34"),
+        ("--stem", "imagenet"),
+        ("--size", "12"),
+    ],
+)
+def test_every_option_of_training_makes_a_difference(pictures, whole, tmp_path, words):
+    train(tmp_path, "--data", pictures, *words)
+    weights = [
+        {name: value for name, value in final_state(out)[0].items() if name.startswith("/model")}
+        for out in (tmp_path, whole)
+    ]
+    assert weights[0] != weights[1]
+
+
+def test_the_stem_keeps_small_pictures_as_large_as_they_are(pictures, tmp_path):
+    for size, stem in ((63, "small"), (64, "imagenet")):
+        words = ("--data", pictures, "--size", size, "--out", tmp_path)
+        assert EXPERIMENT.configure(arguments_of(*words))["stem"] == stem
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 4, 5, 8, 20, 90])
+def test_the_step_schedule_lowers_the_rate_twice_at_most(epochs):
+    optimizer = SGD([Parameter(np.ones(1))], 1.0)
+    schedule = _schedule(optimizer, {"schedule": "step", "epochs": epochs, "warmup": 0})
+    rates = []
+    for _ in range(epochs):
+        rates.append(optimizer.lr)
+        schedule.step(None)
+    third = math.ceil(epochs / 3)
+    np.testing.assert_allclose(rates, [0.1 ** (epoch // third) for epoch in range(epochs)])
+    assert min(rates) > 0.009
+
+
+def test_an_empty_name_of_a_folder_is_the_present_one(pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(pictures)
+    config = EXPERIMENT.configure(arguments_of("--data", "", "--out", tmp_path))
+    assert config["data"] == str(pictures.resolve())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--resume", "--overwrite"), "--resume goes on with what --overwrite removes"),
+        (("--warmup", "2"), r"--warmup must be in \[0, 2\), but is 2"),
+        (("--label-smoothing", "1"), "--label-smoothing must be in"),
+        (("--weight-decay", "nan"), "--weight-decay must be in"),
+        (("--width", "0"), "--width must be in"),
+        (("--size", "7"), "--size must be in"),
+        (("--epochs", "0"), "--epochs must be in"),
+        (("--batch-size", "65"), r"--batch-size must be in \[1, 65\), but is 65"),
+        (("--workers", "-1"), "--workers must be in"),
+        (("--checkpoint-every", "0"), "--checkpoint-every must be in"),
+        (("--keep", "0"), "--keep must be in"),
+        (("--lr", "sweep"), "--lr sweep"),
+        (("--data", "nowhere"), "nowhere"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused_and_nothing_is_written(
+    pictures, tmp_path, words, said
+):
+    with pytest.raises(BadInput, match=said):
+        train(tmp_path / "out", "--data", pictures, *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def geonet(*words, launcher=(), wait=True):
+    """The command in a process of its own; its result, or the process."""
+    command = [*launcher, sys.executable, "-m", "geonet", "imagenet", *SMALL, *BATCHES, *words]
+    options = {"env": os.environ | {"PYTHONPATH": str(ROOT)}, "text": True}
+    if wait:
+        return subprocess.run(list(map(str, command)), capture_output=True, timeout=300, **options)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(list(map(str, command)), **options, **quiet)
+
+
+def assert_readable(out):
+    """Every file that bears the name of a checkpoint is whole."""
+    for folder in out.glob("checkpoints/*"):
+        found = Checkpoints(folder)
+        found.load()
+        assert not found.refused
+        for path in folder.glob("step-*"):
+            checkpoints.read_checkpoint(path)
+
+
+@pytest.mark.slow
+def test_runs_killed_at_random_moments_end_as_one_that_was_not(pictures, tmp_path):
+    words = ("--data", pictures, "--methods", "BN", "--epochs", "12", "--checkpoint-every", "1")
+    words += ("--threads", "1")
+    start = time.monotonic()
+    assert geonet(*words, "--out", tmp_path / "whole").returncode == 0
+    length, rng = time.monotonic() - start, np.random.default_rng(0)
+    out, kills = tmp_path / "killed", 0
+
+    def check_end():
+        assert results_of(out) == results_of(tmp_path / "whole")
+        assert final_state(out, "BN-0") == final_state(tmp_path / "whole", "BN-0")
+
+    while kills < KILLS:
+        process = geonet(*words, "--out", out, "--resume", wait=False)
+        try:
+            process.wait(rng.uniform(0.3, 0.7) * length)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+            assert_readable(out)
+        else:
+            assert process.returncode == 0
+            check_end()
+            shutil.rmtree(out)
+    assert geonet(*words, "--out", out, "--resume").returncode == 0
+    check_end()
+
+
+def mpiexec():
+    """The launcher of two processes."""
+    if importlib.util.find_spec("mpi4py") is None:
+        pytest.skip("mpi4py is not installed")
+    beside = Path(sys.executable).with_name("mpiexec")
+    return (beside if beside.exists() else "mpiexec", "-n", "2")
+
+
+@pytest.mark.slow
+def test_two_processes_step_as_one_with_batches_twice_as_large(pictures, tmp_path):
+    words = ("--data", pictures, "--methods", "GmP,WN", "--weight-decay", "0.01", "--threads", "1")
+    together = geonet(*words, "--batch-size", "8", "--out", tmp_path / "two", launcher=mpiexec())
+    assert together.returncode == 0, together.stderr
+    assert together.stdout.count("computing") == 1  # one process prints
+    assert geonet(*words, "--batch-size", "16", "--out", tmp_path / "one").returncode == 0
+    for method in ("GmP", "WN"):
+        (two, steps), (one, _) = (
+            Checkpoints(tmp_path / name / "checkpoints" / f"{method}-0").load()
+            for name in ("two", "one")
+        )
+        assert steps == STEPS
+        for name, values in one["model"].items():
+            scale = np.abs(values).max()
+            assert np.abs(two["model"][name] - values).max() <= 1e-5 * scale + 1e-7, name
+        np.testing.assert_allclose(two["curves"]["epochs"], one["curves"]["epochs"], rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_to_the_very_same_end(pictures, tmp_path):
+    launcher = mpiexec()
+    words = ("--data", pictures, "--methods", "BN", "--epochs", "10", "--checkpoint-every", "3")
+    words += ("--batch-size", "8", "--threads", "1")
+    assert geonet(*words, "--out", tmp_path / "whole", launcher=launcher).returncode == 0
+    out = tmp_path / "stopped"
+    process = geonet(*words, "--out", out, launcher=launcher, wait=False)
+    while not list(out.glob("checkpoints/BN-0/step-*")) and process.poll() is None:
+        time.sleep(0.02)
+    process.terminate()
+    assert process.wait(60) != 0
+    assert geonet(*words, "--out", out, "--resume", launcher=launcher).returncode == 0
+    assert final_state(out, "BN-0") == final_state(tmp_path / "whole", "BN-0")
+
+
+@pytest.mark.slow
+def test_two_processes_end_together(pictures, damaged, tmp_path):
+    launcher = mpiexec()
+    words = ("--batch-size", "8", "--threads", "1", "--methods", "SP,GmP")
+    strict = geonet(
+        "--data", damaged, "--strict", "--out", tmp_path / "a", *words, launcher=launcher
+    )
+    assert strict.returncode != 0
+    assert "_13.JPEG" in strict.stderr
+    diverging = ("--data", pictures, "--lr", "SP=1e30", "--out", tmp_path / "b")
+    assert geonet(*diverging, *words, launcher=launcher).returncode == 0
+    found = {r["method"]: r["metrics"]["diverged"] for r in results_of(tmp_path / "b")["runs"]}
+    assert found == {"SP": True, "GmP": False}
+    refused = geonet("--data", "nowhere", *words, launcher=launcher)
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines() == [refused.stderr.strip()]
+
+
+@pytest.mark.slow
+def test_photographs_are_trained_on(tmp_path):
+    folder = Path(os.environ.get("GEONET_DATA", ""), "imagenet")
+    if "GEONET_DATA" not in os.environ or not folder.is_dir():
+        pytest.skip("there is no folder imagenet in GEONET_DATA")
+    words = ("--data", folder, "--width", "0.25", "--size", "64", "--epochs", "1")
+    result = geonet(*words, "--methods", "GmP+IMN", "--workers", "1", "--out", tmp_path)
+    assert result.returncode == 0, result.stderr
+    (run,) = results_of(tmp_path)["runs"]
+    assert not run["metrics"]["diverged"]
+    assert run["metrics"]["damaged"] == {}
