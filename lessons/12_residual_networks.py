@@ -30,7 +30,7 @@ from PIL import Image
 from geonet import Tensor, characteristic, no_grad, ops
 from geonet.data.decoding import random_box
 from geonet.data.image_folders import ImageFolders
-from geonet.experiments.sets.picture_files import write_pictures
+from geonet.experiments.sets.drawn_pictures import write_pictures
 from geonet.models import resnet18
 from geonet.nn import Conv2d, ResidualBlock, Unit
 from geonet.train import SGD, CosineSchedule

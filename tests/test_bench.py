@@ -9,8 +9,8 @@ import pytest
 
 from geonet import bench, environment, ops
 from geonet.bench import convnets, memory, mlps, peer, resnets, timing
+from geonet.experiments.sets.drawn_pictures import write_pictures
 from geonet.experiments.sets.levy import load_levy
-from geonet.experiments.sets.picture_files import write_pictures
 
 
 def inside(function):

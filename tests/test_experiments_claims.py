@@ -335,9 +335,9 @@ def test_the_reports_numbers_are_json_and_say_that_the_run_was_quick(reported, c
     assert [claim["name"] for claim in content["claims"]] == ["bounds", "instability"]
     assert [claim["verdict"] for claim in content["claims"]] == [REPRODUCED, REPRODUCED]
     assert {c["seeds"] for c in content["claims"][1]["comparisons"]} == {3}
-    assert "QUICK RUN" in report.summary(report)
+    assert "QUICK RUN" in report.summary(content)
     assert all(
-        "quick run" in line for line in report.summary(report).splitlines() if REPRODUCED in line
+        "quick run" in line for line in report.summary(content).splitlines() if REPRODUCED in line
     )
 
 

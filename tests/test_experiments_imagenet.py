@@ -18,9 +18,8 @@ import pytest
 
 from geonet.experiments import imagenet
 from geonet.experiments.harness.results import Results
-from geonet.experiments.imagenet import EXPERIMENT
-from geonet.experiments.imagenet_run import Run, _schedule
-from geonet.experiments.sets.picture_files import write_pictures
+from geonet.experiments.imagenet import EXPERIMENT, Run, _schedule
+from geonet.experiments.sets.drawn_pictures import write_pictures
 from geonet.nn.module import Parameter
 from geonet.text import BadInput
 from geonet.train import SGD, Checkpoints, checkpoints

@@ -10,7 +10,7 @@ from geonet import threads
 from geonet.bench import memory
 from geonet.bench.timing import columns, fastest, in_turns, ratio, training_step
 from geonet.data.decoding import GAP, decode
-from geonet.experiments.sets.picture_files import write_pictures
+from geonet.experiments.sets.drawn_pictures import write_pictures
 from geonet.models import STAGES, resnet18
 
 SHAPES = ((64, 64), (16, 224))  # images, and pixels a side

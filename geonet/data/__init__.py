@@ -22,4 +22,4 @@ __all__ = [
 moved("geonet.data.banana", "geonet.experiments.sets.banana")
 moved("geonet.data.levy", "geonet.experiments.sets.levy")
 moved("geonet.data.imagenet", "geonet.data.image_folders")
-moved("geonet.data.imagenet_pictures", "geonet.experiments.sets.picture_files")
+moved("geonet.data.imagenet_pictures", "geonet.experiments.sets.drawn_pictures")

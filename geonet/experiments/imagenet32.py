@@ -15,7 +15,7 @@ from geonet.data.image_files import read_imagenet32
 from geonet.experiments.harness import options
 from geonet.experiments.harness.classification import MOMENTUM, Classification, Curves, evaluate
 from geonet.experiments.harness.experiment import generators, recipe
-from geonet.experiments.sets.pictures import load_pictures
+from geonet.experiments.sets.drawn_pictures import load_pictures
 from geonet.models import vgg6
 from geonet.train import SGD, CosineSchedule, EarlyStopping, ReduceLROnPlateau, fit
 

@@ -7,7 +7,7 @@ import numpy as np
 from geonet import graph, ops, plots
 from geonet.data.image_arrays import ImageSet
 from geonet.experiments.sets.banana import generate_banana
-from geonet.experiments.sets.pictures import draw_pictures
+from geonet.experiments.sets.drawn_pictures import draw_pictures
 from geonet.models import mlp, vgg6
 
 

@@ -10,9 +10,9 @@ from geonet.data.image_arrays import SCALE
 from geonet.data.tables import standardize_target
 from geonet.experiments.harness.experiment import generators
 from geonet.experiments.sets.banana import generate_banana, split_banana
+from geonet.experiments.sets.drawn_pictures import CLASSES, paint
 from geonet.experiments.sets.friedman import load_friedman
 from geonet.experiments.sets.levy import load_levy
-from geonet.experiments.sets.pictures import CLASSES, paint
 from geonet.models import mlp, vgg6
 
 MOMENTUM = 0.9  # of running statistics, as 0.99 would remember the start after 160 steps

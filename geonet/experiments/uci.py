@@ -28,8 +28,7 @@ from geonet.experiments.harness.experiment import (
     recipe,
     root_mean_square,
 )
-from geonet.experiments.harness.resampling import paired_test
-from geonet.experiments.harness.statistics import paired_interval
+from geonet.experiments.harness.statistics import paired_interval, paired_test
 from geonet.experiments.sets.friedman import FRIEDMAN, load_friedman
 from geonet.models import mlp
 from geonet.train import Adam, EarlyStopping, ReduceLROnPlateau, fit, predict

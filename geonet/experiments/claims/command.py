@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from geonet.experiments import find
-from geonet.experiments.claims import figures, report
+from geonet.experiments.claims import report
 from geonet.experiments.claims.statements import CLAIMS, EVIDENCE
 from geonet.experiments.claims.verdicts import RULE, RULE_OF_ALL, RULE_OF_PAIRS, judged
 from geonet.experiments.harness import executors, options
@@ -144,12 +144,12 @@ class Claims:
                 "seeds": found.config["seeds"],
                 "failed": sum("failed" in r["metrics"] for r in found.runs.values()),
                 "folder": str(found.folder),
-                "figure": figures.found(found.folder, EVIDENCE[key].figure),
+                "figure": report.figure_in(found.folder, EVIDENCE[key].figure),
                 "seconds": sum(r["metrics"].get("seconds", 0) for r in found.runs.values()),
             }
             for key, found in results.items()
         }
-        outcomes = figures.boundary_outcomes(results)
+        outcomes = report.boundary_outcomes(results)
         return {
             "quick": config["quick"],
             "rule": [*map(list, RULE)],
@@ -157,7 +157,7 @@ class Claims:
             "claims": claims,
             "evidence": evidence,
             "boundaries": outcomes,
-            "figures": figures.draw(claims, outcomes, Path(config["out"]), config["quick"]),
+            "figures": report.draw_figures(claims, outcomes, Path(config["out"]), config["quick"]),
         }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from geonet.experiments.claims import measures
 from geonet.experiments.claims.statements import CLAIMS, Bound
-from geonet.experiments.harness.resampling import paired_test, ratio_interval
+from geonet.experiments.harness.statistics import paired_test, ratio_interval
 
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "reproduced", "not reproduced", "inconclusive"
 RULE = (

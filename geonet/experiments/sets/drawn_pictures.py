@@ -5,11 +5,17 @@ class is the figure's outline, or the figure's texture within any of three outli
 angle, proportions, colours, shading, contrast, background, bars and noise are drawn alike for all
 classes: neither colours nor brightness tell them apart, and some pictures are easy, some next to
 impossible.
+
+They can be had as arrays, or as a folder of JPEG files in the layout of ImageNet.
 """
 
 import math
+import os
+import tempfile
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from geonet.data.image_arrays import ImageSet
 
@@ -81,6 +87,7 @@ TEXTURES = {
     "spiral": _spiral,
 }
 CLASSES = (*OUTLINES, *TEXTURES)
+WNIDS = [f"n{90000000 + k}" for k in range(len(CLASSES))]  # ImageNet's own are below n20000000
 
 
 def load_pictures(rng):
@@ -116,6 +123,43 @@ def draw_pictures(count, rng):
     """
     labels = rng.integers(0, len(CLASSES), size=count)
     return paint(labels, rng), labels
+
+
+def write_pictures(folder, rng, *, training=2000, validation=500, side=72):
+    """Draw pictures and write them to train/WNID/WNID_k.JPEG and val/WNID/WNID_k.JPEG.
+
+    There are equally many pictures of each of CLASSES, or one more of some. The folder exists only
+    once it is whole.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Must not exist, or be empty.
+    rng : numpy.random.Generator
+    training, validation : int
+        Numbers of pictures.
+    side : int
+        Of the pictures, in pixels.
+
+    Raises
+    ------
+    FileExistsError
+        If there is something in the folder.
+    """
+    folder = Path(folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder}: is not empty; expected a folder to make")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+        whole = Path(temporary, folder.name)
+        for part, count in (("train", training), ("val", validation)):
+            labels = np.arange(count) % len(CLASSES)
+            for name in WNIDS[:count]:
+                Path(whole, part, name).mkdir(parents=True)
+            for k, pixels in enumerate(paint(labels, rng, side)):
+                name = WNIDS[labels[k]]
+                Image.fromarray(pixels).save(whole / part / name / f"{name}_{k}.JPEG", quality=90)
+        os.replace(whole, folder)
 
 
 def paint(labels, rng, side=SIDE):
