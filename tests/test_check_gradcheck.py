@@ -1,14 +1,18 @@
-"""gradcheck passes what is right, and names what is wrong: where, by how much and probably why."""
+"""gradcheck and check_model pass what is right, and name what is wrong: where, by how much and
+probably why."""
 
 import re
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geonet import Tensor, gradcheck, ops, primitive
-from geonet.check.gradcheck import MAX_ENTRIES, GradientError, check_operation, examples
+from geonet import METHODS, Tensor, check_model, gradcheck, nn, no_grad, ops, primitive
+from geonet.check import GradientError
+from geonet.check.gradcheck import MAX_ENTRIES, check_operation, examples
+from geonet.models import mlp, vgg6
 
 RNG = np.random.default_rng(0)
 X, Y, SQUARE, ROW = (RNG.normal(size=s) for s in ((5, 3), (5, 3), (4, 4), 3))
@@ -57,7 +61,7 @@ def test_what_is_checked_is_left_alone_and_the_answer_is_always_the_same():
     assert y.grad is None
 
 
-def test_a_scalar_input():
+def test_a_scalar_is_a_single_entry():
     assert gradcheck(ops.exp, 0.5).entries == 1
     assert gradcheck(ops.power, np.array(2.0), 3.0).entries == 2
 
@@ -86,8 +90,19 @@ def test_integers_and_masks_are_constants():
     assert gradcheck(ops.cross_entropy, X, [0, 1, 2, 1, 0]).entries == X.size
 
 
-def test_inputs_without_entries_have_nothing_to_check():
+def test_an_input_without_entries_has_nothing_to_check():
     assert gradcheck(ops.add, np.zeros((0, 3)), ROW).entries == 3
+
+
+def test_a_right_function_whose_derivative_cancels_passes():
+    assert gradcheck(lambda x: ops.square(ops.sin(x)) + ops.square(ops.cos(x)), X).entries == X.size
+    bias = np.random.default_rng(0).normal(size=(1, X.shape[1]))
+    gradcheck(lambda b: ops.square(X + b - ops.mean(X + b, 1, keepdims=True)).sum(), bias[:, :1])
+
+
+def test_whole_numbers_alone_leave_nothing_to_check():
+    with pytest.raises(ValueError, match="none is floating"):
+        gradcheck(ops.exp, [1, 2, 3])
 
 
 @pytest.mark.parametrize("name", sorted(ops.OPERATIONS))
@@ -246,7 +261,7 @@ def test_a_nan_is_named_where_it_is():
     assert "1 of 4 compared are wrong" in message
 
 
-def test_a_gradient_where_there_should_be_none():
+def test_a_gradient_where_there_should_be_none_is_found():
     @primitive
     def constant(x):
         return x * 0, (lambda g: g * 1e50,)
@@ -262,27 +277,44 @@ def test_an_unknown_pattern_gets_no_cause():
     assert "likely cause" not in wrong(odd, X)
 
 
-def test_a_zero_gradient_for_only_the_late_angles_fails():
-    theta = np.random.default_rng(1).uniform(0.1, 0.4, (1, 15))  # n = 16, s_15 < 1e-8
+def test_a_kink_is_named_as_such():
+    assert "likely cause: a kink" in wrong(ops.relu, np.array([0.0, 1.0]))
+
+
+def direction_with(change):
+    """u(θ) whose gradient is multiplied by `change`, one number per angle."""
 
     @primitive
-    def late_angles_lost(theta):
+    def changed_direction(theta):
         x = Tensor(theta, requires_grad=True)
         direction = ops.hyperspherical(x)
 
-        def lossy(g):
+        def pullback(g):
             direction.backward(g)
-            return np.where(np.arange(15) < 10, x.grad, 0)
+            return x.grad * change
 
-        return direction.data, (lossy,)
+        return direction.data, (pullback,)
 
+    return changed_direction
+
+
+def test_a_zero_gradient_for_only_the_late_angles_fails():
+    theta = np.random.default_rng(1).uniform(0.1, 0.4, (1, 15))  # n = 16, s_15 < 1e-8
     assert gradcheck(ops.hyperspherical, theta).entries == 15
-    message = wrong(late_angles_lost, theta)
+    message = wrong(direction_with(np.arange(15) < 10), theta)
     entry, analytic, numeric = worst(message)
     assert int(re.findall(r"\d+", entry)[1]) >= 10
     assert analytic == 0
     assert 0 < abs(numeric) < 1e-5
     assert "5 of 15 compared are wrong" in message
+
+
+@pytest.mark.parametrize("factor", [0.0, -3.0])
+def test_late_angles_far_below_rounding_are_checked_too(factor):
+    theta = np.random.default_rng(0).uniform(0, np.pi, (1, 99))  # s₉₉ is about 1e-24
+    assert gradcheck(ops.hyperspherical, theta).entries == 99
+    late = direction_with(np.where(np.arange(99) < 80, 1.0, factor))
+    assert "19 of 99 compared are wrong" in wrong(late, theta)
 
 
 def test_an_error_of_1e_7_in_one_tiny_entry_among_large_ones_fails():
@@ -397,12 +429,6 @@ def test_examples_stay_in_the_domain():
                     assert np.all((low <= a) & (a <= high))
 
 
-def test_a_right_function_whose_derivative_cancels_passes():
-    assert gradcheck(lambda x: ops.square(ops.sin(x)) + ops.square(ops.cos(x)), X).entries == X.size
-    bias = np.random.default_rng(0).normal(size=(1, X.shape[1]))
-    gradcheck(lambda b: ops.square(X + b - ops.mean(X + b, 1, keepdims=True)).sum(), bias[:, :1])
-
-
 def test_whole_numbers_do_not_widen_float32_silently():
     x = Tensor(np.ones(3, np.float32))
     for wider in ([1.0, 2.0, 3.0], np.arange(3), np.ones(3)):
@@ -410,25 +436,170 @@ def test_whole_numbers_do_not_widen_float32_silently():
             ops.multiply(x, wider)
 
 
-@pytest.mark.parametrize("factor", [0.0, -3.0])
-def test_late_angles_far_below_rounding_are_checked_too(factor):
-    theta = np.random.default_rng(0).uniform(0, np.pi, (1, 99))  # s₉₉ is about 1e-24
+# Whole models -------------------------------------------------------------------------------------
+
+
+def batch(seed=0, rows=12):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(rows, 2)), rng.normal(size=(rows, 1))
+
+
+def network(method="SP", **options):
+    return mlp([2, 6, 6, 1], method, rng=np.random.default_rng(1), **options)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("training", [True, False])
+def test_every_method_passes_and_the_model_is_left_as_it_was(method, training):
+    model = network(method, dtype=np.float32 if training else np.float64).train(training)
+    before = model.state_dict()
+    reports = check_model(model, ops.mse, *batch())
+    assert reports.keys() == dict(model.named_parameters()).keys()
+    assert all(report.entries and report.complex < 1e-9 for report in reports.values())
+    after = model.state_dict()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert all(p.grad is None and p.dtype == before[n].dtype for n, p in model.named_parameters())
+
+
+def test_every_gradient_of_a_convnet_passes():
+    options = {"rng": np.random.default_rng(0), "num_classes": 3, "widths": (2, 2)}
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(3, 6, 6, 3)), np.array([0, 2, 1])
+    for method in ("BN", "GmP+IMN"):
+        assert check_model(vgg6(method, **options), ops.cross_entropy, x, labels)
+
+
+@primitive
+def thrice(x):
+    """3 x, whose pullback forgets the factor."""
+    return 3 * x, (lambda g: g,)
+
+
+@primitive
+def turned_round(x):
+    """x, whose pullback has the wrong sign."""
+    return x * 1, (lambda g: -g,)
+
+
+def names_in(error):
+    first = str(error.value).splitlines()[0]
+    return first.removeprefix("wrong gradient of ").split(", ")
+
+
+def test_all_parameters_before_a_wrong_operation_are_named_and_none_after_it():
+    model = network()
+    model.steps.insert(1, thrice)
+    with pytest.raises(GradientError, match=r"a constant factor of 0\.333333") as error:
+        check_model(model, ops.mse, *batch())
+    inside = "steps.0.layer.parameterization."
+    assert names_in(error) == [inside + "bias", inside + "weight"]
+
+
+class Scale(nn.Module):
+    """One parameter, to which an operation is applied whose gradient is wrong."""
+
+    def __init__(self, operation):
+        self.operation, self.size = operation, nn.Parameter([2.0, 3.0])
+
+    def __call__(self, x):
+        return x * self.operation(self.size)
+
+
+def test_only_the_wrong_parameter_is_named_with_its_likely_cause():
+    model = nn.Sequential(Scale(turned_round), network())
+    with pytest.raises(GradientError, match="the sign is wrong") as error:
+        check_model(model, ops.mse, *batch())
+    assert names_in(error) == ["steps.0.size"]
+    assert "parameter steps.0.size of shape (2,): worst at entry" in str(error.value)
+
+
+def test_a_relative_error_of_1e_7_in_one_parameter_of_a_model_is_found():
+    model = nn.Sequential(Scale(partial(off_by, 1e-7)), network())
+    with pytest.raises(GradientError) as error:
+        check_model(model, ops.mse, *batch())
+    assert names_in(error) == ["steps.0.size"]
+
+
+class Detached(nn.Module):
+    """A parameter that the loss depends on behind the back of the engine."""
+
+    def __init__(self):
+        self.shift = nn.Parameter([0.5])
+
+    def __call__(self, x):
+        return x + self.shift.detach() + Tensor(self.shift.data)
+
+
+def test_a_cut_path_and_a_pole_are_found():
+    x, y = batch()
+    with pytest.raises(GradientError, match="path cut by detach"):
+        check_model(Detached(), ops.mse, y, y + 1)
 
     @primitive
-    def late_angles_wrong(theta):
-        result = ops.hyperspherical(Tensor(theta, requires_grad=True))
-        (pullback,) = result._record.pullback
-        scale = np.where(np.arange(99) < 80, 1.0, factor)
-        return result.data, (lambda g: pullback(g) * scale,)
+    def to_infinity(x):
+        return x * 1, (lambda g: g * np.inf,)
 
-    assert gradcheck(ops.hyperspherical, theta).entries == 99
-    assert "late_angles_wrong" in wrong(late_angles_wrong, theta)
-
-
-def test_a_kink_is_named_as_such():
-    assert "likely cause: a kink" in wrong(ops.relu, np.array([0.0, 1.0]))
+    model = network()
+    model.steps.append(to_infinity)
+    with pytest.raises(GradientError, match="NaN or infinity"), np.errstate(invalid="ignore"):
+        check_model(model, ops.mse, x, y)
 
 
-def test_whole_numbers_alone_leave_nothing_to_check():
-    with pytest.raises(ValueError, match="none is floating"):
-        gradcheck(ops.exp, [1, 2, 3])
+def test_a_unit_at_its_kink_is_not_an_error():
+    """Rows that lie within a central step of a boundary: (f(x+h) − f(x−h))/2h mixes both sides."""
+    model = network()
+    unit = model.steps[0].layer.parameterization
+    x, y = batch()
+    x[0] = 1e-6 * unit.weight.data[0]
+    assert check_model(model, ops.mse, x, y)
+
+
+def test_a_model_that_takes_no_complex_numbers_is_checked_by_differences():
+    model = network()
+
+    def loss(prediction, y):
+        if prediction.dtype.kind == "c":
+            raise TypeError("no complex numbers")
+        return ops.mse(prediction, y)
+
+    assert all(np.isnan(r.complex) for r in check_model(model, loss, *batch()).values())
+    model.steps.insert(1, thrice)
+    with pytest.raises(GradientError, match=r"steps\.0"):
+        check_model(model, loss, *batch())
+
+
+def test_a_gradient_that_is_zero_but_for_rounding_passes():
+    rng = np.random.default_rng(0)
+    layer = nn.Linear(2, 3, rng=rng)  # its bias has no effect before batch normalization
+    model = nn.Sequential(layer, nn.BatchNorm(3), nn.Linear(3, 1, rng=rng))
+    assert check_model(model, ops.mse, *batch())
+
+
+def test_a_loss_may_use_the_parameters_of_the_model_itself():
+    model = network(dtype=np.float32)
+    weight = model.steps[1].layer.parameterization.weight
+    weight.grad = before = np.ones(weight.shape, np.float32)
+    data = weight.data
+
+    def with_decay(operation):
+        return lambda prediction, y: ops.mse(prediction, y) + (operation(weight) * weight).sum()
+
+    assert check_model(model, with_decay(ops.exp), *batch())
+    with pytest.raises(GradientError) as error:
+        check_model(model, with_decay(thrice), *batch())
+    assert names_in(error) == ["steps.1.layer.parameterization.weight"]
+    assert weight.data is data
+    assert weight.grad is before
+    assert all(p.grad is None and p.dtype == np.float32 for p in model.parameters()[:1])
+
+
+def test_what_cannot_be_checked_is_refused_in_one_sentence():
+    model, (x, y) = network(), batch()
+    with no_grad(), pytest.raises(RuntimeError, match=r"nothing is recorded inside no_grad\(\)"):
+        check_model(model, ops.mse, x, y)
+    with pytest.raises(ValueError, match="the loss must be finite to be checked, but is nan"):
+        check_model(model, ops.mse, np.full_like(x, np.nan), y)
+    with pytest.raises(TypeError, match=r"must give a Tensor of one number, but gave float$"):
+        check_model(model, lambda prediction, y: 1.0, x, y)
+    with pytest.raises(TypeError, match=r"one number, but gave Tensor \(12, 1\)$"):
+        check_model(model, lambda prediction, y: prediction, x, y)
