@@ -106,8 +106,8 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def a_run(method="SP", seed=0, lr=0.01, purpose="test", **metrics):
-    return {"method": method, "seed": seed, "lr": lr, "purpose": purpose, "metrics": metrics}
+def a_run(method="SP", seed=0, lr=0.01, split="test", **metrics):
+    return {"method": method, "seed": seed, "lr": lr, "split": split, "metrics": metrics}
 
 
 def test_runs_are_taken_over_by_the_same_configuration_only(tmp_path):
@@ -146,7 +146,7 @@ def test_metrics_stand_in_the_order_of_the_seeds_and_missing_ones_are_nan(tmp_pa
     results = Results(tmp_path, "levy", CONFIG)
     results.add(a_run(seed=1, test_rmse=2.0), {})
     results.add(a_run(seed=0, diverged=True), {})
-    results.add(a_run(seed=0, lr=0.1, purpose="validation", validation_rmse=3.0), {})
+    results.add(a_run(seed=0, lr=0.1, split="validation", validation_rmse=3.0), {})
     np.testing.assert_array_equal(results.metrics("SP", "test_rmse"), [np.nan, 2.0])
     assert results.rate("SP") == 0.01
 
@@ -222,10 +222,10 @@ def test_a_diverged_run_is_recorded_with_its_reason_and_the_rest_goes_on(
     levy = EXPERIMENTS["levy"]
     run_one = levy.run_one
 
-    def diverging(config, method, seed, lr, purpose):
+    def diverging(config, method, seed, lr, split):
         if method == "WN":
             raise Diverged(7, "steps.0.layer", "gradient of v")
-        return run_one(config, method, seed, lr, purpose)
+        return run_one(config, method, seed, lr, split)
 
     monkeypatch.setattr(levy, "run_one", diverging)
     levy.main(arguments_of("levy", "--quick", "--methods", "SP,WN", "--out", tmp_path))
@@ -283,8 +283,8 @@ def test_a_sweep_chooses_on_validation_data_and_tests_the_chosen_rate_only(
 ):
     levy = EXPERIMENTS["levy"]
 
-    def measured(config, method, seed, lr, purpose):
-        return {f"{purpose}_rmse": abs(lr - 0.03) + seed, "steps": 1}, {}
+    def measured(config, method, seed, lr, split):
+        return {f"{split}_rmse": abs(lr - 0.03) + seed, "steps": 1}, {}
 
     monkeypatch.setattr(levy, "run_one", measured)
     monkeypatch.setattr(levy, "figures", lambda *_: [])
@@ -292,18 +292,18 @@ def test_a_sweep_chooses_on_validation_data_and_tests_the_chosen_rate_only(
         arguments_of("levy", "--quick", "--methods", "SP", "--lr", "sweep", "--out", tmp_path)
     )
     runs = results_of(tmp_path)["runs"]
-    assert {r["lr"] for r in runs if r["purpose"] == "validation"} == set(options.SWEEP)
-    assert {r["lr"] for r in runs if r["purpose"] == "test"} == {0.03}
-    assert all(("test_rmse" in r["metrics"]) == (r["purpose"] == "test") for r in runs)
+    assert {r["lr"] for r in runs if r["split"] == "validation"} == set(options.SWEEP)
+    assert {r["lr"] for r in runs if r["split"] == "test"} == {0.03}
+    assert all(("test_rmse" in r["metrics"]) == (r["split"] == "test") for r in runs)
 
 
 def test_a_rate_that_diverged_on_a_seed_is_not_chosen(tmp_path):
     levy = EXPERIMENTS["levy"]
     results = Results(tmp_path, "levy", CONFIG)
     for seed in (0, 1):
-        results.add(a_run(seed=seed, lr=0.1, purpose="validation", validation_rmse=5.0), {})
+        results.add(a_run(seed=seed, lr=0.1, split="validation", validation_rmse=5.0), {})
         diverged = {"diverged": True} if seed else {"validation_rmse": 0.1}
-        results.add(a_run(seed=seed, lr=1.0, purpose="validation", **diverged), {})
+        results.add(a_run(seed=seed, lr=1.0, split="validation", **diverged), {})
     assert best_rate(levy, results, "SP", [0.1, 1.0], {}) == 0.1
 
 

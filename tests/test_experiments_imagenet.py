@@ -132,7 +132,7 @@ def test_the_table_has_percent_with_the_deviation_over_seeds(tmp_path):
     config = {"methods": ["BN", "GmP"], "seeds": [0, 1], "lr": {"BN": [1], "GmP": [1]}}
     results = Results(tmp_path, "imagenet", config)
     for seed, top1 in enumerate((0.4, 0.6)):
-        fields = {"method": "BN", "seed": seed, "lr": 1.0, "purpose": "test"}
+        fields = {"method": "BN", "seed": seed, "lr": 1.0, "split": "test"}
         metrics = {"test_top1": top1, "test_top5": 0.75}
         results.add(fields | {"metrics": metrics}, {})
         results.add(fields | {"method": "GmP", "metrics": {"diverged": True}}, {})

@@ -134,7 +134,7 @@ def results_with(folder, errors):
     for method, values in errors.items():
         for seed, value in enumerate(values):
             metrics = {"test_rmse": value} if value else {"reason": "it did"}
-            run = {"method": method, "seed": seed, "lr": 0.1, "purpose": "test", "set": "one"}
+            run = {"method": method, "seed": seed, "lr": 0.1, "split": "test", "set": "one"}
             metrics |= {"diverged": value is None, "seconds": 0.0}
             results.add(run | {"metrics": metrics}, {})
     return results

@@ -33,7 +33,7 @@ class Draws(Experiment):
     methods = "SP,GmP"
     refused = None  # a seed whose data are of no use
 
-    def run_one(self, config, method, seed, lr, purpose):
+    def run_one(self, config, method, seed, lr, split):
         if method == "WN":
             raise ZeroDivisionError("no such\nnumber")
         if method == "BN":
@@ -43,7 +43,7 @@ class Draws(Experiment):
         if seed == self.refused:
             raise BadInput("a file is damaged")
         values = np.random.default_rng(seed).normal(size=100)
-        metrics = {f"{purpose}_error": abs(lr - 0.03) + abs(values.mean()), "steps": 1}
+        metrics = {f"{split}_error": abs(lr - 0.03) + abs(values.mean()), "steps": 1}
         return metrics | {"overflow": np.inf}, {"values": values}
 
     def describe(self, config):
@@ -110,7 +110,7 @@ def test_runs_that_failed_are_tried_again_and_no_others(tmp_path, monkeypatch, c
     assert DRAWS.run(*words) == 1
     tried = []
 
-    def mended(config, method, seed, lr, purpose):
+    def mended(config, method, seed, lr, split):
         tried.append(method)
         return {"test_error": 1.0, "steps": 1}, {}
 
@@ -163,7 +163,7 @@ def test_in_this_process_each_result_is_there_before_the_next_task():
 
 
 def a_run(seed, method="SP"):
-    return {"method": method, "seed": seed, "lr": 0.01, "purpose": "test", "metrics": {"x": seed}}
+    return {"method": method, "seed": seed, "lr": 0.01, "split": "test", "metrics": {"x": seed}}
 
 
 def test_runs_are_there_before_results_json_is_written_again(tmp_path):
@@ -201,14 +201,14 @@ def test_a_failed_validation_run_leaves_a_method_untested_until_it_is_done(
 ):
     fails = [0.001]
 
-    def measured(config, method, seed, lr, purpose):
-        if purpose == "validation" and lr in fails:
+    def measured(config, method, seed, lr, split):
+        if split == "validation" and lr in fails:
             raise MemoryError("once")
-        return {f"{purpose}_error": lr, "steps": 1}, {}
+        return {f"{split}_error": lr, "steps": 1}, {}
 
     def tested():
         runs = json.loads((tmp_path / "results.json").read_text())["runs"]
-        return {run["lr"] for run in runs if run["purpose"] == "test"}
+        return {run["lr"] for run in runs if run["split"] == "test"}
 
     monkeypatch.setattr(DRAWS, "run_one", measured)
     words = ("--methods", "SP", "--seeds", "2", "--lr", "sweep", "--workers", "1", "--out")
@@ -216,7 +216,7 @@ def test_a_failed_validation_run_leaves_a_method_untested_until_it_is_done(
     assert "no rate can be chosen yet for SP" in capsys.readouterr().err
     assert tested() == set()
     config = json.loads((tmp_path / "results.json").read_text())["config"]
-    other = {"method": "SP", "seed": 0, "lr": 0.003, "purpose": "test"}
+    other = {"method": "SP", "seed": 0, "lr": 0.003, "split": "test"}
     Results(tmp_path, "draws", config).add(other | {"metrics": {"test_error": 9.0}}, {})
     fails.clear()
     assert DRAWS.run(*words, tmp_path) == 0
@@ -224,7 +224,7 @@ def test_a_failed_validation_run_leaves_a_method_untested_until_it_is_done(
 
 
 def test_metrics_of_numpy_are_kept_and_others_fail_their_run(tmp_path, monkeypatch):
-    def measured(config, method, seed, lr, purpose):
+    def measured(config, method, seed, lr, split):
         value = np.float32(0.5) if seed else {1, 2}
         return {"test_error": value, "count": np.int64(3), "lost": np.float32(np.nan)}, {}
 
@@ -271,7 +271,7 @@ def test_a_line_that_a_kill_cut_short_is_dropped_and_written_over(tmp_path, torn
 
 @pytest.mark.parametrize(
     "line",
-    [b"not ours", b'{"method": "SP", "seed": 1, "lr": 0.1, "purpose": "test"}'],
+    [b"not ours", b'{"method": "SP", "seed": 1, "lr": 0.1, "split": "test"}'],
 )
 def test_other_lines_that_are_no_runs_are_refused_by_number(tmp_path, line):
     Results(tmp_path, "draws", CONFIG).add(a_run(0), {})

@@ -70,12 +70,12 @@ class Banana(Experiment):
         return config | data | {"epochs": 200 if arguments.quick else 5000}
 
     @staticmethod
-    def _split(config, seed):
+    def _load(config, seed):
         data_rng, *others = generators(seed, 3)
         return split_banana(*points(config["data"]), data_rng, config["protocol"]), *others
 
-    def run_one(self, config, method, seed, lr, purpose):
-        data, model_rng, batch_rng = self._split(config, seed)
+    def run_one(self, config, method, seed, lr, split):
+        data, model_rng, batch_rng = self._load(config, seed)
         model = mlp([2, UNITS, 1], recipe(config, method), rng=model_rng, init=config["init"])
         optimizer = Adam(model.parameters(), lr, eps=1e-7)
         tracker = Tracker(model[0])
@@ -94,11 +94,11 @@ class Banana(Experiment):
             on_step=tracker.record,
             label=None,
         )
-        x, y = getattr(data, purpose)
+        x, y = getattr(data, split)
         logits = predict(model, x)
         metrics = {
-            f"{purpose}_accuracy": accuracy(logits, y),
-            f"{purpose}_cross_entropy": ops.binary_cross_entropy(logits, y).item(),
+            f"{split}_accuracy": accuracy(logits, y),
+            f"{split}_cross_entropy": ops.binary_cross_entropy(logits, y).item(),
             "train_loss": min(history.loss),
             "steps": history.steps,
         }
@@ -140,7 +140,7 @@ class Banana(Experiment):
         return figure, "trajectories", "Paths of the boundaries' locations", words
 
     def _regions(self, results, runs, caption):
-        (x, y), *_ = self._split(results.config, results.config["seeds"][0])[0]
+        (x, y), *_ = self._load(results.config, results.config["seeds"][0])[0]
         figure = plots.decision_regions(
             GRID,
             GRID,

@@ -168,7 +168,7 @@ class ImageNet(Classification):
                 self._train(*run)
         return 0
 
-    def run_one(self, config, method, seed, lr, purpose):
+    def run_one(self, config, method, seed, lr, split):
         comm = world()[2]
         if comm is not None:
             comm.bcast((config, method, seed, lr))

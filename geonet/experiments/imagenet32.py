@@ -95,7 +95,7 @@ class ImageNet32(Classification):
             "epochs": epochs,
         }
 
-    def run_one(self, config, method, seed, lr, purpose):
+    def run_one(self, config, method, seed, lr, split):
         data = images(config["data"])
         model_rng, batch_rng = generators(seed, 2)
         model = vgg6(

@@ -38,7 +38,7 @@ class Inspection(Experiment):
     def configure(self, arguments):
         return super().configure(arguments) | {"steps": 400 if arguments.quick else 2000}
 
-    def run_one(self, config, method, seed, lr, purpose):
+    def run_one(self, config, method, seed, lr, split):
         data_rng, model_rng = generators(seed, 2)
         data = split_banana(*points(None), data_rng)
         sizes = [2, *[UNITS] * LAYERS, 1]
@@ -47,9 +47,9 @@ class Inspection(Experiment):
         optimizer = Adam(model.parameters(), lr, eps=1e-7)
         loss, steps = ops.binary_cross_entropy, config["steps"]
         fit(model, loss, data.train, optimizer, epochs=steps, inspect=inspector, label=None)
-        x, y = getattr(data, purpose)
+        x, y = getattr(data, split)
         metrics, arrays = seen(inspector)
-        metrics |= {f"{purpose}_accuracy": accuracy(predict(model, x), y), "steps": steps}
+        metrics |= {f"{split}_accuracy": accuracy(predict(model, x), y), "steps": steps}
         return metrics, arrays
 
     def describe(self, config):

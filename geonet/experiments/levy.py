@@ -43,7 +43,7 @@ class Levy(Experiment):
         steps = 1500 if arguments.quick else 10_000
         return super().configure(arguments) | {"protocol": arguments.protocol, "steps": steps}
 
-    def run_one(self, config, method, seed, lr, purpose):
+    def run_one(self, config, method, seed, lr, split):
         data_rng, model_rng = generators(seed, 2)
         data = load_levy(data_rng, config["protocol"])
         model = mlp([1, UNITS, 1], recipe(config, method), rng=model_rng, init=config["init"])
@@ -60,10 +60,10 @@ class Levy(Experiment):
             on_step=tracker.record,
             label=None,
         )
-        x, y = getattr(data, purpose)
+        x, y = getattr(data, split)
         prediction = predict(model, x)
         metrics = {
-            f"{purpose}_rmse": root_mean_square(prediction - y),
+            f"{split}_rmse": root_mean_square(prediction - y),
             "train_mae": min(history.loss),
             "steps": history.steps,
         }

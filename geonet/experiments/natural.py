@@ -66,7 +66,7 @@ class Natural(Experiment):
         epochs = quick_epochs if arguments.quick else epochs
         return config | {"set": arguments.set, "damping": list(DAMPINGS), "epochs": epochs}
 
-    def run_one(self, config, method, seed, lr, purpose):
+    def run_one(self, config, method, seed, lr, split):
         inputs, loss, *_, load = SETS[config["set"]]
         data_rng, model_rng, batch_rng = generators(seed, 3)
         data = load(data_rng)
@@ -77,9 +77,9 @@ class Natural(Experiment):
         optimizer = SGD(model.parameters(), lr, momentum=0.9, **metric)
         options = {"epochs": config["epochs"], "batch_size": BATCH_SIZE, "rng": batch_rng}
         history = fit(model, loss, data.train, optimizer, label=None, **options)
-        x, y = getattr(data, purpose)
+        x, y = getattr(data, split)
         metrics = {
-            f"{purpose}_loss": loss(predict(model, x), y).item(),
+            f"{split}_loss": loss(predict(model, x), y).item(),
             "train_loss": history.loss[-1],
             "steps": history.steps,
         }

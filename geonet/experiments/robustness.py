@@ -97,7 +97,7 @@ class Robustness(Experiment):
         found = product(config["init"], config["rates"], config["set"])
         return [{"set": name, "init": init, "lr": lr} for init, lr, name in found]
 
-    def run_one(self, config, method, seed, lr, purpose):
+    def run_one(self, config, method, seed, lr, split):
         problem = PROBLEMS[config["set"]]
         train, (test_x, test_y) = data_of(config["set"], seed)
         _, model_rng, batch_rng = generators(seed, 3)

@@ -74,9 +74,9 @@ class Uci(Experiment):
         epochs = 200 if arguments.quick else 5000
         return config | data | {"protocol": arguments.protocol, "epochs": epochs}
 
-    def run_one(self, config, method, seed, lr, purpose):
+    def run_one(self, config, method, seed, lr, split):
         data_rng, model_rng, batch_rng = generators(seed, 3)
-        data, unit = standardize_target(_split(config, seed, data_rng))
+        data, unit = standardize_target(_load(config, seed, data_rng))
         sizes = [data.train[0].shape[1], UNITS, 1]
         model = mlp(sizes, recipe(config, method), rng=model_rng, init=config["init"])
         optimizer = Adam(model.parameters(), lr, eps=1e-7)
@@ -94,9 +94,9 @@ class Uci(Experiment):
             stopping=EarlyStopping(model, patience=PATIENCE),
             label=None,
         )
-        x, y = getattr(data, purpose)
+        x, y = getattr(data, split)
         return {
-            f"{purpose}_rmse": unit * root_mean_square(predict(model, x) - y),
+            f"{split}_rmse": unit * root_mean_square(predict(model, x) - y),
             "train_mae": unit * min(history.loss),
             "epochs": len(history.loss),
             "steps": history.steps,
@@ -174,7 +174,7 @@ def _checked(folder, seeds):
     return digest
 
 
-def _split(config, seed, rng):
+def _load(config, seed, rng):
     name, protocol = config["set"], config["protocol"]
     if name in FRIEDMAN:
         return load_friedman(name, rng, protocol)

@@ -32,7 +32,7 @@ class Measure(NamedTuple):
 def failed(results, method):
     """Whether a run of a seed failed, or is not there; bool (seeds,)."""
     found = {seed: [] for seed in results.config["seeds"]}
-    for run in results.find(method=method, purpose="test"):
+    for run in results.find(method=method, split="test"):
         found[run["seed"]].append("failed" in run["metrics"])
     return np.array([any(runs) or not runs for runs in found.values()])
 
@@ -40,7 +40,7 @@ def failed(results, method):
 def metric(results, method, name):
     """A metric of the tested runs; of several runs a seed (cases) the geometric mean."""
     found = {seed: [] for seed in results.config["seeds"]}
-    for run in results.find(method=method, purpose="test"):
+    for run in results.find(method=method, split="test"):
         value = run["metrics"].get(name)
         found[run["seed"]].append(np.nan if value is None else value)
     return np.array([_geometric_mean(values) for values in found.values()])
@@ -55,7 +55,7 @@ def _per_seed(results, method, quantity):
     """quantity(arrays, seed) of each tested run; NaN of one that left no arrays."""
     values = []
     for seed in results.config["seeds"]:
-        done = bool(results.find(method=method, seed=seed, purpose="test"))
+        done = bool(results.find(method=method, seed=seed, split="test"))
         arrays = results.arrays(method, seed) if done else {}
         values.append(quantity(arrays, seed) if arrays else np.nan)
     return np.array(values, dtype=float)

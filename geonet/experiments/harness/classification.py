@@ -174,7 +174,7 @@ class Classification(Experiment):
 
 def _finished(results, method, **case):
     """What was tracked in the runs of a method that did not diverge, a list of dicts of arrays."""
-    runs = results.find(method=method, purpose="test", **case)
+    runs = results.find(method=method, split="test", **case)
     return [
         results.arrays(method, run["seed"], **case)
         for run in runs

@@ -95,7 +95,7 @@ class Experiment(ABC):
         return executors.opened(arguments.executor, workers)
 
     @abstractmethod
-    def run_one(self, config, method, seed, lr, purpose):
+    def run_one(self, config, method, seed, lr, split):
         """One run.
 
         Parameters
@@ -106,13 +106,13 @@ class Experiment(ABC):
         method : str
         seed : int
         lr : float or None
-        purpose : {"test", "validation"}
-            Which part of the data the metric is taken from: the other one is not looked at.
+        split : {"test", "validation"}
+            Which split of the data the metric is taken from; the other one is not looked at.
 
         Returns
         -------
         metrics : dict
-            JSON numbers, among them ``{purpose}_{metric}``.
+            JSON numbers, among them ``{split}_{metric}``.
         arrays : dict of numpy.ndarray
             What was tracked.
         """
@@ -204,7 +204,7 @@ class Experiment(ABC):
     def _report(self, results):
         """Print the table and what failed, draw the figures, and return the exit status."""
         failed = [run for run in results.find() if "failed" in run["metrics"]]
-        if any("failed" not in run["metrics"] for run in results.find(purpose="test")):
+        if any("failed" not in run["metrics"] for run in results.find(split="test")):
             print(self.table(results))
             paths = self.draw(results)
             pictures = [str(path) for path in paths if path.suffix == ".png"]
@@ -212,7 +212,7 @@ class Experiment(ABC):
         print(f"numbers: {results.folder / 'results.json'}\n")
         if failed:
             reason = failed[0]["metrics"]["failed"]
-            waiting = {run["method"]: 0 for run in failed if run["purpose"] == "validation"}
+            waiting = {run["method"]: 0 for run in failed if run["split"] == "validation"}
             undecided = f"; no rate can be chosen yet for {', '.join(waiting)}" if waiting else ""
             print(
                 f"{self.name}: {len(failed)} of {len(results.runs)} runs failed, the first of them "
@@ -260,7 +260,7 @@ class Experiment(ABC):
         values, reference = (results.metrics(m, name, **case) for m in (method, first))
         finished = np.isfinite(values)
         both = finished & np.isfinite(reference)
-        found = results.find(method=method, purpose="test", **case)
+        found = results.find(method=method, split="test", **case)
         rate = f"{results.rate(method, **case):g}" if found else "not chosen"
         row = [method, rate, "", "", "", ""]
         if finished.any():

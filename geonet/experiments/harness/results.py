@@ -185,13 +185,13 @@ class Results:
         return runs
 
     def _track_of(self, run):
-        words = [run["method"], f"seed{run['seed']}", f"lr{run['lr']}", run["purpose"]]
+        words = [run["method"], f"seed{run['seed']}", f"lr{run['lr']}", run["split"]]
         words += [f"{name}{value}" for name, value in sorted(_case(run).items())]
         name = "_".join(words).replace(":", "")  # which Windows takes in no name
         return self.folder / "boundaries" / f"{name}.npz"
 
     def has(self, run):
-        """Whether a run with this method, seed, lr, purpose and case is kept and did not fail."""
+        """Whether a run with this method, seed, lr, split and case is kept and did not fail."""
         kept = self.runs.get(_key(run))
         return kept is not None and "failed" not in kept["metrics"]
 
@@ -201,7 +201,7 @@ class Results:
         Parameters
         ----------
         run : dict
-            method, seed, lr, purpose ("test" or "validation"), metrics, and fields of the case,
+            method, seed, lr, split ("test" or "validation"), metrics, and fields of the case,
             such as a batch size, where an experiment goes through several.
         arrays : dict of str to numpy.ndarray
         """
@@ -247,12 +247,12 @@ class Results:
         """The runs that have these values in these fields, in the order of the file."""
         return self._ordered(r for r in self.runs.values() if fields.items() <= r.items())
 
-    def metrics(self, method, name, purpose="test", **fields):
+    def metrics(self, method, name, split="test", **fields):
         """A metric of a method's runs, in the order of the seeds; NaN where a run has none.
 
         Parameters
         ----------
-        method, name, purpose : str
+        method, name, split : str
         **fields
             Further fields that a run must have, such as lr.
 
@@ -261,14 +261,14 @@ class Results:
         numpy.ndarray
             (seeds,).
         """
-        runs = self.find(method=method, purpose=purpose, **fields)
+        runs = self.find(method=method, split=split, **fields)
         found = {run["seed"]: run["metrics"].get(name) for run in runs}
         values = [found.get(seed) for seed in self.config["seeds"]]
         return np.array([np.nan if value is None else value for value in values], dtype=float)
 
     def rate(self, method, **fields):
         """The learning rate that a method was tested at; NaN where it has not been tested."""
-        tested = self.find(method=method, purpose="test", **fields)
+        tested = self.find(method=method, split="test", **fields)
         return tested[0]["lr"] if tested else np.nan
 
     def each(self, **fields):
@@ -279,12 +279,12 @@ class Results:
 
     def arrays(self, method, seed, **fields):
         """What was tracked in a method's tested run of one seed, a dict of arrays."""
-        for _, arrays in self.each(method=method, seed=seed, purpose="test", **fields):
+        for _, arrays in self.each(method=method, seed=seed, split="test", **fields):
             return arrays
         raise KeyError((method, seed))
 
 
-COMMON = ("method", "seed", "lr", "purpose", "metrics")
+COMMON = ("method", "seed", "lr", "split", "metrics")
 
 
 def _case(run):
@@ -298,7 +298,7 @@ def _key(run):
 
 def _order(run, config):
     case = sorted(_case(run).items())
-    return run["purpose"], case, config["methods"].index(run["method"]), run["lr"] or 0, run["seed"]
+    return run["split"], case, config["methods"].index(run["method"]), run["lr"] or 0, run["seed"]
 
 
 def first_difference(found, experiment, config):

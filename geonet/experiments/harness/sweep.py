@@ -40,9 +40,9 @@ def sweep(experiment, config, results, executor):
     choices = config.get("lr", {method: [None] for method in config["methods"]})
     cases = list(product(experiment.cases(config), choices.items()))
 
-    def runs(purpose, rates):
+    def runs(split, rates):
         return [
-            {"method": method, "lr": lr, "purpose": purpose, "seed": seed, **case}
+            {"method": method, "lr": lr, "split": split, "seed": seed, **case}
             for (case, (method, _)), candidates in zip(cases, rates, strict=True)
             for lr, seed in product(candidates, config["seeds"])
         ]
@@ -91,7 +91,7 @@ def perform(experiment, config, run):
     experiment : Experiment
     config : dict
     run : dict
-        method, seed, lr, purpose, and fields of the case.
+        method, seed, lr, split, and fields of the case.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def perform(experiment, config, run):
     """
     start = time.perf_counter()
     case = {name: value for name, value in run.items() if name not in COMMON}
-    which = run["method"], run["seed"], run["lr"], run["purpose"]
+    which = run["method"], run["seed"], run["lr"], run["split"]
     try:
         metrics, arrays = experiment.run_one(config | case, *which)
         metrics = {name: _finite(value) for name, value in metrics.items()} | {"diverged": False}
@@ -121,11 +121,11 @@ def _to_test(experiment, results, method, candidates, case):
     """
     if len(candidates) == 1:
         return candidates
-    validated = results.find(method=method, purpose="validation", **case)
+    validated = results.find(method=method, split="validation", **case)
     chosen = [best_rate(experiment, results, method, candidates, case)]
     if any("failed" in run["metrics"] for run in validated):
         chosen = []
-    tested = results.find(method=method, purpose="test", **case)
+    tested = results.find(method=method, split="test", **case)
     results.drop([run for run in tested if run["lr"] not in chosen])
     return chosen
 
