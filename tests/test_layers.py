@@ -1,4 +1,4 @@
-"""Convolutional layers under every parameterization, pooling, and Units of them."""
+"""Layers under every parameterization, pooling, and Units of them."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,72 @@ def filters(layer, shape):
     return weight.data.reshape(len(weight), *shape), 0 if bias is None else bias.data
 
 
-# The layer ----------------------------------------------------------------------------------------
+# Linear -------------------------------------------------------------------------------------------
+
+EXPECTED_ACTIVATIONS = {
+    None: lambda z: z,
+    "relu": lambda z: np.maximum(z, 0),
+    "leaky_relu": lambda z: np.where(z > 0, z, 0.01 * z),
+    "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+    "tanh": np.tanh,
+    "softplus": lambda z: np.log(1 + np.exp(z)),
+}
+
+
+@pytest.mark.parametrize("activation", EXPECTED_ACTIVATIONS)
+def test_a_linear_layer_is_its_activation_of_an_affine_map(activation):
+    layer = nn.Linear(3, 4, activation=activation, rng=rng())
+    layer.parameterization.bias.data[...] = rng(1).normal(size=4)
+    x = rng(2).normal(size=(5, 3))
+    z = x @ layer.parameterization.weight.data.T + layer.parameterization.bias.data
+    np.testing.assert_allclose(layer(x).data, EXPECTED_ACTIVATIONS[activation](z), rtol=1e-12)
+    assert set(EXPECTED_ACTIVATIONS) == set(ACTIVATIONS)
+
+
+@every_parameterization
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_linear_layer_starts_from_the_drawn_weights_with_zero_bias(parameterization, dtype):
+    layer = nn.Linear(3, 4, parameterization, rng=rng(7), init="he_normal", dtype=dtype)
+    drawn = initializers.initial_weight("he_normal", 4, 3, 4, rng(7))
+    x = rng().normal(size=(6, 3)).astype(dtype)
+    y = layer(x)
+    np.testing.assert_allclose(y.data, x @ drawn.T, atol=1e-13 if dtype is np.float64 else 1e-5)
+    assert y.dtype == dtype
+    assert all(p.dtype == dtype for p in layer.parameters())
+
+
+@every_parameterization
+def test_a_linear_layer_without_bias_has_none(parameterization):
+    with_bias, without = (
+        nn.Linear(3, 4, parameterization, rng=rng(), bias=bias) for bias in (True, False)
+    )
+    assert len(with_bias.parameters()) == len(without.parameters()) + 1
+    x = rng(1).normal(size=(5, 3))
+    assert np.array_equal(with_bias(x).data, without(x).data)
+    assert np.array_equal(without(np.zeros((1, 3))).data, np.zeros((1, 4)))
+
+
+@every_parameterization
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_linear_layer_at_once_is_the_layer_step_by_step(parameterization, activation, bias):
+    """Whatever a layer does in one pass, output and gradients are those of affine and activate."""
+    layer = nn.Linear(3, 4, parameterization, activation, rng=rng(), bias=bias)
+    for seed, parameter in enumerate(layer.parameters()):
+        parameter.data[...] = rng(seed).normal(size=parameter.shape)
+    x, weights, results = rng(1).normal(size=(6, 3)), rng(2).normal(size=(6, 4)), []
+    for compute in (layer, lambda x: layer.activate(layer.affine(x))):
+        inputs = Tensor(x, requires_grad=True)
+        y = compute(inputs)
+        y.backward(weights)
+        results.append([y.data, inputs.grad, *(p.grad for p in layer.parameters())])
+        for parameter in layer.parameters():
+            parameter.grad = None
+    for at_once, by_steps in zip(*results):
+        np.testing.assert_allclose(at_once, by_steps, rtol=1e-13, atol=1e-14)
+
+
+# Conv2d -------------------------------------------------------------------------------------------
 
 
 @every_parameterization
@@ -142,6 +207,30 @@ def test_a_layer_at_once_is_the_layer_step_by_step(parameterization, activation,
         np.testing.assert_allclose(at_once, by_steps, rtol=1e-12, atol=1e-13)
 
 
+# Units and pooling --------------------------------------------------------------------------------
+
+
+def test_a_unit_normalizes_before_the_activation_and_centres_after_the_gain():
+    layer = nn.Linear(3, 4, "geometric", "relu", rng=rng())
+    unit = nn.Unit(layer, nn.BatchNorm(4), nn.MeanNorm(4))
+    layer.parameterization.radius.data[...] = [1.5, -2.0, 0.5, -0.1]
+    layer.parameterization.lambda_.data[...] = rng(1).normal(size=4)
+    unit.normalization.gamma.data[...] = [1.0, -1.0, 2.0, 0.5]
+    unit.normalization.beta.data[...] = [0.1, 0.2, -0.3, 0.4]
+    x = rng(2).normal(size=(20, 3))
+    z = layer.affine(x).data
+    normalized = (z - z.mean(0)) / np.sqrt(z.var(0) + 1e-3)
+    normalized = normalized * unit.normalization.gamma.data + unit.normalization.beta.data
+    y = np.maximum(normalized, 0) * layer.parameterization.radius.data
+    np.testing.assert_allclose(unit(Tensor(x)).data, y - y.mean(0), atol=1e-13)
+
+
+def test_a_unit_without_extras_is_its_layer():
+    layer = nn.Linear(3, 4, "weight_norm", "relu", rng=rng())
+    x = rng(1).normal(size=(5, 3))
+    assert np.array_equal(nn.Unit(layer)(x).data, layer(x).data)
+
+
 def test_a_unit_normalizes_and_centres_each_channel_over_images_and_pixels():
     layer = randomize(nn.Conv2d(3, 4, 3, 1, 1, "geometric", "relu", rng=rng()))
     unit = nn.Unit(layer, nn.BatchNorm(4), nn.MeanNorm(4))
@@ -164,6 +253,32 @@ def test_pooling_takes_the_largest_of_each_window():
 
 
 # Errors -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "known"),
+    [
+        ((2, 3, "polar"), {}, PARAMETERIZATIONS),
+        ((2, 3), {"activation": "swish"}, ACTIVATIONS),
+        ((2, 3), {"init": "zeros"}, initializers.NAMES),
+    ],
+)
+def test_an_unknown_name_lists_the_known(arguments, options, known):
+    with pytest.raises(ValueError, match="must be one of") as error:
+        nn.Linear(*arguments, rng=rng(), **options)
+    assert all(str(name) in str(error.value) for name in known)
+
+
+@pytest.mark.parametrize("sizes", [(0, 3), (2, 0), (-1, 2)])
+def test_sizes_of_a_linear_layer_below_one_are_refused(sizes):
+    with pytest.raises(ValueError, match=f"fan_in and fan_out.*{sizes[0]}, {sizes[1]}"):
+        nn.Linear(*sizes, rng=rng())
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.int64, complex])
+def test_other_precisions_are_refused(dtype):
+    with pytest.raises(ValueError, match="dtype must be float32 or float64"):
+        nn.Linear(2, 3, rng=rng(), dtype=dtype)
 
 
 @pytest.mark.parametrize(
