@@ -21,7 +21,7 @@ import numpy as np
 
 from geonet import ops
 from geonet.characteristic import boundary, coordinates
-from geonet.kernels import geometry as kernel
+from geonet.kernels import geometry, reference
 from geonet.nn import Module, Parameter, Unit
 from geonet.nn.layers import Layer, layer_of
 from geonet.nn.normalization import NoHyperplane
@@ -316,7 +316,7 @@ class Inspector:
         if name not in self._pages:
             raise ValueError(f"name must be one of {self.layers}, but is {name!r}")
         records = self._pages[name].records
-        empty = np.empty((0, kernel.FIELDS, 0), np.float32)
+        empty = np.empty((0, reference.FIELDS, 0), np.float32)
         return Geometry(*np.moveaxis(np.stack(records) if records else empty, 1, 0))
 
     def __enter__(self):
@@ -354,7 +354,7 @@ class _Page:
 
     def turn_over(self, due):
         """Complete the last record, and begin a new one if one is due."""
-        record = np.empty((kernel.FIELDS, len(self.nothing)), np.float32)
+        record = np.empty((reference.FIELDS, len(self.nothing)), np.float32)
         if due or self.open:
             self._move(*self.watch.rows, self.records[-1] if self.open else record)
         if due:
@@ -376,29 +376,29 @@ class _Page:
             if self.normalization is not None:
                 weight, bias = self.normalization.fold(weight, bias, "running")
         except NoHyperplane:
-            record[kernel.TURN] = record[kernel.DISPLACEMENT] = self.place[0][...] = np.nan
+            record[reference.TURN] = record[reference.DISPLACEMENT] = self.place[0][...] = np.nan
         else:
-            kernel.movement(weight, bias, *self.place, record)
+            geometry.movement(weight, bias, *self.place, record)
 
     def _gradients(self, record):
         """Write the parts of the weight's gradient, and those of what the weight is made from."""
         weight = self.watch.rows[0]
-        kernel.parts(weight.data, _gradient(weight), record)
+        geometry.gradient_parts(weight.data, _gradient(weight), record)
         turned, sized = self.rows.turned_by, self.rows.sized_by
         if turned != sized:
             turning = _gradient(getattr(self.rows, turned))
-            record[kernel.TURNING] = np.sqrt(
+            record[reference.TURNING] = np.sqrt(
                 np.einsum("on,on->o", turning, turning, dtype=np.float64)
             )
-            record[kernel.STRETCHING] = _gradient(getattr(self.rows, sized))
+            record[reference.STRETCHING] = _gradient(getattr(self.rows, sized))
 
     def _activity(self, record):
         """Write how often units are active: inactive ones put out 0, less the mean if centred."""
         if self.watch.layer.activation is not ops.relu:
-            record[kernel.ACTIVITY] = np.nan
+            record[reference.ACTIVITY] = np.nan
             return
         resting = self.nothing if self.centring is None else -self.centring.batch_mean
-        kernel.activity(self.watch.output.reshape(-1, len(resting)), resting, record)
+        geometry.activity(self.watch.output.reshape(-1, len(resting)), resting, record)
 
 
 class Anticipated(NamedTuple):

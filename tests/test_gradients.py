@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from geonet import METHODS, Tensor, hypersphere, ops
 from geonet.characteristic import Tracker
 from geonet.gradients import Geometry, Inspector, Watch, raw, split
-from geonet.kernels import geometry as kernel
 from geonet.models import Method, mlp, vgg6
 from geonet.nn import Linear, Sequential, Unit
 from geonet.train import SGD, Adam, Diverged, fit
@@ -426,30 +425,6 @@ def test_what_is_no_unit_no_model_no_inspector_and_no_name_is_refused():
     options = {"epochs": 1, "inspect": True, "label": None}
     with pytest.raises(TypeError, match=r"inspect must be a geonet\.gradients\.Inspector"):
         fit(model, ops.mse, (x, x[:, :1]), SGD(model.parameters(), 0.1), **options)
-
-
-# Kernels ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@settings(max_examples=15)
-@given(st.integers(1, 5), st.integers(1, 9), seeds)
-def test_kernels_are_their_numpy_twins(dtype, units, n, seed):
-    weight, gradient = rng(seed).normal(size=(2, units, n)).astype(dtype)
-    bias = rng(seed).normal(size=units).astype(dtype)
-    output = rng(seed).integers(0, 2, size=(7, units)).astype(dtype)
-    place = hypersphere.random_directions(units, n, rng(seed)), rng(seed).normal(size=units)
-    resting = np.zeros(units, dtype)
-    found = []
-    for suffix in ("", "_numpy"):
-        record = np.full((kernel.FIELDS, units), np.nan)
-        direction, offset = (a.copy() for a in place)
-        getattr(kernel, f"parts{suffix}")(weight, gradient, record)
-        getattr(kernel, f"movement{suffix}")(weight, bias, direction, offset, record)
-        getattr(kernel, f"activity{suffix}")(output, resting, record)
-        found.append((record, direction, offset))
-    for one, other in zip(*found):
-        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
 
 
 def test_a_normalized_geometric_unit_has_its_parts_too():

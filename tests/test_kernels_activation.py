@@ -1,11 +1,12 @@
-"""ReLU alone and fused with bias and scale: compiled and plain forms agree, with threads or not."""
+"""ReLU alone and fused with bias and scale: as the reference has it, with threads or without."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kernel_helpers import of_compiled_code
 
-from geonet.kernels import activation, blocks
+from geonet.kernels import activation, blocks, reference
 
 SHAPES = st.tuples(st.integers(0, 6), st.integers(1, 6))
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-13}
@@ -18,6 +19,7 @@ def arrays(shape, seed, dtype):
     return g, z, bias, scale
 
 
+@of_compiled_code
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @given(shape=SHAPES, seed=st.integers(0, 2**32 - 1))
 def test_compiled_and_plain_forms_agree(dtype, shape, seed):
@@ -25,9 +27,9 @@ def test_compiled_and_plain_forms_agree(dtype, shape, seed):
     y = activation.scaled_relu(*inputs)
     assert y.dtype == dtype
     tolerance = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype]}
-    np.testing.assert_allclose(y, activation.scaled_relu_numpy(*inputs), **tolerance)
+    np.testing.assert_allclose(y, reference.scaled_relu(*inputs), **tolerance)
     ours = activation.scaled_relu_pullback(g, *inputs)
-    plain = activation.scaled_relu_pullback_numpy(g, *inputs)
+    plain = reference.scaled_relu_pullback(g, *inputs)
     for a, b in zip(ours, plain):
         assert a.dtype == b.dtype == dtype
         np.testing.assert_allclose(a, b, **tolerance)
@@ -46,7 +48,7 @@ def test_nothing_passes_back_at_the_kink_itself():
 
 def test_nan_is_passed_on_not_rectified_away():
     z = np.array([[np.nan, 1.0]])
-    for form in (activation.scaled_relu, activation.scaled_relu_numpy):
+    for form in (activation.scaled_relu, reference.scaled_relu):
         np.testing.assert_array_equal(np.isnan(form(z, np.zeros(2), np.ones(2))), [[True, False]])
 
 
@@ -55,7 +57,7 @@ def test_sums_over_many_rows_of_single_precision_are_right_to_seven_digits():
     g = np.abs(g)
     double = [a.astype(np.float64) for a in (g, z, bias, scale)]
     ours = activation.scaled_relu_pullback(g, z, bias, scale)
-    for a, b in zip(ours[1:], activation.scaled_relu_pullback_numpy(*double)[1:]):
+    for a, b in zip(ours[1:], reference.scaled_relu_pullback(*double)[1:]):
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
@@ -110,16 +112,16 @@ def test_centred_forms_agree_with_each_other_and_with_one_step_after_the_other(d
     g, z, bias, scale = arrays(shape, seed, dtype)
     tolerance = {"rtol": 0, "atol": 1e-5 if dtype is np.float32 else 1e-13}
     y, mean = activation.centred_scaled_relu(z, bias, scale)
-    plain = activation.scaled_relu_numpy(z, bias, scale)
-    for ours, twin in zip((y, mean), activation.centred_scaled_relu_numpy(z, bias, scale)):
-        np.testing.assert_allclose(ours, twin, **tolerance)
+    plain = reference.scaled_relu(z, bias, scale)
+    for ours, plain_one in zip((y, mean), reference.centred_scaled_relu(z, bias, scale)):
+        np.testing.assert_allclose(ours, plain_one, **tolerance)
     np.testing.assert_allclose(y, plain - plain.mean(axis=0), **tolerance)
     assert y.dtype == dtype
     assert mean.dtype == np.float64
     found = activation.centred_scaled_relu_pullback(g, z, bias, scale)
-    twin = activation.centred_scaled_relu_pullback_numpy(g, z, bias, scale)
-    apart = activation.scaled_relu_pullback_numpy(g - g.mean(axis=0), z, bias, scale)
-    for ours, other, stepwise in zip(found, twin, apart, strict=True):
+    plain_one = reference.centred_scaled_relu_pullback(g, z, bias, scale)
+    apart = reference.scaled_relu_pullback(g - g.mean(axis=0), z, bias, scale)
+    for ours, other, stepwise in zip(found, plain_one, apart, strict=True):
         np.testing.assert_allclose(ours, other, rtol=0, atol=50 * tolerance["atol"])
         np.testing.assert_allclose(ours, stepwise, rtol=0, atol=50 * tolerance["atol"])
         assert ours.dtype == dtype

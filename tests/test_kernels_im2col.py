@@ -5,6 +5,7 @@ import pytest
 from convolution_helpers import Shapes, arrays, convolutions, plain_conv2d, plain_pullback
 from hypothesis import given
 from hypothesis import strategies as st
+from kernel_helpers import of_compiled_code
 
 from geonet import threads
 from geonet.kernels import im2col
@@ -72,6 +73,7 @@ def test_the_size_of_blocks_makes_no_difference(block, monkeypatch):
         np.testing.assert_allclose(ours, plain, rtol=1e-12, atol=1e-13)
 
 
+@of_compiled_code
 def test_the_number_of_windows_in_memory_does_not_grow_with_the_batch(monkeypatch):
     taken = []
     scratch = threads.scratch

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geonet.kernels import blocks, pooling
+from geonet.kernels import blocks, pooling, reference
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
@@ -44,7 +44,7 @@ def windows(shape, size, stride, padding):
 def test_max_pool_takes_the_first_of_the_largest_entries_of_each_window(dtype, problem, ties):
     shape, window, seed = problem
     x = numbers(shape, seed, dtype, ties)
-    for form in (pooling.max_pool, pooling.max_pool_numpy):
+    for form in (pooling.max_pool, reference.max_pool):
         y, position = form(x, *window)
         assert y.dtype == dtype
         assert y.shape == position.shape == pooling.pooled_shape(shape, *window)
@@ -68,7 +68,7 @@ def test_max_pool_passes_each_gradient_to_the_entry_that_was_taken(dtype, proble
         for k, place in enumerate(entries):
             if place is not None:
                 expected[(slice(None), *place)] += g[:, i, j] * (position[:, i, j] == k)
-    for form in (pooling.max_pool_pullback, pooling.max_pool_pullback_numpy):
+    for form in (pooling.max_pool_pullback, reference.max_pool_pullback):
         grad = form(g, position, shape, *window)
         assert grad.dtype == dtype
         np.testing.assert_allclose(grad, expected, rtol=1e-6, atol=1e-6)
@@ -88,9 +88,9 @@ def test_average_pool_divides_by_the_whole_window_with_padding_as_zeros(dtype, p
                 grad[(slice(None), *place)] += g[:, i, j] / window[0] ** 2
     for ours, expected in (
         (pooling.average_pool(x, *window), y),
-        (pooling.average_pool_numpy(x, *window), y),
+        (reference.average_pool(x, *window), y),
         (pooling.average_pool_pullback(g, shape, *window), grad),
-        (pooling.average_pool_pullback_numpy(g, shape, *window), grad),
+        (reference.average_pool_pullback(g, shape, *window), grad),
     ):
         assert ours.dtype == dtype
         np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
@@ -132,7 +132,7 @@ def test_neither_threads_nor_blocks_change_anything(problem):
             np.testing.assert_array_equal(ours, expected)
 
 
-@pytest.mark.parametrize("form", [pooling.max_pool, pooling.max_pool_numpy])
+@pytest.mark.parametrize("form", [pooling.max_pool, reference.max_pool])
 def test_nan_is_passed_on_with_the_place_where_it_first_stands(form):
     x = np.array([[1.0, np.nan], [np.nan, 2.0]]).reshape(1, 2, 2, 1)
     y, position = form(x, 2, 2, 0)

@@ -1,16 +1,15 @@
 """Winograd's convolution: what its matrices promise, and the compiled steps against plain NumPy."""
 
-import os
-
 import numpy as np
 import pytest
+from convolution_helpers import plain_conv2d, plain_pullback
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_helpers import of_compiled_code
 from numpy.testing import assert_allclose, assert_array_equal
 
-from geonet.kernels import im2col, winograd
+from geonet.kernels import reference, winograd
 
-INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 STRIDE = (1, 1)
 
 
@@ -19,9 +18,7 @@ def problems(draw):
     """x, weight, bias, g and padding of one convolution, float64."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     padding = draw(st.integers(0, 3)), draw(st.integers(0, 3))
-    height, width = (
-        draw(st.integers(max(1, 3 - 2 * p), 6 if INTERPRETED else 11)) for p in padding
-    )
+    height, width = (draw(st.integers(max(1, 3 - 2 * p), 11)) for p in padding)
     images, channels, units = (draw(st.integers(1, n)) for n in (3, 40, 40))
     x, weight = (
         rng.normal(size=(images, height, width, channels)),
@@ -31,8 +28,9 @@ def problems(draw):
     return x, weight, rng.normal(size=units), g, padding
 
 
-def assert_near(actual, expected, tolerance):
-    scale = np.abs(expected).max(initial=1e-300)
+def assert_near(actual, expected, tolerance, terms=None):
+    """Up to a tolerance relative to the largest entry, or to that of the sums without signs."""
+    scale = np.abs(expected if terms is None else terms).max(initial=1e-300)
     assert actual.shape == expected.shape
     assert_allclose(actual, expected, rtol=0, atol=tolerance * scale)
 
@@ -40,23 +38,47 @@ def assert_near(actual, expected, tolerance):
 def test_the_matrices_compute_four_outputs_of_a_filter_of_three():
     rng = np.random.default_rng(0)
     d, w = rng.normal(size=6), rng.normal(size=3)
-    y = winograd.OUTPUT @ ((winograd.KERNEL @ w) * (winograd.INPUT @ d))
+    y = reference.WINOGRAD_OUTPUT @ (
+        (reference.WINOGRAD_KERNEL @ w) * (reference.WINOGRAD_INPUT @ d)
+    )
     assert_allclose(y, [d[i : i + 3] @ w for i in range(4)], rtol=1e-13)
 
 
-@settings(max_examples=10 if INTERPRETED else 60)
+@of_compiled_code
+@settings(max_examples=60)
 @given(problems())
-def test_compiled_steps_agree_with_plain_numpy(problem):
+def test_compiled_steps_agree_with_the_reference(problem):
     x, weight, bias, g, padding = problem
-    arguments = x, weight, bias, STRIDE, padding
-    y = winograd.forward(*arguments)
-    assert_near(y, winograd.forward_numpy(*arguments), 1e-13)
-    arguments = g, x, weight, STRIDE, padding, (True, True)
-    for actual, expected in zip(winograd.pullback(*arguments), winograd.pullback_numpy(*arguments)):
-        assert_near(actual, expected, 1e-13)
+    large = [np.abs(array) for array in (g, x, weight)]
+    terms = (
+        reference.conv2d(*large[1:], np.abs(bias), STRIDE, padding),
+        *reference.conv2d_pullback(*large, STRIDE, padding, (True, True)),
+    )
+    found = (
+        winograd.forward(x, weight, bias, STRIDE, padding),
+        *winograd.pullback(g, x, weight, STRIDE, padding, (True, True)),
+    )
+    plain = (
+        reference.winograd(x, weight, bias, padding),
+        *reference.winograd_pullback(g, x, weight, padding),
+    )
+    for actual, expected, sums in zip(found, plain, terms, strict=True):
+        assert_near(actual, expected, 1e-13, sums)
 
 
-@settings(max_examples=10 if INTERPRETED else 60)
+@settings(max_examples=60)
+@given(problems())
+def test_winograds_way_gives_the_very_sum_over_windows(problem):
+    x, weight, bias, g, padding = problem
+    y = reference.winograd(x, weight, bias, padding)
+    to_x, to_weight = reference.winograd_pullback(g, x, weight, padding)
+    expected = plain_pullback(g, x, weight, STRIDE, padding)
+    assert_allclose(y, plain_conv2d(x, weight, bias, STRIDE, padding), atol=1e-11)
+    assert_allclose(to_x, expected[0], atol=1e-11)
+    assert_allclose(to_weight, expected[1], atol=1e-11)
+
+
+@settings(max_examples=60)
 @given(problems())
 def test_in_float32_it_agrees_with_the_plain_convolution_in_float64(problem):
     x, weight, bias, g, padding = problem
@@ -64,13 +86,12 @@ def test_in_float32_it_agrees_with_the_plain_convolution_in_float64(problem):
     y = winograd.forward(*single[:3], STRIDE, padding)
     grads = winograd.pullback(single[3], *single[:2], STRIDE, padding, (True, True))
     assert y.dtype == grads[0].dtype == grads[1].dtype == np.float32
-    assert_near(y, im2col.forward(x, weight, bias, STRIDE, padding), 1e-5)
-    expected = im2col.pullback(g, x, weight, STRIDE, padding, (True, True))
+    assert_near(y, reference.conv2d(x, weight, bias, STRIDE, padding), 1e-5)
+    expected = reference.conv2d_pullback(g, x, weight, STRIDE, padding, (True, True))
     for actual, exact in zip(grads, expected):
         assert_near(actual, exact, 1e-5)
 
 
-@pytest.mark.skipif(INTERPRETED, reason="large")
 @pytest.mark.parametrize(
     "shape", [(4, 16, 16, 128, 128), (2, 8, 8, 512, 512), (1, 14, 14, 256, 64)]
 )
@@ -82,9 +103,9 @@ def test_the_error_in_float32_stays_below_a_hundred_thousandth(shape):
     x, g, weight = (a.astype(np.float32) for a in (x, g, weight))
     wide = [a.astype(np.float64) for a in (g, x, weight)]
     y = winograd.forward(x, weight, None, STRIDE, (1, 1))
-    assert_near(y, im2col.forward(*wide[1:], None, STRIDE, (1, 1)), 1e-5)
+    assert_near(y, reference.conv2d(*wide[1:], None, STRIDE, (1, 1)), 1e-5)
     grads = winograd.pullback(g, x, weight, STRIDE, (1, 1), (True, True))
-    expected = im2col.pullback(*wide, STRIDE, (1, 1), (True, True))
+    expected = reference.conv2d_pullback(*wide, STRIDE, (1, 1), (True, True))
     for actual, exact in zip(grads, expected):
         assert_near(actual, exact, 1e-5)
 

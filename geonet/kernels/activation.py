@@ -12,36 +12,34 @@ Centred, each column of y less its mean over N, the same holds with g less its m
 
 import numpy as np
 
-from geonet.kernels.blocks import BLOCK_SIZE, blocks, column_sums, compilable, spread_blocks
-from geonet.kernels.jit import lazy_jit
+from geonet.kernels import reference
+from geonet.kernels.blocks import BLOCK_SIZE, blocks, column_sums, spread_blocks
 from geonet.kernels.normalization import mean
+from geonet.kernels.switch import equal_to, lazy_jit
 from geonet.threads import spread
 
 
+@equal_to(reference.scaled_relu, arrays=3)
 def scaled_relu(z, bias, scale):
     """y (N, O). float32 and float64 run compiled, on threads where z is large."""
-    if not compilable(z, bias, scale):
-        return scaled_relu_numpy(z, bias, scale)
     z, bias, scale = map(np.ascontiguousarray, (z, bias, scale))
     y = np.empty_like(z)
     spread_blocks(_forward, z, bias, scale, y)
     return y
 
 
+@equal_to(reference.scaled_relu_pullback, arrays=4)
 def scaled_relu_pullback(g, z, bias, scale):
     """∂L/∂z (N, O), ∂L/∂b (O,) and ∂L/∂r (O,), their sums in float64 before they are rounded."""
-    if not compilable(g, z, bias, scale):
-        return scaled_relu_pullback_numpy(g, z, bias, scale)
     g, z, bias, scale = map(np.ascontiguousarray, (g, z, bias, scale))
     grad = np.empty_like(z)
     sums = column_sums(2, _backward, z, g, bias, scale, grad)
     return grad, *sums.astype(z.dtype, copy=False)
 
 
+@equal_to(reference.centred_scaled_relu, arrays=3)
 def centred_scaled_relu(z, bias, scale):
     """y − mean y (N, O), and mean y (O,) in float64."""
-    if not compilable(z, bias, scale):
-        return centred_scaled_relu_numpy(z, bias, scale)
     z, bias, scale = map(np.ascontiguousarray, (z, bias, scale))
     y = np.empty_like(z)
     (total,) = column_sums(1, _forward_sums, z, bias, scale, y)
@@ -50,41 +48,13 @@ def centred_scaled_relu(z, bias, scale):
     return y, taken
 
 
+@equal_to(reference.centred_scaled_relu_pullback, arrays=4)
 def centred_scaled_relu_pullback(g, z, bias, scale):
     """`scaled_relu_pullback` of g less its mean."""
-    if not compilable(g, z, bias, scale):
-        return centred_scaled_relu_pullback_numpy(g, z, bias, scale)
     g, z, bias, scale = map(np.ascontiguousarray, (g, z, bias, scale))
     grad = np.empty_like(z)
     sums = column_sums(2, _backward_centred, z, g, mean(g), bias, scale, grad)
     return grad, *sums.astype(z.dtype, copy=False)
-
-
-def centred_scaled_relu_numpy(z, bias, scale):
-    """`centred_scaled_relu` in plain NumPy."""
-    y = scaled_relu_numpy(z, bias, scale)
-    taken = y.mean(axis=0, dtype=np.result_type(y, np.float64))
-    return (y - taken).astype(y.dtype), taken
-
-
-def centred_scaled_relu_pullback_numpy(g, z, bias, scale):
-    """`centred_scaled_relu_pullback` in plain NumPy."""
-    centred = g - g.mean(axis=0, dtype=np.result_type(g, np.float64))
-    return scaled_relu_pullback_numpy(centred.astype(g.dtype), z, bias, scale)
-
-
-def scaled_relu_numpy(z, bias, scale):
-    """`scaled_relu` in plain NumPy."""
-    shifted = z + bias
-    return scale * np.where(shifted.real <= 0, 0, shifted)
-
-
-def scaled_relu_pullback_numpy(g, z, bias, scale):
-    """`scaled_relu_pullback` in plain NumPy."""
-    shifted = z + bias
-    active = g * (shifted.real > 0)
-    grad = active * scale
-    return grad, grad.sum(axis=0), (active * shifted).sum(axis=0)
 
 
 @lazy_jit
@@ -135,11 +105,10 @@ def _backward_centred(z, g, level, bias, scale, grad, sums, first, last):
             sums[1, k] += active * shifted
 
 
+@equal_to(reference.relu, arrays=1)
 def relu(x):
-    """max(x, 0) for x of any shape; NaN stays NaN. Large arrays go to threads."""
-    if np.iscomplexobj(x):
-        return np.where(x.real > 0, x, 0)
-    if np.size(x) <= BLOCK_SIZE:
+    """max(x, 0) for x of any shape. Large arrays go to threads."""
+    if x.size <= BLOCK_SIZE:
         return np.maximum(x, 0)
     flat = np.ascontiguousarray(x).reshape(-1)
     y = np.empty_like(flat)
@@ -147,10 +116,11 @@ def relu(x):
     return y.reshape(x.shape)
 
 
+@equal_to(reference.relu_pullback, arrays=2)
 def relu_pullback(g, y):
-    """g where y = relu(x) is above 0, elsewhere 0; x itself is not needed."""
-    if y.size <= BLOCK_SIZE or not compilable(g, y):
-        return g * (y.real > 0)
+    """g where y = relu(x) is above 0, elsewhere 0."""
+    if y.size <= BLOCK_SIZE:
+        return g * (y > 0)
     flat_g, flat_y = (np.ascontiguousarray(array).reshape(-1) for array in (g, y))
     grad = np.empty_like(flat_g)
 

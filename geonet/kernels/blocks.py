@@ -6,20 +6,12 @@ as MLPs have, is one block, and then nothing is done but to call the kernel.
 """
 
 import math
-from operator import attrgetter
 
 import numpy as np
 
 from geonet.threads import ranges, spread
 
 BLOCK_SIZE = 2**17  # entries
-COMPILED = frozenset((np.dtype(np.float32), np.dtype(np.float64)))
-_dtype = attrgetter("dtype")
-
-
-def compilable(*arrays):
-    """Whether compiled kernels take these arrays: native float32 or float64, all of them."""
-    return COMPILED.issuperset(map(_dtype, arrays))  # with a small network, `all` takes longer
 
 
 def blocks(x):

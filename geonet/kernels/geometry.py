@@ -1,34 +1,27 @@
-"""What an inspector takes down of a layer at a step, in one pass over its rows each.
+"""What an inspector records of a layer at a step, each kernel in one pass over the rows.
 
-A record (FIELDS, O) has for every unit: the radial and the angular part of the gradient, what of it
-stretches and what turns the row, the turn and the displacement of the boundary, and the share of
-the batch on which the unit is active. Sums are float64 whatever the rows are.
+The record (FIELDS, O) is that of `geonet.kernels.reference`. Sums are float64.
 """
 
 import numpy as np
 
-from geonet.kernels.jit import lazy_jit
-
-FIELDS = 7
-RADIAL, ANGULAR, STRETCHING, TURNING, TURN, DISPLACEMENT, ACTIVITY = range(FIELDS)
-
-
-def parts_numpy(weight, gradient, record):
-    """Write g·u and ‖g − (g·u) u‖, for g = ∂L/∂w and u = w/‖w‖, and both times ‖w‖.
-
-    weight and gradient are (O, n).
-    """
-    weight, gradient = (a.astype(np.float64) for a in (weight, gradient))
-    length = np.linalg.norm(weight, axis=1)
-    along = (gradient * weight).sum(axis=1) / length
-    across = np.linalg.norm(gradient - (along / length)[:, None] * weight, axis=1)
-    record[STRETCHING], record[TURNING] = along, across
-    record[RADIAL], record[ANGULAR] = length * along, length * across
+from geonet.kernels import reference
+from geonet.kernels.reference import (
+    ACTIVITY,
+    ANGULAR,
+    DISPLACEMENT,
+    RADIAL,
+    STRETCHING,
+    TURN,
+    TURNING,
+)
+from geonet.kernels.switch import equal_to, lazy_jit
 
 
+@equal_to(reference.gradient_parts)
 @lazy_jit(fastmath={"contract", "reassoc"})
-def parts(weight, gradient, record):
-    """`parts_numpy` without intermediate arrays."""
+def gradient_parts(weight, gradient, record):
+    """Write the radial and the angular part of gradients (O, n), plain and times ‖w‖."""
     for unit in range(weight.shape[0]):
         w, g = weight[unit], gradient[unit]
         square = along = 0.0
@@ -44,25 +37,10 @@ def parts(weight, gradient, record):
         record[RADIAL, unit], record[ANGULAR, unit] = along, length * across
 
 
-def movement_numpy(weight, bias, direction, offset, record):
-    """Write how far boundaries came, and put where they are now in place of where they were.
-
-    weight (O, n), bias (O,) are those of now; direction u (O, n) and offset λ (O,), both float64,
-    those of before. Of a chord d = ‖u' − u‖ the angle is 2 arcsin(d/2), accurate near 0 and to 1e-8
-    near π; the location φ = −λu moved by √((λ' − λ)² + λλ' d²).
-    """
-    length = np.linalg.norm(weight.astype(np.float64), axis=1)
-    new, new_offset = weight / length[:, None], bias / length
-    chord = np.square(new - direction).sum(axis=1)
-    record[TURN] = 2 * np.arcsin(np.minimum(np.sqrt(chord) / 2, 1))
-    square = (new_offset - offset) ** 2 + offset * new_offset * chord
-    record[DISPLACEMENT] = np.sqrt(np.maximum(square, 0))  # rounding may leave it below 0
-    direction[...], offset[...] = new, new_offset
-
-
+@equal_to(reference.movement)
 @lazy_jit(fastmath={"contract", "reassoc"})
 def movement(weight, bias, direction, offset, record):
-    """`movement_numpy` without intermediate arrays."""
+    """Write turn and displacement of boundaries; direction and offset become those of now."""
     for unit in range(weight.shape[0]):
         w, u = weight[unit], direction[unit]
         square = chord = 0.0
@@ -81,14 +59,10 @@ def movement(weight, bias, direction, offset, record):
         offset[unit] = new
 
 
-def activity_numpy(output, resting, record):
-    """Write the share of rows (N, O) of an output that differ from that of inactive units (O,)."""
-    record[ACTIVITY] = (output != resting).mean(axis=0)
-
-
+@equal_to(reference.activity)
 @lazy_jit
 def activity(output, resting, record):
-    """`activity_numpy` without intermediate arrays."""
+    """Write the share of rows (N, O) on which units are active."""
     units = output.shape[1]
     active = np.zeros(units, np.int32)
     for i in range(output.shape[0]):

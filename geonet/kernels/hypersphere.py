@@ -18,19 +18,16 @@ time, ask for what the loops after them are going to need (`prefetch`): a third 
 import numpy as np
 
 from geonet import threads
-from geonet.kernels.jit import lazy_jit, prefetch
+from geonet.kernels import reference
+from geonet.kernels.switch import equal_to, lazy_jit, prefetch
 
 LARGEST_ANGLE = 1e6  # to which `_sine_cosine` is accurate
 ONE_THREAD = 2**15  # angles that are not worth a second thread
 
 
+@equal_to(reference.direction, arrays=1)
 def direction(theta):
-    """Unit rows u (O, n) of the angles theta (O, n−1).
-
-    float32 and float64 run compiled, complex128 (for complex-step derivatives) in NumPy.
-    """
-    if theta.dtype.kind == "c":
-        return direction_numpy(theta)
+    """Unit rows u (O, n) of the angles theta (O, n−1)."""
     u = np.empty((theta.shape[0], theta.shape[1] + 1), theta.dtype)
 
     def some_units(first, last):
@@ -40,10 +37,9 @@ def direction(theta):
     return u
 
 
+@equal_to(reference.direction_pullback, arrays=2)
 def direction_pullback(g, theta):
     """∂L/∂θ (O, n−1) of g = ∂L/∂u (O, n)."""
-    if g.dtype.kind == "c" or theta.dtype.kind == "c":
-        return direction_pullback_numpy(g, theta)
     grad = np.empty(theta.shape, theta.dtype)
 
     def some_units(first, last):
@@ -52,39 +48,6 @@ def direction_pullback(g, theta):
 
     threads.spread(some_units, _shares(theta))
     return grad
-
-
-def direction_numpy(theta):
-    """`direction` in plain NumPy."""
-    sine, cosine = _sine_cosine_numpy(theta)
-    u = _products(sine)
-    u[:, :-1] *= cosine
-    return u.astype(theta.dtype)
-
-
-def direction_pullback_numpy(g, theta):
-    """`direction_pullback` in plain NumPy."""
-    sine, cosine = _sine_cosine_numpy(theta)
-    product = _products(sine)
-    grad = np.empty(sine.shape, np.result_type(g, sine))
-    suffix = g[:, -1]  # A_n
-    for k in reversed(range(sine.shape[1])):
-        grad[:, k] = product[:, k] * (suffix * cosine[:, k] - g[:, k] * sine[:, k])
-        suffix = g[:, k] * cosine[:, k] + suffix * sine[:, k]
-    return grad.astype(np.result_type(g, theta))
-
-
-def _sine_cosine_numpy(theta):
-    """sin θ and cos θ, at least in float64."""
-    theta = theta.astype(np.result_type(theta, np.float64))
-    return np.sin(theta), np.cos(theta)
-
-
-def _products(sine):
-    """s_k = ∏_{j<k} sin θ_j: (O, n−1) -> (O, n)."""
-    product = np.ones((sine.shape[0], sine.shape[1] + 1), sine.dtype)
-    np.cumprod(sine, axis=1, out=product[:, 1:])
-    return product
 
 
 def _shares(theta):

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from geonet import threads
+from geonet.kernels import reference
+from geonet.kernels.switch import equal_to
 
 BLOCK_SIZE = 2**19  # numbers in the rows of a block: 2 MB in float32, near the size of a cache
 PARTS = 8  # of a batch, each with its own sum of ∂L/∂F
@@ -34,6 +36,7 @@ def stretches(first, last, images):
     return [(first + start, first + end) for start, end in ranges]
 
 
+@equal_to(reference.conv2d)
 def forward(x, weight, bias, stride, padding):
     """y (N, H', W', O); bias (O,) or None."""
     kernel, filters = weight.shape[1:3], weight.reshape(len(weight), -1)
@@ -51,6 +54,7 @@ def forward(x, weight, bias, stride, padding):
     return y
 
 
+@equal_to(reference.conv2d_pullback)
 def pullback(g, x, weight, stride, padding, needs):
     """∂L/∂x and ∂L/∂weight, each None unless needed."""
     to_x = _to_x(g, x.shape, weight, stride, padding) if needs[0] else None

@@ -11,37 +11,31 @@ Batch norm means over N, layer norm over C; the sums are over N in both.
 
 import numpy as np
 
-from geonet.kernels.blocks import blocks, column_sums, compilable, spread_blocks
-from geonet.kernels.jit import lazy_jit
+from geonet.kernels import reference
+from geonet.kernels.blocks import blocks, column_sums, spread_blocks
+from geonet.kernels.switch import equal_to, lazy_jit
 from geonet.threads import spread
 
 STRETCH = 64  # rows that stay in the cache while first their mean, then their variance is taken
 
 
-def _in_precision_of(x, array):
-    """What was worked out in float64 rounded to the precision of x, unless it is complex."""
-    return array if array.dtype.kind == "c" else array.astype(np.result_type(x, np.float32))
-
-
 # Columns ------------------------------------------------------------------------------------------
 
 
+@equal_to(reference.mean, arrays=1)
 def mean(x):
     """Mean of each column, float64 (C,)."""
-    if not compilable(x):
-        return mean_numpy(x)
     x = np.ascontiguousarray(x)
     return column_sums(1, _sums, x)[0] / len(x)
 
 
+@equal_to(reference.moments, arrays=1)
 def moments(x):
     """Mean and (biased) variance of each column, both float64 (C,).
 
     The variance is that of the deviations of some rows from their own mean, joined with that of
     other rows as by Chan, Golub & LeVeque (1983, eq. 2.1): exact also where the mean is large.
     """
-    if not compilable(x):
-        return moments_numpy(x)
     x, ends = np.ascontiguousarray(x), blocks(x)
     parts = np.empty((len(ends), 2, x.shape[1]))  # mean and Σ (x − mean)² of each block
     spread(_moments, [(x, part, *block) for part, block in zip(parts, ends)])
@@ -50,10 +44,9 @@ def moments(x):
     return parts[0, 0], parts[0, 1] / len(x)
 
 
+@equal_to(reference.affine, arrays=4)
 def affine(x, mean, scale, shift):
     """(x − mean) · scale + shift for each column, (N, C), worked out in float64."""
-    if not compilable(x, mean, scale, shift):
-        return affine_numpy(x, mean, scale, shift)
     x, scale = np.ascontiguousarray(x), np.ascontiguousarray(scale)
     shift = np.ascontiguousarray(shift, x.dtype)
     y = np.empty_like(x)
@@ -61,10 +54,9 @@ def affine(x, mean, scale, shift):
     return y
 
 
+@equal_to(reference.batch_norm_pullback, arrays=5)
 def batch_norm_pullback(g, x, mean, var, gamma, eps):
     """∂L/∂x (N, C), ∂L/∂γ (C,), ∂L/∂β (C,), where mean and var are the `moments` of x."""
-    if not compilable(g, x, mean, var, gamma):
-        return batch_norm_pullback_numpy(g, x, mean, var, gamma, eps)
     g, x = np.ascontiguousarray(g), np.ascontiguousarray(x)
     to_beta, to_deviation = column_sums(2, _gradient_sums, x, g, mean)
     inverse_std = 1 / np.sqrt(var + eps)
@@ -76,46 +68,13 @@ def batch_norm_pullback(g, x, mean, var, gamma, eps):
     return grad, to_gamma.astype(x.dtype), to_beta.astype(x.dtype)
 
 
+@equal_to(reference.scaled_centre_pullback, arrays=4)
 def scaled_centre_pullback(g, x, mean, scale):
     """∂L/∂x = scale (g − mean g) (N, C) and ∂L/∂scale = Σ g (x − mean) (C,) of scale (x − mean)."""
-    if not compilable(g, x, mean, scale):
-        return scaled_centre_pullback_numpy(g, x, mean, scale)
     g, x = np.ascontiguousarray(g), np.ascontiguousarray(x)
     total, to_scale = column_sums(2, _gradient_sums, x, g, mean)
     grad = affine(g, total / len(x), scale, np.zeros_like(scale))
     return grad, to_scale.astype(x.dtype)
-
-
-def mean_numpy(x):
-    """`mean` in plain NumPy."""
-    return x.mean(axis=0, dtype=np.result_type(x, np.float64))
-
-
-def moments_numpy(x):
-    """`moments` in plain NumPy."""
-    mean = mean_numpy(x)
-    deviation = x - mean
-    return mean, mean_numpy(deviation * deviation)
-
-
-def affine_numpy(x, mean, scale, shift):
-    """`affine` in plain NumPy."""
-    return _in_precision_of(x, (x - mean) * scale + shift)
-
-
-def batch_norm_pullback_numpy(g, x, mean, var, gamma, eps):
-    """`batch_norm_pullback` in plain NumPy."""
-    std = np.sqrt(var + eps)
-    normalized, h = (x - mean) / std, g * gamma
-    grad = (h - mean_numpy(h) - normalized * mean_numpy(h * normalized)) / std
-    gradients = grad, (g * normalized).sum(axis=0), g.sum(axis=0, dtype=normalized.dtype)
-    return tuple(_in_precision_of(x, gradient) for gradient in gradients)
-
-
-def scaled_centre_pullback_numpy(g, x, mean, scale):
-    """`scaled_centre_pullback` in plain NumPy."""
-    gradients = (g - mean_numpy(g)) * scale, (g * (x - mean)).sum(axis=0)
-    return tuple(_in_precision_of(x, gradient) for gradient in gradients)
 
 
 @lazy_jit
@@ -179,46 +138,22 @@ def _batch_norm_backward(x, g, mean, level, slope, scale, grad, first, last):
 # Rows ---------------------------------------------------------------------------------------------
 
 
+@equal_to(reference.layer_norm, arrays=3)
 def layer_norm(x, gamma, beta, eps):
     """y (N, C), with the mean and variance of each row."""
-    if not compilable(x, gamma, beta):
-        return layer_norm_numpy(x, gamma, beta, eps)
     x, gamma, beta = map(np.ascontiguousarray, (x, gamma, beta))
     y = np.empty_like(x)
     spread_blocks(_layer_norm, x, gamma, beta, eps, y)
     return y
 
 
+@equal_to(reference.layer_norm_pullback, arrays=3)
 def layer_norm_pullback(g, x, gamma, eps):
     """∂L/∂x (N, C), ∂L/∂γ (C,), ∂L/∂β (C,)."""
-    if not compilable(g, x, gamma):
-        return layer_norm_pullback_numpy(g, x, gamma, eps)
     g, x, gamma = map(np.ascontiguousarray, (g, x, gamma))
     grad = np.empty_like(x)
     sums = column_sums(2, _layer_norm_backward, x, g, gamma, eps, grad)
     return grad, *sums.astype(x.dtype)
-
-
-def layer_norm_numpy(x, gamma, beta, eps):
-    """`layer_norm` in plain NumPy."""
-    normalized, _ = _normalized_rows(x, eps)
-    return _in_precision_of(x, normalized * gamma + beta)
-
-
-def layer_norm_pullback_numpy(g, x, gamma, eps):
-    """`layer_norm_pullback` in plain NumPy."""
-    (normalized, std), h = _normalized_rows(x, eps), g * gamma
-    level, slope = (row.mean(axis=1, keepdims=True) for row in (h, h * normalized))
-    grad = (h - level - normalized * slope) / std
-    gradients = grad, (g * normalized).sum(axis=0), g.sum(axis=0, dtype=normalized.dtype)
-    return tuple(_in_precision_of(x, gradient) for gradient in gradients)
-
-
-def _normalized_rows(x, eps):
-    """x̂ (N, C) and √(var + eps) (N, 1)."""
-    deviation = x - x.mean(axis=1, keepdims=True, dtype=np.result_type(x, np.float64))
-    std = np.sqrt((deviation * deviation).mean(axis=1, keepdims=True) + eps)
-    return deviation / std, std
 
 
 # "reassoc": a sum along a row may be taken in several strands at once

@@ -1,15 +1,16 @@
-"""The outer product x_i y_k, which NumPy's broadcasting does row by row with more ado than work."""
+"""The outer product, which NumPy's broadcasting does row by row with more ado than work."""
 
 import numpy as np
 
-from geonet.kernels.blocks import compilable
-from geonet.kernels.jit import lazy_jit
+from geonet.kernels import reference
+from geonet.kernels.switch import equal_to, lazy_jit
 
 
+@equal_to(reference.outer, arrays=2)
 def outer(x, y):
-    """x (N,) and y (O,) -> x_i y_k (N, O). float32 and float64 run compiled."""
-    if x.dtype != y.dtype or not compilable(x, y):
-        return np.multiply.outer(x, y)
+    """x (N,) and y (O,) -> x_i y_k (N, O)."""
+    if x.dtype != y.dtype:
+        return reference.outer(x, y)
     product = np.empty((x.size, y.size), x.dtype)
     _outer(np.ascontiguousarray(x), np.ascontiguousarray(y), product)
     return product

@@ -10,8 +10,9 @@ the average, which always divides by size². Of entries that tie the first is th
 
 import numpy as np
 
-from geonet.kernels.blocks import compilable, spread_blocks
-from geonet.kernels.jit import lazy_jit
+from geonet.kernels import reference
+from geonet.kernels.blocks import spread_blocks
+from geonet.kernels.switch import equal_to, lazy_jit
 
 
 def pooled_shape(shape, size, stride, padding):
@@ -21,10 +22,9 @@ def pooled_shape(shape, size, stride, padding):
     return images, *pooled, channels
 
 
+@equal_to(reference.max_pool, arrays=1)
 def max_pool(x, size, stride, padding):
     """y and position. float32 and float64 run compiled, large arrays on threads."""
-    if not compilable(x):
-        return max_pool_numpy(x, size, stride, padding)
     x = np.ascontiguousarray(x)
     y = np.empty(pooled_shape(x.shape, size, stride, padding), x.dtype)
     position = np.empty(y.shape, np.min_scalar_type(size * size - 1))
@@ -32,88 +32,29 @@ def max_pool(x, size, stride, padding):
     return y, position
 
 
+@equal_to(reference.max_pool_pullback, arrays=1)
 def max_pool_pullback(g, position, shape, size, stride, padding):
     """∂L/∂x of this shape: g at the entry that was the maximum."""
-    if not compilable(g):
-        return max_pool_pullback_numpy(g, position, shape, size, stride, padding)
     g, grad = np.ascontiguousarray(g), np.empty(shape, g.dtype)
     spread_blocks(_max_pool_backward, grad, g, position, size, stride, padding)
     return grad
 
 
+@equal_to(reference.average_pool, arrays=1)
 def average_pool(x, size, stride, padding):
     """y. float32 and float64 run compiled, large arrays on threads."""
-    if not compilable(x):
-        return average_pool_numpy(x, size, stride, padding)
     x = np.ascontiguousarray(x)
     y = np.empty(pooled_shape(x.shape, size, stride, padding), x.dtype)
     spread_blocks(_average_pool, x, y, size, stride, padding)
     return y
 
 
+@equal_to(reference.average_pool_pullback, arrays=1)
 def average_pool_pullback(g, shape, size, stride, padding):
     """∂L/∂x of this shape: g / size² at every entry of the window."""
-    if not compilable(g):
-        return average_pool_pullback_numpy(g, shape, size, stride, padding)
     g, grad = np.ascontiguousarray(g), np.empty(shape, g.dtype)
     spread_blocks(_average_pool_backward, grad, g, size, stride, padding)
     return grad
-
-
-# Plain NumPy: one entry of all windows at a time --------------------------------------------------
-
-
-def max_pool_numpy(x, size, stride, padding):
-    """`max_pool` in plain NumPy; complex numbers are compared by their real parts."""
-    entries = _entries(_padded(x, padding, -np.inf), size, stride)
-    y = next(entries).copy()
-    position = np.zeros(y.shape, np.min_scalar_type(size * size - 1))
-    for k, entry in enumerate(entries, 1):
-        larger = ~(entry.real <= y.real) & ~np.isnan(y)
-        y[larger], position[larger] = entry[larger], k
-    return y, position
-
-
-def max_pool_pullback_numpy(g, position, shape, size, stride, padding):
-    """`max_pool_pullback` in plain NumPy."""
-    padded = _padded(np.zeros(shape, g.dtype), padding, 0)
-    for k, entry in enumerate(_entries(padded, size, stride)):
-        entry += g * (position == k)
-    return _without(padding, padded)
-
-
-def average_pool_numpy(x, size, stride, padding):
-    """`average_pool` in plain NumPy."""
-    share = x.dtype.type(1 / (size * size))
-    return sum(entry * share for entry in _entries(_padded(x, padding, 0), size, stride))
-
-
-def average_pool_pullback_numpy(g, shape, size, stride, padding):
-    """`average_pool_pullback` in plain NumPy."""
-    padded = _padded(np.zeros(shape, g.dtype), padding, 0)
-    for entry in _entries(padded, size, stride):
-        entry += g * g.dtype.type(1 / (size * size))
-    return _without(padding, padded)
-
-
-def _padded(x, padding, value):
-    widths = (0, 0), (padding, padding), (padding, padding), (0, 0)
-    return np.pad(x, widths, constant_values=value)
-
-
-def _without(padding, padded):
-    """A view (N, H, W, C) of the images inside their padding."""
-    height, width = padded.shape[1:3]
-    return padded[:, padding : height - padding, padding : width - padding]
-
-
-def _entries(padded, size, stride):
-    """For each entry of a window, a view (N, H', W', C) of that entry of all windows."""
-    _, height, width, _ = padded.shape
-    for row in range(size):
-        rows = slice(row, height - size + row + 1, stride)
-        for column in range(size):
-            yield padded[:, rows, column : width - size + column + 1 : stride]
 
 
 # Compiled: one window after the other -------------------------------------------------------------

@@ -15,13 +15,16 @@ import math
 import numpy as np
 
 from geonet import threads
+from geonet.kernels import reference
 from geonet.kernels.im2col import output_size, stretches
+from geonet.kernels.switch import equal_to
 
 BLOCK_SIZE = 2**18  # numbers in a block of x[i,j] or y: 1 MB in float32, to stay in the cache
 SHARES = 2  # of a batch, at least, whatever the block size
 PARTS = 8  # of the work on ∂L/∂w, about: the places, of several batches if there are few places
 
 
+@equal_to(reference.conv2d)
 def forward(x, weight, bias, stride, padding):
     """y (N, H', W', O); bias (O,) or None."""
     size = output_size(x.shape[1:3], weight.shape[1:3], stride, padding)
@@ -39,6 +42,7 @@ def forward(x, weight, bias, stride, padding):
     return y
 
 
+@equal_to(reference.conv2d_pullback)
 def pullback(g, x, weight, stride, padding, needs):
     """∂L/∂x and ∂L/∂weight, each None unless needed."""
     to_x = _to_x(g, x.shape, weight, stride, padding) if needs[0] else None

@@ -5,8 +5,7 @@ from numbers import Real
 import numpy as np
 
 from geonet.hypersphere import metric
-from geonet.kernels.adam import adam
-from geonet.kernels.sgd import sgd
+from geonet.kernels.optimizers import adam, sgd
 from geonet.nn.module import Module
 from geonet.nn.parameterizations import Angles
 from geonet.tensor import Tensor

@@ -1,23 +1,12 @@
 """Convolution with 3×3 kernels and stride 1 by Winograd's minimal filtering, F(4×4, 3×3).
 
-A 4×4 tile of the output takes 36 products a pair of channels where the plain sum takes 144
-(Lavin & Gray 2016, "Fast algorithms for convolutional neural networks", section 4.3):
+The steps and their matrices are those of `geonet.kernels.reference.winograd`; here the arrays of
+the 36 frequencies are V (36, T, C), U (36, C, O) and M (36, T, O) for T tiles, and one transform of
+g serves both gradients: ∂L/∂U = Vᵀ ∂L/∂M and ∂L/∂V = ∂L/∂M Uᵀ with ∂L/∂M = A g Aᵀ.
 
-    V = Bᵀ d B    of every 6×6 tile d of the input; neighbours overlap by 2     (36, T, C)
-    U = G w Gᵀ    of every 3×3 kernel w                                         (36, C, O)
-    M = V U       for each of the 36 frequencies a matrix product               (36, T, O)
-    Y = Aᵀ M A    is a 4×4 tile of the output                                   (T, 4, 4, O)
-
-Every step is linear, so the pullback of g = ∂L/∂Y is made of the transposed steps, and one
-transform of g serves both gradients:
-
-    ∂L/∂M = A g Aᵀ,        ∂L/∂U = Vᵀ ∂L/∂M,   ∂L/∂V = ∂L/∂M Uᵀ
-    ∂L/∂w = Gᵀ ∂L/∂U G,    ∂L/∂d = B ∂L/∂V Bᵀ, summed where tiles overlap
-
-The matrices interpolate polynomials at 0, ±√½, ±√2 and ∞. With the usual 0, ±1, ±2 and ∞, whose
-powers lie further apart, the error in float32 is five times as large (Barabasz et al. 2020, "Error
-analysis and improving the accuracy of Winograd convolution for deep neural networks", on the
-choice of points).
+The points of interpolation are 0, ±√½, ±√2 and ∞. With the usual 0, ±1, ±2 and ∞, whose powers lie
+further apart, the error in float32 is five times as large (Barabasz et al. 2020, "Error analysis
+and improving the accuracy of Winograd convolution for deep neural networks").
 
 What costs time is memory, not the transforms' arithmetic. So each thread takes a few images at a
 time through all steps, in scratch arrays that stay in the cache, and a transform takes `LANES`
@@ -27,40 +16,23 @@ channels, contiguous in memory, through buffers of its own: arrays are (..., blo
 import math
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from geonet import threads
+from geonet.kernels import reference
 from geonet.kernels.im2col import output_size
+from geonet.kernels.switch import equal_to
 from geonet.kernels.winograd import transforms as compiled
-from geonet.kernels.winograd.transforms import FAR, LANES, NEAR
+from geonet.kernels.winograd.transforms import LANES
 
-INPUT = np.array([  # Bᵀ
-    [1, 0, -5 / 2, 0, 1, 0],
-    [0, -2 * NEAR, -2, NEAR, 1, 0],
-    [0, 2 * NEAR, -2, -NEAR, 1, 0],
-    [0, -FAR / 2, -1 / 2, FAR, 1, 0],
-    [0, FAR / 2, -1 / 2, -FAR, 1, 0],
-    [0, 1, 0, -5 / 2, 0, 1],
-])  # fmt: skip
-KERNEL = np.array([  # G
-    [1, 0, 0],
-    [-2 / 3, -2 / 3 * NEAR, -1 / 3],
-    [-2 / 3, 2 / 3 * NEAR, -1 / 3],
-    [1 / 6, FAR / 6, 1 / 3],
-    [1 / 6, -FAR / 6, 1 / 3],
-    [0, 0, 1],
-])  # fmt: skip
-OUTPUT = np.array([  # Aᵀ
-    [1, 1, 1, 1, 1, 0],
-    [0, NEAR, -NEAR, FAR, -FAR, 0],
-    [0, 1 / 2, 1 / 2, 2, 2, 0],
-    [0, NEAR / 2, -NEAR / 2, 2 * FAR, -2 * FAR, 1],
-])  # fmt: skip
+# The matrices Bᵀ, G and Aᵀ
+INPUT, KERNEL = reference.WINOGRAD_INPUT, reference.WINOGRAD_KERNEL
+OUTPUT = reference.WINOGRAD_OUTPUT
 
 TILES = 128  # tiles that go through all steps at a time, about
 WORK = 32  # multiplications that take as long as a transform's step takes for a number
 
 
+@equal_to(reference.conv2d)
 def forward(x, weight, bias, stride, padding):
     """y (N, H', W', O) of x (N, H, W, C), weight (O, 3, 3, C), bias (O,) or None; stride (1, 1)."""
     units = len(weight)
@@ -81,6 +53,7 @@ def forward(x, weight, bias, stride, padding):
     return _out_of_lanes(y, units)
 
 
+@equal_to(reference.conv2d_pullback)
 def pullback(g, x, weight, stride, padding, needs):
     """∂L/∂x and ∂L/∂weight of g = ∂L/∂y, each None unless needed.
 
@@ -111,52 +84,6 @@ def pullback(g, x, weight, stride, padding, needs):
     threads.spread(some_images, parts_of, g.size * weight[0].size)
     to_x = _out_of_lanes(grad, channels) if needs[0] else None
     return to_x, _to_weight(halves, units, channels) if needs[1] else None
-
-
-def forward_numpy(x, weight, bias, stride, padding):
-    """`forward` in plain NumPy, all images at once."""
-    rows, columns = output_size(x.shape[1:3], (3, 3), stride, padding)
-    v = _transform_numpy(INPUT, _tiles(x, rows, columns, padding))  # (N, tiles…, 6, 6, C)
-    u = _transform_numpy(KERNEL, weight)  # (O, 6, 6, C)
-    y = _transform_numpy(OUTPUT, np.einsum("...ijc,oijc->...ijo", v, u))  # (N, tiles…, 4, 4, O)
-    y = y.swapaxes(2, 3).reshape(len(x), 4 * y.shape[1], 4 * y.shape[2], len(weight))
-    return y[:, :rows, :columns] + (0 if bias is None else bias)
-
-
-def pullback_numpy(g, x, weight, stride, padding, needs):
-    """`pullback` in plain NumPy; it computes both gradients, needed or not."""
-    (rows, columns), (top, left) = g.shape[1:3], padding
-    v = _transform_numpy(INPUT, _tiles(x, rows, columns, padding))
-    u = _transform_numpy(KERNEL, weight)
-    down, across = v.shape[1:3]  # numbers of tiles
-    whole = np.pad(g, [(0, 0), (0, 4 * down - rows), (0, 4 * across - columns), (0, 0)])
-    tiles = whole.reshape(len(g), down, 4, across, 4, -1).swapaxes(2, 3)
-    m = _transform_numpy(OUTPUT.T, tiles)  # ∂L/∂M
-    to_weight = _transform_numpy(KERNEL.T, np.einsum("ntsijo,ntsijc->oijc", m, v))
-    d = _transform_numpy(INPUT.T, np.einsum("...ijo,oijc->...ijc", m, u))  # ∂L/∂d
-    padded = np.zeros((len(x), 4 * down + 2, 4 * across + 2, x.shape[3]), d.dtype)
-    for i in range(6):
-        for j in range(6):
-            padded[:, i : i + 4 * down : 4, j : j + 4 * across : 4] += d[:, :, :, i, j]
-    to_x = np.zeros(x.shape, d.dtype)  # rows and columns that no tile reaches have no gradient
-    inner = padded[:, top : top + x.shape[1], left : left + x.shape[2]]
-    to_x[:, : inner.shape[1], : inner.shape[2]] = inner
-    return to_x, to_weight
-
-
-def _transform_numpy(matrix, tiles):
-    """matrix · tile · matrixᵀ over the axes −3 and −2 of tiles (..., h, w, C)."""
-    return np.einsum("ai,...ijc,bj->...abc", matrix, tiles, matrix, optimize=True)
-
-
-def _tiles(x, rows, columns, padding):
-    """The 6×6 tiles of x, 4 apart, zeros outside it: (N, H, W, C) -> (N, tiles…, 6, 6, C)."""
-    down, across = -(-rows // 4), -(-columns // 4)
-    below = max(0, 4 * down + 2 - padding[0] - x.shape[1])
-    right = max(0, 4 * across + 2 - padding[1] - x.shape[2])
-    padded = np.pad(x, [(0, 0), (padding[0], below), (padding[1], right), (0, 0)])
-    windows = sliding_window_view(padded, (6, 6), axis=(1, 2))[:, ::4, ::4][:, :down, :across]
-    return np.moveaxis(windows, 3, -1)
 
 
 def _add_half(m, v, half, more):

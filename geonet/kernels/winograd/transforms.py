@@ -1,6 +1,6 @@
 """The transforms of Winograd's convolution, compiled: tiles of images to and from 36 frequencies.
 
-`geonet.kernels.winograd` says what they are for, and has the matrices Bᵀ, G and Aᵀ. Here a product
+`geonet.kernels.reference` says what they are for, and has the matrices Bᵀ, G and Aᵀ. Here a product
 with one of them from the left is a function `_…_line`, of rows of LANES channels, and a transform
 applies it to the columns of a tile and then to its rows. Shapes, with blocks of LANES channels:
 
@@ -11,10 +11,10 @@ applies it to the columns of a tile and then to its rows. Shapes, with blocks of
 
 import numpy as np
 
-from geonet.kernels.jit import lazy_jit
+from geonet.kernels.reference import FAR, NEAR
+from geonet.kernels.switch import lazy_jit
 
 LANES = 32  # channels that a transform takes at a time
-NEAR, FAR = 0.5**0.5, 2**0.5  # the points ±√½ and ±√2 of the interpolation
 
 
 @lazy_jit(fastmath={"contract"})

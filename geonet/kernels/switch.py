@@ -1,13 +1,71 @@
-"""Numba at the first call of a kernel, so that importing geonet does not load Numba.
+"""The one switch between plain NumPy and compiled kernels; and Numba at a kernel's first call.
+
+``GEONET_KERNELS=numpy``, or a Python without Numba, runs everything on `geonet.kernels.reference`.
+Otherwise a kernel runs compiled. Importing geonet does not load Numba: the first call does.
 
 Kernels may call kernels of the same file; of another file not, for Numba's cache on disk does not
 notice when that one changes. (`prefetch`, which is of this file, and the options that kernels are
-compiled with change nothing in the results; who tries others has to empty the cache.)
+compiled with change nothing in the results; to try others, empty the cache.)
 """
 
 import functools
+import importlib.util
+import os
 import threading
+from operator import attrgetter
 
+import numpy as np
+
+NATIVE = frozenset((np.dtype(np.float32), np.dtype(np.float64)))  # what compiled kernels take
+
+
+def _why_plain():
+    """Why kernels run in plain NumPy; empty if they run compiled."""
+    wanted = os.environ.get("GEONET_KERNELS", "numba")
+    if wanted not in ("numba", "numpy"):
+        raise ValueError(f"GEONET_KERNELS must be numba or numpy, but is {wanted!r}")
+    if wanted == "numpy":
+        return "GEONET_KERNELS=numpy"
+    return "" if importlib.util.find_spec("numba") else "Numba is not installed"
+
+
+PLAIN = _why_plain()
+
+
+def equal_to(reference, arrays=0):
+    """Say which function of `geonet.kernels.reference` a kernel equals, to rounding.
+
+    That function runs in its place where kernels run in plain NumPy, and for arrays that compiled
+    code does not take, such as complex ones.
+
+    Parameters
+    ----------
+    reference : function
+        With the same arguments.
+    arrays : int
+        How many of the first arguments must be float32 or float64 for the kernel to take them.
+    """
+
+    def choose(kernel):
+        if PLAIN:
+            return reference
+        if not arrays:
+            return kernel
+
+        @functools.wraps(kernel)
+        def chosen(*arguments):
+            try:
+                native = NATIVE.issuperset(map(_dtype, arguments[:arrays]))
+            except AttributeError:  # a number
+                native = False
+            return kernel(*arguments) if native else reference(*arguments)
+
+        return chosen
+
+    return choose
+
+
+_dtype = attrgetter("dtype")
 _lock = threading.RLock()  # two threads may come to a kernel at once, and should compile it once
 
 

@@ -1,0 +1,28 @@
+"""The update of one parameter in one pass, without intermediate arrays, for `geonet.train`."""
+
+import numpy as np
+
+from geonet.kernels import reference
+from geonet.kernels.switch import equal_to, lazy_jit
+
+
+@equal_to(reference.sgd)
+@lazy_jit
+def sgd(parameter, gradient, velocity, lr, momentum, weight_decay, nesterov):
+    """Change parameter and velocity in place; all are flat and of one length."""
+    for i in range(parameter.size):
+        g = gradient[i] + weight_decay * parameter[i]
+        u = momentum * velocity[i] + g
+        velocity[i] = u
+        parameter[i] -= lr * (g + momentum * u if nesterov else u)
+
+
+@equal_to(reference.adam)
+@lazy_jit
+def adam(parameter, gradient, m, v, step_size, beta1, beta2, scale, eps):
+    """Change parameter, m and v in place; all are flat and of one length."""
+    for i in range(parameter.size):
+        g = gradient[i]
+        m[i] = beta1 * m[i] + (1 - beta1) * g
+        v[i] = beta2 * v[i] + (1 - beta2) * g * g
+        parameter[i] -= step_size * m[i] / (np.sqrt(v[i]) * scale + eps)

@@ -1,0 +1,8 @@
+"""What the tests of kernels share."""
+
+import pytest
+
+from geonet.kernels.switch import PLAIN
+
+# Where kernels run in plain NumPy, they are the reference itself, and nothing is left to compare.
+of_compiled_code = pytest.mark.skipif(bool(PLAIN), reason=f"of compiled code, but {PLAIN}")

@@ -1,0 +1,143 @@
+"""One switch: every kernel has its plain function, and everything runs on those alone."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from kernel_helpers import of_compiled_code
+
+from geonet.kernels import outer, reference
+from geonet.kernels.switch import equal_to, lazy_jit
+
+KERNELS = Path(reference.__file__).parent
+PROGRAM = """if True:
+    import json, sys
+    {before}
+    import numpy as np
+    from geonet import METHODS, models, ops, train
+
+    def losses(model, loss, x, y):
+        found = []
+        optimizer = train.SGD(model.parameters(), 0.01, momentum=0.9)
+        if x.ndim == 2:
+            optimizer = train.Adam(model.parameters(), 0.01)
+        for _ in range(3):
+            optimizer.zero_grad()
+            value = loss(model(x), y)
+            value.backward()
+            optimizer.step()
+            found.append(value.item())
+        return found
+
+    rng = np.random.default_rng(0)
+    x, images, labels = rng.normal(size=(20, 3)), rng.normal(size=(4, 16, 16, 3)), [0, 1, 2, 1]
+    found = {{}}
+    for method in METHODS:
+        rng = np.random.default_rng(1)
+        mlp = models.mlp([3, 8, 8, 1], method, rng=rng)
+        vgg = models.vgg6(method, num_classes=3, width=0.06, rng=rng, dtype=np.float64)
+        found[method] = losses(mlp, ops.mse, x, x[:, :1])
+        found[method] += losses(vgg, ops.cross_entropy, images, labels)
+    print(json.dumps([found, "numba" in sys.modules and sys.modules["numba"] is not None]))
+"""
+
+
+def outcome(before, **variables):
+    """Losses of three steps under every method, and whether Numba was loaded."""
+    import os
+
+    program = PROGRAM.format(before=before)
+    environment = {k: v for k, v in os.environ.items() if k != "GEONET_KERNELS"} | variables
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True
+    )
+    return json.loads(done.stdout)
+
+
+@of_compiled_code
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("before", "variables"),
+    [("", {"GEONET_KERNELS": "numpy"}), ("sys.modules['numba'] = None", {})],
+    ids=["GEONET_KERNELS=numpy", "without Numba"],
+)
+def test_every_method_trains_alike_on_plain_numpy(before, variables):
+    compiled, loaded = outcome("")
+    assert loaded
+    plain, loaded = outcome(before, **variables)
+    assert not loaded
+    for method, losses in compiled.items():
+        np.testing.assert_allclose(plain[method], losses, rtol=1e-9)
+
+
+def test_another_word_is_refused_by_name():
+    program = "import os; os.environ['GEONET_KERNELS'] = 'cupy'; import geonet"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode
+    assert "GEONET_KERNELS must be numba or numpy, but is 'cupy'" in done.stderr
+
+
+def test_every_function_of_the_reference_has_a_kernel_that_equals_it():
+    """But Winograd's: it is another way to `conv2d`, and is tested to be."""
+    tree = ast.parse((KERNELS / "reference.py").read_text(encoding="utf-8"))
+    plain = {
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+    }
+    equalled = set()
+    for path in KERNELS.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(ast.Name("equal_to"), [ast.Attribute(ast.Name("reference"), name)]):
+                    equalled.add(name)
+    assert plain - {"winograd", "winograd_pullback"} == equalled
+
+
+def test_the_reference_imports_numpy_alone():
+    tree = ast.parse((KERNELS / "reference.py").read_text(encoding="utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {getattr(node, "module", None) or node.names[0].name for node in imports}
+    assert {name.split(".")[0] for name in names} == {"numpy"}
+
+
+@of_compiled_code
+def test_arrays_that_compiled_code_does_not_take_go_to_the_reference():
+    taken = []
+
+    @equal_to(lambda x, y: "reference", arrays=1)
+    def kernel(x, y):
+        taken.append(x)
+        return "kernel"
+
+    assert kernel(np.ones(2), None) == kernel(np.ones(2, np.float32), 1j) == "kernel"
+    for other in (np.ones(2, complex), np.ones(2, int), np.ones(2, ">f8"), np.float16(1), 1.0):
+        assert kernel(other, None) == "reference"
+    assert len(taken) == 2
+    x = np.array([1 + 1j])
+    np.testing.assert_array_equal(outer.outer(x, x), [[2j]])
+
+
+@lazy_jit
+def double(x):
+    return 2.0 * x
+
+
+@lazy_jit(fastmath={"contract"})
+def double_and_add(x, y):
+    return double(x) + y
+
+
+@of_compiled_code
+def test_lazy_kernels_call_one_another_and_keep_the_plain_function():
+    assert double_and_add(3.0, 1.0) == double_and_add.py_func(3.0, 1.0) == 7.0
+    assert double.__name__ == "double"
+
+
+def test_importing_the_kernels_does_not_import_numba():
+    program = "import sys, geonet.kernels.hypersphere; sys.exit('numba' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
