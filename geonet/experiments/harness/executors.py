@@ -177,6 +177,10 @@ def completed(executor, function, tasks):
 
 
 def _ended(pending):
-    """Wait for some future of {future: task}, and take out those that have ended."""
-    for future in wait(pending, return_when=FIRST_COMPLETED).done:
+    """Wait for some future of {future: task}, and take out those that have ended.
+
+    Results come before errors, since an error may end the sweep.
+    """
+    ended = wait(pending, return_when=FIRST_COMPLETED).done
+    for future in sorted(ended, key=lambda future: future.exception() is not None):
         yield pending.pop(future), future
