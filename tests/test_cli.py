@@ -117,9 +117,10 @@ def test_threads_may_stand_before_or_after_the_command(tmp_path):
         assert geonet(*words, cwd=tmp_path).returncode == 0
 
 
-def test_an_output_folder_that_is_a_file_is_refused(tmp_path):
+@pytest.mark.parametrize("words", [("perturbation", *QUICK), ("graph",)])
+def test_an_output_folder_that_is_a_file_is_refused_before_anything_is_printed(words, tmp_path):
     (tmp_path / "taken").write_text("")
-    assert "taken" in refusal("perturbation", *QUICK, "--out", "taken", cwd=tmp_path)
+    assert "taken" in refusal(*words, "--out", "taken", cwd=tmp_path)
 
 
 def test_another_configurations_results_are_kept_unless_overwritten(tmp_path):
@@ -133,7 +134,7 @@ def test_another_configurations_results_are_kept_unless_overwritten(tmp_path):
     assert len(json.loads((tmp_path / "here" / "results.json").read_text())["config"]["seeds"]) == 2
 
 
-def test_output_that_is_no_terminal_has_no_progress_line(tmp_path):
+def test_output_that_is_not_a_terminal_has_no_progress_line(tmp_path):
     result = geonet("perturbation", *QUICK, cwd=tmp_path)
     assert result.returncode == 0
     assert result.stderr == ""

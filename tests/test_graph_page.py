@@ -9,7 +9,6 @@ import pytest
 from page_helpers import Page, check_in_chromium, framed
 
 from geonet import Tensor, graph, ops
-from geonet.experiments import one_step
 from geonet.models import vgg6
 
 REACH = """
@@ -107,7 +106,7 @@ def test_every_link_of_a_drawing_has_a_name(vgg):
     assert text.count('<svg role="group" aria-label="') == len(found.groups()) + 1
 
 
-def test_what_is_not_finite_is_said_at_the_top_and_at_the_node(tmp_path):
+def test_a_value_that_is_not_finite_is_named_at_the_top_and_at_its_node(tmp_path):
     x = Tensor([0.0, 4.0], requires_grad=True, name="x")
     with graph.watch(gradients=True):
         loss = ops.sqrt(x).sum()
@@ -119,7 +118,7 @@ def test_what_is_not_finite_is_said_at_the_top_and_at_the_node(tmp_path):
     assert '<span class="alarm">gradient: 1 infinite</span></summary>' in text
 
 
-def test_words_of_the_user_are_no_markup(tmp_path):
+def test_words_of_the_user_are_escaped(tmp_path):
     x = Tensor([1.0], requires_grad=True, name='<script>alert("&")</script>')
     with graph.watch():
         y = x * 2.0  # <b>
@@ -155,10 +154,3 @@ def test_in_chromium_the_page_fits_a_narrow_window(vgg, tmp_path):
     opened = tmp_path / "opened.html"
     opened.write_text(vgg[2].replace("<details ", "<details open "), encoding="utf-8")
     check_in_chromium(tmp_path, [opened])
-
-
-def test_a_folder_that_cannot_be_made_is_told_of_before_anything_is_printed(tmp_path, capsys):
-    (tmp_path / "file").touch()
-    with pytest.raises(FileExistsError):
-        one_step.main("mlp", "SP", tmp_path / "file")
-    assert capsys.readouterr().out == ""
