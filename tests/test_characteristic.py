@@ -4,45 +4,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unit_helpers import random_unit, randomized, rng
 
-from geonet import METHODS, Tensor, hypersphere, nn, ops, train
-from geonet.characteristic import (
-    Tracker,
-    anticipate,
-    boundary,
-    coordinates,
-    location,
-    perturb,
-)
+from geonet import METHODS, Tensor, nn, ops, train
+from geonet.characteristic import Tracker, boundary, coordinates, location, perturb
 from geonet.hypersphere import angle_between
 from geonet.models import PAPER_METHODS, mlp, vgg6
-from geonet.train.parallel import DataParallel
 
 seeds = st.integers(0, 2**32 - 1)
 sizes = st.integers(1, 12)
 EVERY_METHOD = pytest.mark.parametrize(
     "method", [*METHODS, PAPER_METHODS["BN"], PAPER_METHODS["WN+MBN"]]
 )
-
-
-def rng(seed=0):
-    return np.random.default_rng(seed)
-
-
-def randomized(unit, method, seed):
-    """Parameters of either sign, γ and r included; a layer norm keeps its β of 0."""
-    for i, (name, parameter) in enumerate(unit.named_parameters()):
-        if method != "LN" or not name.endswith("beta"):
-            parameter.data[...] = rng([seed, i]).normal(size=parameter.shape)
-    return unit
-
-
-def random_unit(method, n=3, units=5, seed=0):
-    """A unit with random parameters, and statistics of other batches."""
-    unit = randomized(mlp([n, units, 1], method, rng=rng(seed))[0], method, seed)
-    for i in range(3):
-        unit(rng([seed, i]).normal(i, 2, size=(9, n)))
-    return unit
 
 
 def random_filters(method, seed=0):
@@ -92,13 +65,13 @@ def test_the_boundary_of_filters_parts_active_from_inactive_windows(method, stat
     """A window is flattened as a filter is: height, width, channel."""
     unit = random_filters(method).train(statistics == "batch")
     x = rng(1).normal(1, 3, size=(4, 7, 8, 3))
-    z = pre_activation(unit, x)[:, 1:-1, 1:-1].reshape(-1, 5)  # padding is none of x's business
+    z = pre_activation(unit, x)[:, 1:-1, 1:-1].reshape(-1, 5)  # where nothing is padded
     windows = np.array([x[n, i : i + 3, j : j + 3].ravel() for n, i, j in np.ndindex(4, 5, 6)])
     assert_active_side(*boundary(unit, statistics), windows, z)
 
 
 @pytest.mark.parametrize("method", ["BN", "WN+MBN"])
-def test_running_and_batch_statistics_are_two_things(method):
+def test_running_and_batch_statistics_give_different_offsets(method):
     unit = random_unit(method)
     (weight, running), (same_weight, batch) = (boundary(unit, s) for s in ("running", "batch"))
     assert np.array_equal(weight, same_weight)
@@ -464,122 +437,3 @@ def test_with_one_input_noise_turns_no_geometric_unit_and_flips_a_standard_one()
     assert np.array_equal(result.bound, np.zeros(5))
     standard.layer.parameterization.weight.data[...] = 1
     assert np.array_equal(perturb(standard, -10.0).turn, np.full(5, np.pi))
-
-
-# What a step would do -----------------------------------------------------------------------------
-
-
-def with_gradients(method, n, seed, lr=1.0):
-    """A unit with gradients of some loss, and the change that a step at this rate makes."""
-    unit = random_unit(method, n, 4, seed)
-    batch = rng(seed).normal(size=(9, n))
-    unit.train()(batch)  # so that there are statistics
-    (unit(Tensor(batch)) * rng(seed + 1).normal(size=(9, 4))).sum().backward()
-    changes = {
-        name: -lr * parameter.grad
-        for name, parameter in unit.named_parameters()
-        if parameter.grad is not None
-    }
-    return unit, changes
-
-
-@pytest.mark.parametrize("method", [method for method in METHODS if method != "LN"])
-@given(st.integers(2, 6), seeds)
-def test_the_anticipated_turn_is_the_measured_one_to_first_order(method, n, seed):
-    unit, changes = with_gradients(method, n, seed, lr=1e-6)
-    anticipated = anticipate(unit, train.SGD(unit.parameters(), 1e-6))
-    (_, old), (_, new) = (coordinates(*pair) for pair in perturb(unit, changes)[3:])
-    measured = perturb(unit, changes).turn
-    np.testing.assert_allclose(anticipated.turn, measured, rtol=1e-2, atol=1e-11)
-    np.testing.assert_allclose(anticipated.shift, new - old, rtol=1e-2, atol=1e-9)
-    old, new = (location(*pair) for pair in perturb(unit, changes)[3:])
-    moved = np.linalg.norm(new - old, axis=1)
-    np.testing.assert_allclose(anticipated.displacement, moved, rtol=1e-2, atol=1e-9)
-
-
-OPTIMIZERS = {
-    "momentum": lambda p, lr: train.SGD(p, lr, momentum=0.9, weight_decay=0.1),
-    "nesterov": lambda p, lr: train.SGD(p, lr, momentum=0.9, nesterov=True),
-    "Adam": train.Adam,
-    "AdamW": lambda p, lr: train.AdamW(p, lr, weight_decay=0.1),
-}
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("method", ["SP", "WN", "BN", "WN+MBN", "GmP", "GmP+IMN"])
-def test_the_next_step_of_any_optimizer_is_anticipated_with_what_it_remembers(method, name):
-    unit, _ = with_gradients(method, 4, 3)
-    optimizer = OPTIMIZERS[name](unit.parameters(), 1e-6)
-    optimizer.step()
-    for i, parameter in enumerate(p for p in unit.parameters() if p.grad is not None):
-        parameter.grad = rng(i).normal(size=parameter.shape)
-    state = optimizer.state_dict()
-    anticipated = anticipate(unit, optimizer)
-    np.testing.assert_equal(optimizer.state_dict(), state)
-    tracker = Tracker(unit)
-    optimizer.step()
-    tracker.record()
-    np.testing.assert_allclose(anticipated.turn, tracker.turns()[0], rtol=1e-3, atol=1e-11)
-    displacement = tracker.displacements()[0]
-    np.testing.assert_allclose(anticipated.displacement, displacement, rtol=1e-3, atol=1e-11)
-
-
-@pytest.mark.parametrize("method", [method for method in METHODS if method != "LN"])
-def test_it_is_proportional_to_the_rate_and_changes_nothing(method):
-    unit, _ = with_gradients(method, 3, 0)
-    before = unit.state_dict()
-    one, many = (anticipate(unit, train.SGD(unit.parameters(), lr)) for lr in (0.1, 1000.0))
-    for quantity, multiple in zip(one, many):
-        np.testing.assert_allclose(multiple, 1e4 * quantity, rtol=1e-11)
-    for name, value in unit.state_dict().items():
-        np.testing.assert_array_equal(value, before[name])
-
-
-def test_under_gmp_the_turn_is_that_of_the_metric():
-    unit, _ = with_gradients("GmP", 5, 0)
-    theta = unit.layer.parameterization.theta
-    expected = np.sqrt((hypersphere.metric(theta.data) * theta.grad**2).sum(axis=1))
-    turn = anticipate(unit, train.SGD(unit.parameters(), 1.0)).turn
-    np.testing.assert_allclose(turn, expected, rtol=1e-12)
-
-
-def test_without_gradients_nothing_is_anticipated():
-    unit = random_unit("WN")
-    for quantity in anticipate(unit, train.Adam(unit.parameters())):
-        np.testing.assert_array_equal(quantity, 0)
-
-
-def test_an_optimizer_of_another_model_anticipates_nothing():
-    with pytest.raises(ValueError, match="has none"):
-        anticipate(random_unit("SP"), train.Adam(random_unit("SP").parameters()))
-    with pytest.raises(TypeError, match="optimizer must be an Optimizer, but is a float"):
-        anticipate(random_unit("SP"), 0.1)
-
-
-def test_an_optimizer_of_several_processes_anticipates_as_the_one_it_stands_for():
-    unit, _ = with_gradients("GmP", 3, 0)
-    optimizer = train.SGD(unit.parameters(), 0.1)
-    alone, parallel = anticipate(unit, optimizer), anticipate(unit, DataParallel(optimizer, None))
-    np.testing.assert_array_equal(alone, parallel)
-
-
-@pytest.mark.parametrize("method", ["SP", "BN"])
-def test_of_a_unit_without_a_boundary_nothing_is_anticipated(method):
-    unit, _ = with_gradients(method, 3, 0)
-    none = unit.normalization.gamma if method == "BN" else unit.layer.parameterization.weight
-    none.data[1] = 0
-    for quantity in anticipate(unit, train.SGD(unit.parameters(), 0.1)):
-        np.testing.assert_array_equal(np.isnan(quantity), [False, True, False, False])
-
-
-def test_float32_units_are_anticipated_too():
-    unit = mlp([3, 5, 1], "GmP", rng=rng(), dtype=np.float32)[0]
-    unit(Tensor(np.ones((2, 3), np.float32))).sum().backward()
-    assert (anticipate(unit, train.SGD(unit.parameters(), 0.1)).turn > 0).any()
-
-
-def test_a_step_that_leaves_no_hyperplane_says_so():
-    unit, _ = with_gradients("LN", 3, 0)
-    words = "after the step .* no longer have β = 0.* has no boundary that is a hyperplane"
-    with pytest.raises(ValueError, match=words):
-        anticipate(unit, train.SGD(unit.parameters(), 0.1))

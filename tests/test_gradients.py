@@ -4,20 +4,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unit_helpers import random_unit, rng
 
 from geonet import METHODS, Tensor, hypersphere, ops
-from geonet.characteristic import Tracker
-from geonet.gradients import Geometry, Inspector, Watch, raw, split
+from geonet.characteristic import Tracker, boundary, coordinates, location, perturb
+from geonet.gradients import Geometry, Inspector, Watch, anticipate, raw, split
 from geonet.models import Method, mlp, vgg6
 from geonet.nn import Linear, Sequential, Unit
-from geonet.train import SGD, Adam, Diverged, fit
+from geonet.train import SGD, Adam, AdamW, Diverged, fit
+from geonet.train.parallel import DataParallel
 
 seeds = st.integers(0, 2**32 - 1)
 every_method = pytest.mark.parametrize("method", METHODS)
-
-
-def rng(seed=0):
-    return np.random.default_rng(seed)
 
 
 def dot(a, b):
@@ -211,11 +209,20 @@ def test_a_layer_has_one_watch_at_a_time():
     assert model[1].layer.watch is None
 
 
+def test_a_normalized_geometric_unit_has_its_parts_too():
+    method = Method("geometric", "batch")
+    unit = mlp([3, 4, 1], method, rng=rng())[0]
+    seen = watched(unit, rng().normal(size=(9, 3)), 0)
+    assert np.abs(seen.gradient).max(axis=1).all()
+    bare = Unit(Linear(3, 4, "geometric", "relu", rng=rng()))
+    assert watched(bare, np.ones((2, 3)), 0).output.shape == (2, 4)
+
+
 # The record of a training -------------------------------------------------------------------------
 
 
 def trained(model, epochs=6, optimizer=Adam, every=1, layers=None, inputs=3):
-    """The inspector of a training, and the trackers beside it."""
+    """The inspector of a training, and trackers of the same units."""
     x = rng(1).normal(size=(20, inputs))
     inspector = Inspector(model, layers, every)
     trackers = {name: Tracker(dict(model.named_modules())[name]) for name in inspector.layers}
@@ -267,7 +274,7 @@ def test_inspection_changes_nothing_and_leaves_nothing_behind(method):
     fit(models[1], ops.mse, (x, target), optimizer, epochs=6, label=None)
     for one, other in zip(*(model.parameters() for model in models)):
         np.testing.assert_array_equal(one.data, other.data)
-    assert "watch" not in vars(models[0][0].layer)
+    assert models[0][0].layer.watch is None
 
 
 def test_units_that_compute_the_same_have_the_same_gradient_flow_and_share():
@@ -289,14 +296,31 @@ def test_a_record_has_the_parts_that_a_watch_sees_and_those_of_the_raw_parameter
     with Watch(model[0]) as seen:
         ops.mse(model(x), np.sin(x.sum(axis=1, keepdims=True))).backward()
     record, parts = inspector["steps.0"], raw(model[0])
-    radial, _ = split(seen.weight, seen.gradient)
+    radial, angular = split(seen.weight, seen.gradient)
+    length = np.linalg.norm(seen.weight, axis=1)
+    along = dot(seen.gradient, seen.weight)
+    np.testing.assert_allclose(record.radial[0], along, rtol=1e-4, atol=1e-7)
+    across = length * np.linalg.norm(angular, axis=1)
+    np.testing.assert_allclose(record.angular[0], across, rtol=1e-5)
     share = dot(radial, radial) / dot(seen.gradient, seen.gradient)
     np.testing.assert_allclose(record.radial_share[0], share, rtol=1e-4, atol=1e-12)
-    flow = np.linalg.norm(np.linalg.norm(seen.weight, axis=1)[:, None] * seen.gradient)
+    flow = np.linalg.norm(length[:, None] * seen.gradient)
     np.testing.assert_allclose(record.flow[0], flow, rtol=1e-5)
     turning = np.linalg.norm(parts.turning, axis=1)
     np.testing.assert_allclose(record.turning[0], turning, rtol=1e-5)
     np.testing.assert_allclose(record.stretching[0], parts.stretching, rtol=1e-4, atol=1e-9)
+
+
+@every_method
+def test_activity_is_the_share_of_the_batch_on_the_active_side_of_the_boundary(method):
+    model, x = mlp([3, 6, 1], method, rng=rng()), rng(1).normal(size=(20, 3))
+    with Inspector(model) as inspector:
+        model(x).sum().backward()
+        inspector.record(0)
+    weight, bias = boundary(model[0], "batch")
+    share = (x @ weight.T + bias > 0).mean(axis=0)
+    assert 0 < share.min() < share.max() < 1
+    np.testing.assert_allclose(inspector["steps.0"].activity[0], share, rtol=1e-6)
 
 
 @pytest.mark.parametrize("method", ["SP", "BN", "WN+MBN", "GmP", "GmP+IMN"])
@@ -391,7 +415,7 @@ def test_a_training_that_diverges_leaves_no_watch_behind():
     model = mlp([3, 4, 1], rng=rng())
     with pytest.raises(Diverged):
         trained(model, epochs=50, optimizer=lambda p, lr: SGD(p, 1e9))
-    assert "watch" not in vars(model[0].layer)
+    assert model[0].layer.watch is None
 
 
 def test_what_was_not_called_in_training_mode_was_not_seen():
@@ -413,7 +437,7 @@ def test_what_cannot_be_inspected_is_refused(options, words):
         Inspector(mlp([3, 4, 1], rng=rng()), **options)
 
 
-def test_what_is_no_unit_no_model_no_inspector_and_no_name_is_refused():
+def test_other_things_than_units_models_inspectors_and_names_are_refused():
     model, x = mlp([3, 4, 1], rng=rng()), np.ones((2, 3))
     for ask in (raw, Watch):
         with pytest.raises(TypeError, match=r"unit must be a Unit, .* but is a Sequential"):
@@ -427,10 +451,124 @@ def test_what_is_no_unit_no_model_no_inspector_and_no_name_is_refused():
         fit(model, ops.mse, (x, x[:, :1]), SGD(model.parameters(), 0.1), **options)
 
 
-def test_a_normalized_geometric_unit_has_its_parts_too():
-    method = Method("geometric", "batch")
-    unit = mlp([3, 4, 1], method, rng=rng())[0]
-    seen = watched(unit, rng().normal(size=(9, 3)), 0)
-    assert np.abs(seen.gradient).max(axis=1).all()
-    bare = Unit(Linear(3, 4, "geometric", "relu", rng=rng()))
-    assert watched(bare, np.ones((2, 3)), 0).output.shape == (2, 4)
+# What a step would do -----------------------------------------------------------------------------
+
+
+def with_gradients(method, n, seed, lr=1.0):
+    """A unit with gradients of some loss, and the change that a step at this rate makes."""
+    unit = random_unit(method, n, 4, seed)
+    batch = rng(seed).normal(size=(9, n))
+    unit.train()(batch)  # so that there are statistics
+    (unit(Tensor(batch)) * rng(seed + 1).normal(size=(9, 4))).sum().backward()
+    changes = {
+        name: -lr * parameter.grad
+        for name, parameter in unit.named_parameters()
+        if parameter.grad is not None
+    }
+    return unit, changes
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "LN"])
+@given(st.integers(2, 6), seeds)
+def test_the_anticipated_turn_is_the_measured_one_to_first_order(method, n, seed):
+    unit, changes = with_gradients(method, n, seed, lr=1e-6)
+    anticipated = anticipate(unit, SGD(unit.parameters(), 1e-6))
+    (_, old), (_, new) = (coordinates(*pair) for pair in perturb(unit, changes)[3:])
+    measured = perturb(unit, changes).turn
+    np.testing.assert_allclose(anticipated.turn, measured, rtol=1e-2, atol=1e-11)
+    np.testing.assert_allclose(anticipated.shift, new - old, rtol=1e-2, atol=1e-9)
+    old, new = (location(*pair) for pair in perturb(unit, changes)[3:])
+    moved = np.linalg.norm(new - old, axis=1)
+    np.testing.assert_allclose(anticipated.displacement, moved, rtol=1e-2, atol=1e-9)
+
+
+OPTIMIZERS = {
+    "momentum": lambda p, lr: SGD(p, lr, momentum=0.9, weight_decay=0.1),
+    "nesterov": lambda p, lr: SGD(p, lr, momentum=0.9, nesterov=True),
+    "Adam": Adam,
+    "AdamW": lambda p, lr: AdamW(p, lr, weight_decay=0.1),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("method", ["SP", "WN", "BN", "WN+MBN", "GmP", "GmP+IMN"])
+def test_the_next_step_of_any_optimizer_is_anticipated_with_what_it_remembers(method, name):
+    unit, _ = with_gradients(method, 4, 3)
+    optimizer = OPTIMIZERS[name](unit.parameters(), 1e-6)
+    optimizer.step()
+    for i, parameter in enumerate(p for p in unit.parameters() if p.grad is not None):
+        parameter.grad = rng(i).normal(size=parameter.shape)
+    state = optimizer.state_dict()
+    anticipated = anticipate(unit, optimizer)
+    np.testing.assert_equal(optimizer.state_dict(), state)
+    tracker = Tracker(unit)
+    optimizer.step()
+    tracker.record()
+    np.testing.assert_allclose(anticipated.turn, tracker.turns()[0], rtol=1e-3, atol=1e-11)
+    displacement = tracker.displacements()[0]
+    np.testing.assert_allclose(anticipated.displacement, displacement, rtol=1e-3, atol=1e-11)
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "LN"])
+def test_what_is_anticipated_is_proportional_to_the_rate_and_nothing_is_changed(method):
+    unit, _ = with_gradients(method, 3, 0)
+    before = unit.state_dict()
+    one, many = (anticipate(unit, SGD(unit.parameters(), lr)) for lr in (0.1, 1000.0))
+    for quantity, multiple in zip(one, many):
+        np.testing.assert_allclose(multiple, 1e4 * quantity, rtol=1e-11)
+    for name, value in unit.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_under_gmp_the_anticipated_turn_is_that_of_the_metric():
+    unit, _ = with_gradients("GmP", 5, 0)
+    theta = unit.layer.parameterization.theta
+    expected = np.sqrt((hypersphere.metric(theta.data) * theta.grad**2).sum(axis=1))
+    turn = anticipate(unit, SGD(unit.parameters(), 1.0)).turn
+    np.testing.assert_allclose(turn, expected, rtol=1e-12)
+
+
+def test_without_gradients_nothing_is_anticipated():
+    unit = random_unit("WN")
+    for quantity in anticipate(unit, Adam(unit.parameters())):
+        np.testing.assert_array_equal(quantity, 0)
+
+
+def test_an_optimizer_of_another_model_anticipates_nothing():
+    with pytest.raises(ValueError, match="has none"):
+        anticipate(random_unit("SP"), Adam(random_unit("SP").parameters()))
+    with pytest.raises(TypeError, match="optimizer must be an Optimizer, but is a float"):
+        anticipate(random_unit("SP"), 0.1)
+
+
+def test_an_optimizer_of_several_processes_anticipates_as_the_one_it_stands_for():
+    unit, _ = with_gradients("GmP", 3, 0)
+    optimizer = SGD(unit.parameters(), 0.1)
+    alone, parallel = anticipate(unit, optimizer), anticipate(unit, DataParallel(optimizer, None))
+    np.testing.assert_array_equal(alone, parallel)
+
+
+@pytest.mark.parametrize("method", ["SP", "BN"])
+def test_of_a_unit_without_a_boundary_nothing_is_anticipated(method):
+    unit, _ = with_gradients(method, 3, 0)
+    none = unit.normalization.gamma if method == "BN" else unit.layer.parameterization.weight
+    none.data[1] = 0
+    for quantity in anticipate(unit, SGD(unit.parameters(), 0.1)):
+        np.testing.assert_array_equal(np.isnan(quantity), [False, True, False, False])
+
+
+def test_float32_units_are_anticipated_as_those_of_float64():
+    found = []
+    for dtype in (np.float64, np.float32):
+        unit = mlp([3, 5, 1], "GmP", rng=rng(), dtype=dtype)[0]
+        unit(Tensor(rng(1).normal(size=(9, 3)).astype(dtype))).sum().backward()
+        found.append(anticipate(unit, SGD(unit.parameters(), 0.1)))
+    assert (found[0].turn > 0).all()
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_that_would_leave_no_hyperplane_is_refused():
+    unit, _ = with_gradients("LN", 3, 0)
+    words = "after the step .* no longer have β = 0.* has no boundary that is a hyperplane"
+    with pytest.raises(ValueError, match=words):
+        anticipate(unit, SGD(unit.parameters(), 0.1))
