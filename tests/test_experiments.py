@@ -11,7 +11,7 @@ from geonet.experiments import find
 from geonet.experiments.harness import options
 from geonet.experiments.harness.experiment import Experiment, tracked
 from geonet.experiments.harness.results import Results
-from geonet.experiments.harness.sweep import best_rate
+from geonet.experiments.harness.sweep import best_lr
 from geonet.experiments.perturbation import make_unit
 from geonet.files import write_whole
 from geonet.models import METHODS, mlp
@@ -79,17 +79,17 @@ def test_an_unknown_method_is_refused_with_the_known_ones():
 
 def test_rates_are_defaults_one_for_all_some_by_name_or_a_grid():
     methods = ["SP", "GmP"]
-    default = EXPERIMENTS["levy"].default_rate
-    assert options.rates(None, methods, default) == {"SP": [0.01], "GmP": [0.1]}
-    assert options.rates("0.5", methods, default) == {"SP": [0.5], "GmP": [0.5]}
-    assert options.rates("SP=1e-3", methods, default) == {"SP": [0.001], "GmP": [0.1]}
-    assert options.rates("sweep", methods, default)["SP"] == list(options.SWEEP)
+    default = EXPERIMENTS["levy"].default_lr
+    assert options.lrs(None, methods, default) == {"SP": [0.01], "GmP": [0.1]}
+    assert options.lrs("0.5", methods, default) == {"SP": [0.5], "GmP": [0.5]}
+    assert options.lrs("SP=1e-3", methods, default) == {"SP": [0.001], "GmP": [0.1]}
+    assert options.lrs("sweep", methods, default)["SP"] == list(options.SWEEP)
 
 
 @pytest.mark.parametrize("text", ["-0.1", "0", "nan", "inf", "fast", "SP=-1", "BN=0.1", "SP"])
 def test_other_rates_are_refused(text):
     with pytest.raises(ValueError, match="--lr"):
-        options.rates(text, ["SP", "GmP"], EXPERIMENTS["levy"].default_rate)
+        options.lrs(text, ["SP", "GmP"], EXPERIMENTS["levy"].default_lr)
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -148,7 +148,7 @@ def test_metrics_stand_in_the_order_of_the_seeds_and_missing_ones_are_nan(tmp_pa
     results.add(a_run(seed=0, diverged=True), {})
     results.add(a_run(seed=0, lr=0.1, split="validation", validation_rmse=3.0), {})
     np.testing.assert_array_equal(results.metrics("SP", "test_rmse"), [np.nan, 2.0])
-    assert results.rate("SP") == 0.01
+    assert results.lr("SP") == 0.01
 
 
 def test_runs_are_stored_in_one_order_whatever_the_order_they_finished_in(tmp_path):
@@ -304,7 +304,7 @@ def test_a_rate_that_diverged_on_a_seed_is_not_chosen(tmp_path):
         results.add(a_run(seed=seed, lr=0.1, split="validation", validation_rmse=5.0), {})
         diverged = {"diverged": True} if seed else {"validation_rmse": 0.1}
         results.add(a_run(seed=seed, lr=1.0, split="validation", **diverged), {})
-    assert best_rate(levy, results, "SP", [0.1, 1.0], {}) == 0.1
+    assert best_lr(levy, results, "SP", [0.1, 1.0], {}) == 0.1
 
 
 def test_a_sweep_without_validation_data_is_refused(monkeypatch):

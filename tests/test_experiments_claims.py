@@ -229,12 +229,12 @@ def test_epochs_to_a_level_of_the_loss_are_interpolated_and_count_all_where_it_i
 @pytest.fixture
 def swept(tmp_path):
     """Three rates: SP trains at one of them, GmP at all, but one of its runs diverges."""
-    rates = [0.01, 0.1, 1.0]
+    lrs = [0.01, 0.1, 1.0]
     config = {"methods": ["SP", "GmP"], "seeds": SEEDS, "set": ["levy"], "init": ["sphere"]}
-    results = Results(tmp_path, "robustness", config | {"rates": rates})
+    results = Results(tmp_path, "robustness", config | {"lrs": lrs})
     skills = {"SP": (0.5, 0.8, -3.0), "GmP": (0.9, 1.0, 0.75)}
     for method, seed, (lr, skill) in (
-        (m, s, pair) for m in skills for s in SEEDS for pair in zip(rates, skills[m])
+        (m, s, pair) for m in skills for s in SEEDS for pair in zip(lrs, skills[m])
     ):
         metrics = {"test_skill": skill, "steps_to_level": None, "peak_over_first_loss": 1.0}
         if (method, seed, lr) == ("GmP", 4, 1.0):
@@ -246,15 +246,15 @@ def swept(tmp_path):
 
 def test_rates_that_train_are_counted_in_a_sweep(swept):
     fifth = np.array(SEEDS) == 4
-    np.testing.assert_allclose(measures.largest_rate(swept, "SP"), 0.1)
-    np.testing.assert_allclose(measures.largest_rate(swept, "GmP"), np.where(fifth, 0.1, 1))
+    np.testing.assert_allclose(measures.largest_lr(swept, "SP"), 0.1)
+    np.testing.assert_allclose(measures.largest_lr(swept, "GmP"), np.where(fifth, 0.1, 1))
     np.testing.assert_allclose(measures.share_that_trains(swept, "SP"), 1 / 3)
     np.testing.assert_allclose(measures.share_that_trains(swept, "GmP"), np.where(fifth, 2, 3) / 3)
     at = {"SP": 1.0, "GmP": 1.0}
     np.testing.assert_allclose(measures.error_left(swept, "SP", at), 1)
     np.testing.assert_allclose(measures.error_left(swept, "GmP", at), np.where(fifth, 1, 0.25))
     fail(swept, "SP", [7])  # a failure is neither a rate that does not train nor an error of 1
-    counted = (measures.largest_rate,), (measures.share_that_trains,), (measures.error_left, at)
+    counted = (measures.largest_lr,), (measures.share_that_trains,), (measures.error_left, at)
     for words in counted:
         values = measures.of("", "larger", *words).of(swept, "SP")
         np.testing.assert_array_equal(np.isnan(values), np.array(SEEDS) == 7)

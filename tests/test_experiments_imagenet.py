@@ -333,13 +333,13 @@ def test_the_stem_keeps_small_pictures_as_large_as_they_are(pictures, tmp_path):
 def test_the_step_schedule_lowers_the_rate_twice_at_most(epochs):
     optimizer = SGD([Parameter(np.ones(1))], 1.0)
     schedule = _schedule(optimizer, {"schedule": "step", "epochs": epochs, "warmup": 0})
-    rates = []
+    lrs = []
     for _ in range(epochs):
-        rates.append(optimizer.lr)
+        lrs.append(optimizer.lr)
         schedule.step(None)
     third = math.ceil(epochs / 3)
-    np.testing.assert_allclose(rates, [0.1 ** (epoch // third) for epoch in range(epochs)])
-    assert min(rates) > 0.009
+    np.testing.assert_allclose(lrs, [0.1 ** (epoch // third) for epoch in range(epochs)])
+    assert min(lrs) > 0.009
 
 
 def test_an_empty_name_of_a_folder_is_the_present_one(pictures, tmp_path, monkeypatch):

@@ -140,11 +140,11 @@ def test_weights_that_the_last_step_blew_up_count_as_diverged(few, tmp_path):
     assert diverged == {"SP": True, "GmP+IMN": False}
 
 
-@pytest.mark.parametrize("rates", ["1e30", "SP=1e30"])
-def test_what_diverged_is_named_and_what_did_not_is_drawn(few, tmp_path, capsys, rates):
-    run(tmp_path, "--batch-sizes", "16", "--lr", rates)
+@pytest.mark.parametrize("lrs", ["1e30", "SP=1e30"])
+def test_what_diverged_is_named_and_what_did_not_is_drawn(few, tmp_path, capsys, lrs):
+    run(tmp_path, "--batch-sizes", "16", "--lr", lrs)
     figure = tmp_path / "figures" / "curves_16.svg"
-    assert figure.exists() == (rates != "1e30")
+    assert figure.exists() == (lrs != "1e30")
     if figure.exists():
         assert "Diverged: 2 of SP" in " ".join(figure.read_text(encoding="utf-8").split())
     assert "test top-1" in capsys.readouterr().out  # the table is there in any case

@@ -9,7 +9,7 @@ import pytest
 from geonet import METHODS
 from geonet.experiments.inspect import EXPERIMENT as INSPECT
 from geonet.experiments.inspect import LAYERS, UNITS
-from geonet.experiments.natural import DAMPINGS, RATES
+from geonet.experiments.natural import DAMPINGS, LRS
 from geonet.experiments.natural import EXPERIMENT as NATURAL
 from geonet.text import BadInput
 
@@ -62,7 +62,7 @@ def test_natural_has_a_row_a_damping_and_pairs_it_with_the_plain_gradient(
 def test_natural_sweeps_a_grid_of_its_own_unless_told_otherwise_and_needs_angles(tmp_path):
     parser = argparse.ArgumentParser()
     NATURAL.add_arguments(parser)
-    assert NATURAL.configure(parser.parse_args([]))["lr"] == {"GmP": list(RATES)}
+    assert NATURAL.configure(parser.parse_args([]))["lr"] == {"GmP": list(LRS)}
     assert NATURAL.configure(parser.parse_args(["--lr", "0.1"]))["lr"] == {"GmP": [0.1]}
     with pytest.raises(BadInput, match="SP has no angles"):
         NATURAL.run("--methods", "SP", "--out", tmp_path)

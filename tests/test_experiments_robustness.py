@@ -37,9 +37,9 @@ def test_every_method_meets_every_initializer_and_rate_on_every_set():
     cases = EXPERIMENT.cases(config)
     runs = len(cases) * len(config["methods"]) * len(config["seeds"])
     assert runs == 4 * 7 * 9 * 16 * 2 >= 2000
-    rates = config["rates"]
-    assert (rates[0], rates[-1], len(rates)) == (1e-4, 10, 16)
-    assert np.all(np.diff(np.log10(rates)) < 0.4)  # three a decade
+    lrs = config["lrs"]
+    assert (lrs[0], lrs[-1], len(lrs)) == (1e-4, 10, 16)
+    assert np.all(np.diff(np.log10(lrs)) < 0.4)  # three a decade
     assert len({tuple(case.items()) for case in cases}) == len(cases)
 
 
@@ -130,7 +130,7 @@ def test_a_run_diverged_if_it_exploded_and_did_not_come_back(skill, peak, answer
 
 def test_a_grid_has_medians_over_seeds_and_shares_of_all_runs(tmp_path):
     config = {"methods": ["SP"], "seeds": [0, 1, 2], "init": ["he_normal", "sphere"],
-              "rates": [0.1, 1.0], "set": ["levy"]}  # fmt: skip
+              "lrs": [0.1, 1.0], "set": ["levy"]}  # fmt: skip
     results = Results(tmp_path, "robustness", config)
     skills = {("he_normal", 0.1): (0.8, 0.9, 0.7), ("he_normal", 1.0): (0.1, 0.2, None),
               ("sphere", 0.1): (-1.0, -2.0, 0.6), ("sphere", 1.0): (None, None, 0.9)}  # fmt: skip

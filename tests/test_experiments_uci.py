@@ -127,8 +127,8 @@ def test_under_clean_the_test_part_has_no_part_in_training(tmp_path):
 def results_with(folder, errors):
     """Results of one set, of method -> test errors, None for a run that diverged."""
     methods, count = list(errors), len(next(iter(errors.values())))
-    rates = {method: [0.1] for method in methods}
-    config = {"methods": methods, "seeds": list(range(count)), "lr": rates, "set": ["one"]}
+    lrs = {method: [0.1] for method in methods}
+    config = {"methods": methods, "seeds": list(range(count)), "lr": lrs, "set": ["one"]}
     config |= {"data": None, "protocol": "clean", "epochs": 3, "init": "he_normal"}
     results = Results(folder, "uci", config)
     for method, values in errors.items():

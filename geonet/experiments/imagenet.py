@@ -212,8 +212,8 @@ class ImageNet(Classification):
         for method in results.config["methods"]:
             top1, top5 = (100 * results.metrics(method, f"test_top{k}") for k in (1, 5))
             lost = f"{np.count_nonzero(np.isnan(top1))} of {len(top1)}"
-            rate = f"{results.rate(method):g}"
-            rows.append((method, rate, _percent(top1), _percent(top5), lost))
+            lr = f"{results.lr(method):g}"
+            rows.append((method, lr, _percent(top1), _percent(top5), lost))
         return rows
 
     def notes(self, results):

@@ -46,7 +46,16 @@ class Inspection(Experiment):
         inspector = Inspector(model, every=config["steps"] // RECORDS)
         optimizer = Adam(model.parameters(), lr, eps=1e-7)
         loss, steps = ops.binary_cross_entropy, config["steps"]
-        fit(model, loss, data.train, optimizer, epochs=steps, inspect=inspector, label=None)
+        with inspector:
+            fit(
+                model,
+                loss,
+                data.train,
+                optimizer,
+                epochs=steps,
+                on_gradients=inspector.record,
+                label=None,
+            )
         x, y = getattr(data, split)
         metrics, arrays = seen(inspector)
         metrics |= {f"{split}_accuracy": accuracy(predict(model, x), y), "steps": steps}

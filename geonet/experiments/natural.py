@@ -24,7 +24,7 @@ from geonet.train import SGD, damping_of, fit, predict
 UNITS, BATCH_SIZE = 50, 128
 PLAIN = "none"
 DAMPINGS = (PLAIN, "1", "0.1", "0.01", "0.0001")
-RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
+LRS = (0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 def _levy(rng):
@@ -58,7 +58,7 @@ class Natural(Experiment):
     def configure(self, arguments):
         config = super().configure(arguments)
         if arguments.lr is None:
-            config["lr"] = {method: list(RATES) for method in config["methods"]}
+            config["lr"] = {method: list(LRS) for method in config["methods"]}
         for method in config["methods"]:
             if METHODS[method].parameterization != "geometric":
                 raise ValueError(f"--methods: {method} has no angles; GmP and GmP+IMN have")
@@ -101,7 +101,7 @@ class Natural(Experiment):
             for case in self.cases(results.config):
                 values = results.metrics(method, "test_loss", **case)
                 finished = np.isfinite(values)
-                row = [method, case["damping"], f"{results.rate(method, **case):g}", "", "", "", ""]
+                row = [method, case["damping"], f"{results.lr(method, **case):g}", "", "", "", ""]
                 if finished.any():
                     whole = mean_interval(values[finished])
                     training = results.metrics(method, "train_loss", **case)[finished]
@@ -129,7 +129,7 @@ class Natural(Experiment):
             losses = [results.arrays(method, seed, **case)["loss"] for seed in seeds]
             if losses:
                 gradient = "plain" if case["damping"] == PLAIN else f"δ = {case['damping']}"
-                label = f"{method}, {gradient}, rate {results.rate(method, **case):g}"
+                label = f"{method}, {gradient}, rate {results.lr(method, **case):g}"
                 curves[label] = np.quantile(losses, (0.1, 0.5, 0.9), axis=0)
                 last = np.nanmax(results.metrics(method, "steps", **case))
                 steps[label] = last * np.arange(1, config["epochs"] + 1) / config["epochs"]

@@ -33,8 +33,8 @@ from geonet.train import Adam, fit, predict
 INITS = ("glorot_uniform,he_normal,normal:0.001,normal:0.1,normal:1,normal:10,uniform:1,"
          "orthogonal,sphere")  # fmt: skip
 QUICK_INITS = "glorot_uniform,normal:0.001,normal:10"
-RATES = [float(f"{digit}e{power}") for power in range(-4, 1) for digit in (1, 2, 5)] + [10.0]
-QUICK_RATES = RATES[::3]
+LRS = [float(f"{digit}e{power}") for power in range(-4, 1) for digit in (1, 2, 5)] + [10.0]
+QUICK_LRS = LRS[::3]
 TRAINS = 0.7  # of the best skill on a set
 STEPS = "160 (pictures) or 600"
 EXPLODES = 10
@@ -78,9 +78,9 @@ class Robustness(Experiment):
         inits = [word.strip() for word in inits.split(",")]
         if unknown := [name for name in sets if name not in PROBLEMS]:
             raise ValueError(f"--sets: {unknown[0]!r} is not one of {', '.join(PROBLEMS)}")
-        rates = QUICK_RATES if quick else RATES
+        lrs = QUICK_LRS if quick else LRS
         if arguments.lr is not None:
-            rates = sorted({options.rate(word) for word in arguments.lr.split(",")})
+            lrs = sorted({options.lr(word) for word in arguments.lr.split(",")})
         return {
             "methods": options.method_list(arguments.methods),
             "seeds": options.seed_list(
@@ -88,13 +88,13 @@ class Robustness(Experiment):
             ),
             "set": list(dict.fromkeys(sets)),
             "init": [options.initializer(word) for word in dict.fromkeys(inits)],
-            "rates": rates,
+            "lrs": lrs,
             "quick": quick,
         }
 
     def cases(self, config):
         """Sets in turns, so that the time left can be told from what has been done."""
-        found = product(config["init"], config["rates"], config["set"])
+        found = product(config["init"], config["lrs"], config["set"])
         return [{"set": name, "init": init, "lr": lr} for init, lr, name in found]
 
     def run_one(self, config, method, seed, lr, split):
@@ -142,10 +142,10 @@ class Robustness(Experiment):
         return metrics, arrays
 
     def describe(self, config):
-        inits, rates, seeds = (len(config[name]) for name in ("init", "rates", "seeds"))
+        inits, lrs, seeds = (len(config[name]) for name in ("init", "lrs", "seeds"))
         return (
-            f"{inits} initializers × {rates} rates from {config['rates'][0]:g} to "
-            f"{config['rates'][-1]:g} × {seeds} seed{'s' * (seeds > 1)}, {STEPS} steps of Adam at "
+            f"{inits} initializers × {lrs} rates from {config['lrs'][0]:g} to "
+            f"{config['lrs'][-1]:g} × {seeds} seed{'s' * (seeds > 1)}, {STEPS} steps of Adam at "
             f"a constant rate; a run trains if its skill is at least {TRAINS:g} of the best on its "
             "set"
         )
@@ -189,8 +189,8 @@ class Robustness(Experiment):
     @staticmethod
     def _map(config, name, grids, caption):
         least = threshold(grids.values())
-        figure = plots.rate_maps(
-            config["rates"],
+        figure = plots.lr_maps(
+            config["lrs"],
             config["init"],
             {m: grid.median for m, grid in grids.items()},
             least,
@@ -275,7 +275,7 @@ class Grid:
 
     def __init__(self, results, name, method):
         self.config = config = results.config
-        axes = config["init"], config["rates"], config["seeds"]
+        axes = config["init"], config["lrs"], config["seeds"]
         shape = tuple(map(len, axes))
         self.skill, self.reached = np.full(shape, np.nan), np.full(shape, np.inf)
         self.diverged = np.zeros(shape, bool)
@@ -317,7 +317,7 @@ class Grid:
         if np.isfinite(self.median).any():
             i, j = np.unravel_index(np.nanargmax(self.median), self.median.shape)
             best = f"{self.median[i, j]:.3f}"
-            at = f"{self.config['init'][i]}, {self.config['rates'][j]:g}"
+            at = f"{self.config['init'][i]}, {self.config['lrs'][j]:g}"
         reached = np.isfinite(self.reached)
         steps = f"{np.median(self.reached[reached]):.0f}" if reached.any() else ""
         lost = f"{np.count_nonzero(self.diverged)} of {self.diverged.size}"

@@ -104,11 +104,11 @@ class Uci(Experiment):
 
     def describe(self, config):
         source = "embedded functions" if config["data"] is None else Path(config["data"]).name
-        rates = ", ".join(f"{m} {lr[0]:g}" for m, lr in config["lr"].items() if len(lr) == 1)
+        lrs = ", ".join(f"{m} {lr[0]:g}" for m, lr in config["lr"].items() if len(lr) == 1)
         return (
             f"Test RMSE ({source}), protocol {config['protocol']}: {UNITS} units, up to "
             f"{config['epochs']} epochs, {config['init']}, {len(config['seeds'])} splits; rates: "
-            + (rates or "the best on validation data")
+            + (lrs or "the best on validation data")
         )
 
     def rows(self, results):
@@ -122,7 +122,7 @@ class Uci(Experiment):
 
     def notes(self, results):
         yield f"mean ± standard error over splits; * below every other, paired test, p < {SURE}"
-        defaults = {m: [self.default_rate(m)] for m in results.config["methods"]}
+        defaults = {m: [self.default_lr(m)] for m in results.config["methods"]}
         if results.config["lr"] == defaults:
             yield "rates are the authors', for GmP ten times those of the others; --lr changes them"
         yield from super().notes(results)

@@ -18,7 +18,7 @@ from geonet.plots.boundaries import (
 from geonet.plots.curves import errors_by_step, function_fits, learning_curves, ratios
 from geonet.plots.gradients import gradient_shares, layer_curves
 from geonet.plots.graphs import computation
-from geonet.plots.robustness import exceedance, rate_maps, shares_reached, stacked_shares
+from geonet.plots.robustness import exceedance, lr_maps, shares_reached, stacked_shares
 
 __all__ = [
     "METHOD_STYLES",
@@ -31,8 +31,8 @@ __all__ = [
     "gradient_shares",
     "layer_curves",
     "learning_curves",
+    "lr_maps",
     "perturbation_boundaries",
-    "rate_maps",
     "ratios",
     "save",
     "shares_reached",

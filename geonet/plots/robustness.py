@@ -8,13 +8,13 @@ from geonet.plots.base import _handle, _legend, _panels, styles
 OUTCOME_LOOKS = (("#009E73", ""), ("#F0E442", "//"), ("#BBBBBB", ".."), ("#000000", ""))
 
 
-def rate_maps(rates, names, values, least, quantity, caption):
+def lr_maps(lrs, names, values, least, quantity, caption):
     """A quantity from 0 to 1 over rates and names, one panel a method.
 
     Parameters
     ----------
-    rates : sequence of float
-        (R,).
+    lrs : sequence of float
+        Learning rates (R,).
     names : sequence of str
         (I,), such as initializers.
     values : dict
@@ -23,9 +23,9 @@ def rate_maps(rates, names, values, least, quantity, caption):
         Cells from here on have a dot.
     quantity, caption : str
     """
-    size = (1.2 + 0.15 * len(rates), max(0.9 + 0.19 * len(names), 2.0))
+    size = (1.2 + 0.15 * len(lrs), max(0.9 + 0.19 * len(names), 2.0))
     figure, axes = _panels(list(values), caption, "learning rate", "", size=size)
-    columns, rows = np.meshgrid(np.arange(len(rates)), np.arange(len(names)))
+    columns, rows = np.meshgrid(np.arange(len(lrs)), np.arange(len(names)))
     for panel, cells in zip(axes, values.values(), strict=True):
         panel.grid(visible=False)
         shown = np.ma.masked_invalid(np.clip(cells, 0, 1))
@@ -36,8 +36,8 @@ def rate_maps(rates, names, values, least, quantity, caption):
         ):
             look = {"linestyle": "", "marker": marker, "color": color, "markersize": 3.5}
             panel.plot(columns[chosen] + 0.5, rows[chosen] + 0.5, **look)
-    ticks = [i for i, rate in enumerate(rates) if np.isclose(np.log10(rate) % 1, [0, 1]).any()]
-    labels = [f"{rates[i]:g}" for i in ticks]
+    ticks = [i for i, lr in enumerate(lrs) if np.isclose(np.log10(lr) % 1, [0, 1]).any()]
+    labels = [f"{lrs[i]:g}" for i in ticks]
     for panel in axes:
         panel.set_xticks([i + 0.5 for i in ticks], labels, rotation=45, fontsize=8)
         panel.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=8)

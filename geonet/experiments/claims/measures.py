@@ -152,13 +152,13 @@ def _over_sets(results, method, quantity):
         return np.exp(np.mean(np.log(found), axis=0))
 
 
-def largest_rate(results, method):
+def largest_lr(results, method):
     """The largest rate of a sweep that trains, from the sweep's one initializer."""
 
     def largest(grid, least):
         trains = grid.skill[0] >= least  # (rates, seeds)
-        rates = np.array(results.config["rates"])[:, None]
-        return np.max(np.where(trains, rates, 0), axis=0)
+        lrs = np.array(results.config["lrs"])[:, None]
+        return np.max(np.where(trains, lrs, 0), axis=0)
 
     found = _over_sets(results, method, largest)
     return np.where(found > 0, found, np.nan)  # no rate trains
@@ -169,12 +169,12 @@ def share_that_trains(results, method):
     return _over_sets(results, method, lambda grid, least: grid.area(least))
 
 
-def error_left(results, method, rates):
-    """Error over that of the best constant answer, at the rate that `rates` has for the method.
+def error_left(results, method, lrs):
+    """Error over that of the best constant answer, at the rate that `lrs` has for the method.
 
     At most 1, which is also that of a run that diverged.
     """
-    place = results.config["rates"].index(rates[method])
+    place = results.config["lrs"].index(lrs[method])
 
     def left(grid, _):
         error = 1 - grid.skill[0, place]

@@ -119,7 +119,7 @@ RMSE = of("test RMSE", "smaller", measures.metric, "test_rmse")
 ACCURACY = of("test accuracy", "larger", measures.metric, "test_accuracy")
 TOP1 = of("validation top-1", "larger", measures.metric, "test_top1")
 SPEED = of("epochs to three quarters of the loss of chance", "smaller", measures.epochs_to_level)
-LARGEST = of("largest rate that trains", "larger", measures.largest_rate)
+LARGEST = of("largest rate that trains", "larger", measures.largest_lr)
 TRAINED = of("share of initializers and rates that train", "larger", measures.share_that_trains)
 TENFOLD = {"SP": 0.1, "WN": 0.1, "BN": 0.1, "GmP": 1.0}
 LEFT = of("error left at ten times the authors' rate", "smaller", measures.error_left, TENFOLD)
@@ -133,7 +133,7 @@ TURNS = of("turn per step, 90 % of units", "smaller", measures.moves, "turn")
 INSIDE = of("share of boundaries inside the data at the end", "larger", measures.inside)
 ALIVE = of("share of units alive at the end", "larger", measures.alive)
 
-RATES = (
+LR_NOTE = (
     "The rates are the authors', 0.1 for GmP and 0.01 for the others: what is compared is a "
     "parameterization with its rate, and another rate may serve another method as well (the "
     "controls, where there are any, have one rate for all). "
@@ -167,7 +167,7 @@ CLAIMS = {
         "GmP fits the Levy function better than SP, WN and BN.",
         "Experiments, figure 2",
         against("levy-paper", "GmP", "SP,WN,BN", RMSE),
-        RATES + "All seeds share one draw of the data here, so that the interval says nothing of "
+        LR_NOTE + "All seeds share one draw of the data here, so that the interval says nothing of "
         "other draws.",
     ),
     "levy-redrawn": Claim(
@@ -178,7 +178,7 @@ CLAIMS = {
             *against("levy", "GmP", "SP,WN,BN", RMSE),
             *against("levy-equal", "GmP", "SP,WN,BN", RMSE, control=True),
         ),
-        RATES + "The authors have one draw of 50 points. Redrawn, their place decides more than "
+        LR_NOTE + "The authors have one draw of 50 points. Redrawn, their place decides more than "
         "the method does, and a network that can place its boundaries anywhere can also misplace "
         "them where there are no points.",
     ),
@@ -190,7 +190,7 @@ CLAIMS = {
             *against("banana", "GmP", "SP,WN,BN", ACCURACY),
             *against("banana-equal", "GmP", "SP,WN,BN", ACCURACY, control=True),
         ),
-        RATES + "The classes overlap, so that all methods come near to the best that can be "
+        LR_NOTE + "The classes overlap, so that all methods come near to the best that can be "
         "reached, and 200 test points tell accuracies apart by 2 % at best. In the authors' code "
         "the test part also steers training.",
     ),
@@ -202,7 +202,7 @@ CLAIMS = {
             *against("friedman", "GmP", "SP,WN,BN", RMSE),
             *against("friedman-equal", "GmP", "SP,WN,BN", RMSE, control=True),
         ),
-        RATES + "Friedman's functions are smooth and of low noise, unlike some of the UCI sets; "
+        LR_NOTE + "Friedman's functions are smooth and of low noise, unlike some of the UCI sets; "
         "`uci --data` runs those.",
     ),
     "rates": Claim(
@@ -232,7 +232,7 @@ CLAIMS = {
         "WN and BN.",
         "Experiments, figure 4",
         against("vgg", "GmP+IMN", "SP,WN,BN", SPEED),
-        RATES + "The network is narrower and the set smaller than the paper's.",
+        LR_NOTE + "The network is narrower and the set smaller than the paper's.",
     ),
     "vgg": Claim(
         "VGG-6, accuracy",
@@ -243,7 +243,7 @@ CLAIMS = {
             *against("vgg", "GmP+IMN", "SP,WN,BN", TOP1),
             *against("vgg", "GmP", "SP,WN", TOP1, control=True),
         ),
-        RATES + "The network is narrower, the set smaller and the training shorter than the "
+        LR_NOTE + "The network is narrower, the set smaller and the training shorter than the "
         "paper's, and a batch normalization also regularizes by its noise, which a small set "
         "rewards.",
     ),
@@ -253,7 +253,8 @@ CLAIMS = {
         "WN+MBN.",
         "Experiments, table 3",
         against("resnet", "GmP+IMN", "BN,WN+MBN", TOP1),
-        RATES + "Paper: a ResNet-50 on ImageNet. A small network on drawn pictures says little of "
+        LR_NOTE
+        + "Paper: a ResNet-50 on ImageNet. A small network on drawn pictures says little of "
         "that, in either direction.",
     ),
     "steady": Claim(

@@ -151,12 +151,12 @@ class Classification(Experiment):
             }
             for title, name in names.items()
         }
-        rates = {m: results.rate(m, **case) for m in finished}
+        lrs = {m: results.lr(m, **case) for m in finished}
         lost = {m: len(results.config["seeds"]) - len(runs) for m, runs in finished.items()}
         of_batches = "" if batches is None else f", batches of {batches}"
         caption = (
             f"{self.describe(results.config)}{of_batches}; rates: "
-            + ", ".join(f"{m} {rate:g}" for m, rate in rates.items())
+            + ", ".join(f"{m} {lr:g}" for m, lr in lrs.items())
             + ". Lines: median over seeds; bands: from the lowest to the highest."
         )
         if any(lost.values()):

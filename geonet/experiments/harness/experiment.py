@@ -63,7 +63,7 @@ class Experiment(ABC):
         executors.add_arguments(parser, self.workers)
 
     @staticmethod
-    def default_rate(method):
+    def default_lr(method):
         """The authors' rates: 0.1 for the geometric methods, 0.01 for the others."""
         return 0.1 if METHODS[method].parameterization == "geometric" else 0.01
 
@@ -79,7 +79,7 @@ class Experiment(ABC):
         methods = options.method_list(arguments.methods)
         config = {"methods": methods, "seeds": options.seed_list(seeds)}
         if self.trains:
-            config["lr"] = options.rates(arguments.lr, methods, self.default_rate)
+            config["lr"] = options.lrs(arguments.lr, methods, self.default_lr)
         return config | {"init": options.initializer(arguments.init), "quick": arguments.quick}
 
     def execution(self, arguments):
@@ -149,7 +149,7 @@ class Experiment(ABC):
         runs = {m: results.arrays(m, seed, **case) for m in config["methods"] if not diverged[m]}
         caption = f"Seed {seed} (1 of {len(config['seeds'])} seeds)"
         if self.trains and runs:
-            caption += "; rates: " + ", ".join(f"{m} {results.rate(m, **case):g}" for m in runs)
+            caption += "; rates: " + ", ".join(f"{m} {results.lr(m, **case):g}" for m in runs)
         if lost := [m for m in config["methods"] if diverged[m]]:
             caption += f"; diverged or failed: {', '.join(lost)}"
         if runs or not self.draws_one_seed:
@@ -251,8 +251,8 @@ class Experiment(ABC):
         for run in results.find():
             metrics = run["metrics"]
             if reason := metrics.get("reason", metrics.get("failed")):
-                rate = "" if run["lr"] is None else f"rate {run['lr']:g}, "
-                yield f"{run['method']}, {rate}seed {run['seed']}: {reason}"
+                lr = "" if run["lr"] is None else f"rate {run['lr']:g}, "
+                yield f"{run['method']}, {lr}seed {run['seed']}: {reason}"
 
     def _row(self, results, method, first, case):
         """Figures over the runs that did not diverge; the last column says how many did."""
@@ -261,8 +261,8 @@ class Experiment(ABC):
         finished = np.isfinite(values)
         both = finished & np.isfinite(reference)
         found = results.find(method=method, split="test", **case)
-        rate = f"{results.rate(method, **case):g}" if found else "not chosen"
-        row = [method, rate, "", "", "", ""]
+        lr = f"{results.lr(method, **case):g}" if found else "not chosen"
+        row = [method, lr, "", "", "", ""]
         if finished.any():
             whole = mean_interval(values[finished])
             row[2:4] = spread(whole), limits(whole)

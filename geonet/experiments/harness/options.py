@@ -47,7 +47,7 @@ def method_list(text):
     return names
 
 
-def rate(text):
+def lr(text):
     """A learning rate.
 
     Raises
@@ -64,7 +64,7 @@ def rate(text):
     return value
 
 
-def rates(text, methods, default):
+def lrs(text, methods, default):
     """Learning rates to consider for each method.
 
     Parameters
@@ -74,7 +74,7 @@ def rates(text, methods, default):
         keep their defaults), or ``sweep`` for the grid `SWEEP`.
     methods : list of str
     default : function
-        method -> rate.
+        method -> learning rate.
 
     Returns
     -------
@@ -92,12 +92,12 @@ def rates(text, methods, default):
     if text is None:
         return chosen
     if "=" not in text:
-        return {method: [rate(text)] for method in methods}
+        return {method: [lr(text)] for method in methods}
     for word in text.split(","):
         method, _, number = word.strip().partition("=")
         if method not in chosen:
             raise ValueError(f"--lr: {method!r} is not among the methods {', '.join(methods)}")
-        chosen[method] = [rate(number)]
+        chosen[method] = [lr(number)]
     return chosen
 
 

@@ -266,7 +266,7 @@ class Results:
         values = [found.get(seed) for seed in self.config["seeds"]]
         return np.array([np.nan if value is None else value for value in values], dtype=float)
 
-    def rate(self, method, **fields):
+    def lr(self, method, **fields):
         """The learning rate that a method was tested at; NaN where it has not been tested."""
         tested = self.find(method=method, split="test", **fields)
         return tested[0]["lr"] if tested else np.nan

@@ -40,20 +40,18 @@ def sweep(experiment, config, results, executor):
     choices = config.get("lr", {method: [None] for method in config["methods"]})
     cases = list(product(experiment.cases(config), choices.items()))
 
-    def runs(split, rates):
+    def runs(split, lrs):
         return [
             {"method": method, "lr": lr, "split": split, "seed": seed, **case}
-            for (case, (method, _)), candidates in zip(cases, rates, strict=True)
+            for (case, (method, _)), candidates in zip(cases, lrs, strict=True)
             for lr, seed in product(candidates, config["seeds"])
         ]
 
     do = partial(_do, experiment, config, results, executor)
     try:
-        candidates = [rates if len(rates) > 1 else [] for _, (_, rates) in cases]
+        candidates = [lrs if len(lrs) > 1 else [] for _, (_, lrs) in cases]
         do(runs("validation", candidates), f"{experiment.name}, to choose rates")
-        best = [
-            _to_test(experiment, results, method, rates, case) for case, (method, rates) in cases
-        ]
+        best = [_to_test(experiment, results, method, lrs, case) for case, (method, lrs) in cases]
         do(runs("test", best), experiment.name)
     except (KeyboardInterrupt, BrokenExecutor) as error:
         kept = f"{len(results.runs)} finished runs are kept in {results.folder}"
@@ -122,7 +120,7 @@ def _to_test(experiment, results, method, candidates, case):
     if len(candidates) == 1:
         return candidates
     validated = results.find(method=method, split="validation", **case)
-    chosen = [best_rate(experiment, results, method, candidates, case)]
+    chosen = [best_lr(experiment, results, method, candidates, case)]
     if any("failed" in run["metrics"] for run in validated):
         chosen = []
     tested = results.find(method=method, split="test", **case)
@@ -130,7 +128,7 @@ def _to_test(experiment, results, method, candidates, case):
     return chosen
 
 
-def best_rate(experiment, results, method, candidates, case):
+def best_lr(experiment, results, method, candidates, case):
     """The rate with the best mean on validation data; one that diverged on a seed is out."""
     if len(candidates) == 1:
         return candidates[0]
