@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from geonet import ops
+from geonet import Tensor, gradcheck, ops
 from geonet.__main__ import planted_bugs_command
-from geonet.check import planted_bugs
-from geonet.check.gradcheck import GradientError, gradcheck
+from geonet.check import GradientError, planted_bugs
 
 TITLES = [bug.title for bug in planted_bugs.bugs()]
 RIGHT = {  # the same functions with the pullbacks of this package
@@ -38,7 +37,7 @@ def test_the_check_catches_each_and_names_an_entry(title):
 @pytest.mark.parametrize("title", RIGHT)
 def test_the_function_is_right_and_the_gradient_alone_is_wrong(title):
     bug = bug_of(title)
-    ours = RIGHT[title](*map(planted_bugs.Tensor, bug.inputs))
+    ours = RIGHT[title](*map(Tensor, bug.inputs))
     np.testing.assert_allclose(bug.operation(*bug.inputs).data, ours.data, atol=1e-14)
     gradcheck(RIGHT[title], *bug.inputs)
     with pytest.raises(GradientError):
