@@ -9,7 +9,7 @@ import pytest
 from geonet.characteristic import Tracker
 from geonet.experiments import find
 from geonet.experiments.harness import options
-from geonet.experiments.harness.experiment import Experiment, tracked
+from geonet.experiments.harness.experiment import Experiment, summarize_tracker
 from geonet.experiments.harness.results import Results
 from geonet.experiments.harness.sweep import best_lr
 from geonet.experiments.perturbation import make_unit
@@ -83,7 +83,7 @@ def test_rates_are_defaults_one_for_all_some_by_name_or_a_grid():
     assert options.lrs(None, methods, default) == {"SP": [0.01], "GmP": [0.1]}
     assert options.lrs("0.5", methods, default) == {"SP": [0.5], "GmP": [0.5]}
     assert options.lrs("SP=1e-3", methods, default) == {"SP": [0.001], "GmP": [0.1]}
-    assert options.lrs("sweep", methods, default)["SP"] == list(options.SWEEP)
+    assert options.lrs("sweep", methods, default)["SP"] == list(options.SWEEP_LRS)
 
 
 @pytest.mark.parametrize("text", ["-0.1", "0", "nan", "inf", "fast", "SP=-1", "BN=0.1", "SP"])
@@ -292,7 +292,7 @@ def test_a_sweep_chooses_on_validation_data_and_tests_the_chosen_rate_only(
         arguments_of("levy", "--quick", "--methods", "SP", "--lr", "sweep", "--out", tmp_path)
     )
     runs = results_of(tmp_path)["runs"]
-    assert {r["lr"] for r in runs if r["split"] == "validation"} == set(options.SWEEP)
+    assert {r["lr"] for r in runs if r["split"] == "validation"} == set(options.SWEEP_LRS)
     assert {r["lr"] for r in runs if r["split"] == "test"} == {0.03}
     assert all(("test_rmse" in r["metrics"]) == (r["split"] == "test") for r in runs)
 
@@ -331,7 +331,7 @@ def test_stored_steps_hold_the_start_the_end_and_the_change_of_each():
     for step in range(1, 1001):
         model[0].layer.parameterization.bias.data[:] = step
         tracker.record()
-    moves, kept = tracked(tracker)
+    moves, kept = summarize_tracker(tracker)
     assert moves["median_turn"] == 0
     assert kept["steps"][0] == 0
     assert kept["steps"][-1] == 1000

@@ -12,16 +12,16 @@ import pytest
 from geonet import hypersphere
 from geonet.experiments import find
 from geonet.experiments.claims import measures, report
-from geonet.experiments.claims.command import _seeds_left, cost
+from geonet.experiments.claims.command import cost, seeds_left
 from geonet.experiments.claims.statements import CLAIMS, EVIDENCE, Bound, Claim, Comparison
 from geonet.experiments.claims.verdicts import (
     INCONCLUSIVE,
     NOT_REPRODUCED,
     REPRODUCED,
     RULE,
-    bounded,
-    compared,
-    judged,
+    judge_bound,
+    judge_claim,
+    judge_comparison,
     verdict,
     verdict_on_all,
     verdict_on_bound,
@@ -33,7 +33,7 @@ from geonet.text import BadInput
 
 EXPERIMENTS = find()
 SEEDS = list(range(10))
-RATIO = measures.of("test RMSE", "smaller", measures.metric, "test_rmse")
+RATIO = measures.make_measure("test RMSE", "smaller", measures.metric, "test_rmse")
 
 
 def arguments_of(name, words):
@@ -62,7 +62,7 @@ def noise():
 def judge(folder, own, rival, better="smaller"):
     results = results_of(folder, {"GmP": own, "SP": rival})
     comparison = Comparison("levy", "GmP", "SP", RATIO._replace(better=better))
-    return compared(comparison, results, np.random.default_rng(0))
+    return judge_comparison(comparison, results, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(
@@ -128,28 +128,57 @@ def test_a_failed_run_is_no_evidence_and_is_counted(tmp_path, noise, method, see
         tmp_path, {"GmP": 0.1 * noise[0], "SP": noise[1]}, curves, epochs=10, classes=10
     )
     fail(results, method, seeds)
-    speed = measures.of("epochs", "smaller", measures.epochs_to_level)
+    speed = measures.make_measure("epochs", "smaller", measures.epochs_to_level)
     lost = np.isin(SEEDS, seeds)
-    np.testing.assert_array_equal(np.isnan(speed.of(results, method)), lost)
+    np.testing.assert_array_equal(np.isnan(speed.values(results, method)), lost)
     tests = tuple(Comparison("levy", *pair, m) for m in (RATIO, speed) for pair in
                   (("GmP", "SP"), ("SP", "GmP")))  # fmt: skip
     tests += (Bound("levy", method, RATIO),)
     monkeypatch.setitem(CLAIMS, "constructed", Claim("title", "words", "section", tests, "why"))
-    found = judged("constructed", {"levy": results}, np.random.default_rng(0))
+    found = judge_claim("constructed", {"levy": results}, np.random.default_rng(0))
     assert {t["verdict"] for t in found["comparisons"] + found["bounds"]} == {INCONCLUSIVE}
     assert found["comparisons"][0]["failed"][method == "SP"] == len(seeds)
     assert found["comparisons"][0]["without_a_number"] == [0, 0]
-    ((_, text),) = report._differences([found])
+    text = differences_told(found, tmp_path)
     assert text.count(f"{len(seeds)} of {method} failed") >= 1
     assert "reaches none" in text
 
 
-def test_the_comparison_that_speaks_least_has_the_claims_verdict(noise, tmp_path, monkeypatch):
-    own, rival = list(0.5 * noise[0]), list(noise[1])
-    clear = judge(tmp_path / "a", own, rival)
-    unfinished = judge(tmp_path / "b", [None, *0.1 * noise[0][1:]], rival)
-    assert unfinished["low"] > clear["low"]
-    assert min([clear, unfinished], key=report._support)["verdict"] == INCONCLUSIVE
+def content_of(claim, **evidence):
+    """What a report on one judged claim says, as JSON values."""
+    levy = {"failed": 0, "description": "", "command": "", "setting": "", "seeds": SEEDS}
+    return {
+        "quick": False,
+        "claims": [claim],
+        "evidence": {"levy": levy | {"figure": None, "seconds": 0.0} | evidence},
+        "figures": [],
+        "boundaries": {},
+        "rule": [],
+        "rule_of_all": "",
+        "versions": {},
+    }
+
+
+def differences_told(claim, folder):
+    """The paragraph of the report on how the outcome of a claim differs from the paper."""
+    text = report.markdown(report.blocks(content_of(claim)), folder)
+    (found,) = [p for p in text.split("\n\n") if p.startswith(f"{claim['title']}: ")]
+    return found
+
+
+def test_the_comparison_that_supports_a_claim_least_stands_for_it(noise, tmp_path, monkeypatch):
+    results = results_of(
+        tmp_path,
+        {"GmP": [None, *0.1 * noise[0][1:]], "BN": 0.5 * noise[0], "SP": noise[1]},
+    )
+    tests = tuple(Comparison("levy", method, "SP", RATIO) for method in ("BN", "GmP"))
+    monkeypatch.setitem(CLAIMS, "constructed", Claim("title", "words", "section", tests, "why"))
+    claim = judge_claim("constructed", {"levy": results}, np.random.default_rng(0))
+    clear, unfinished = claim["comparisons"]
+    assert unfinished["low"] > clear["low"] > 1
+    (row,) = [s for s in report.summary(content_of(claim)).splitlines() if s.startswith("title")]
+    assert "GmP with SP" in row
+    assert row.endswith(INCONCLUSIVE)
 
 
 def test_every_word_of_the_rule_is_given_where_it_says():
@@ -176,7 +205,7 @@ def test_one_violation_beyond_rounding_refutes_a_bound(tmp_path):
     assert verdict_on_bound([0.2, 1.0, 1.001]) == NOT_REPRODUCED
     assert verdict_on_bound([0.2, np.nan]) == INCONCLUSIVE
     results = results_of(tmp_path, {"GmP": [0.9] * 9 + [1.5]})
-    found = bounded(Bound("levy", "GmP", RATIO), results)
+    found = judge_bound(Bound("levy", "GmP", RATIO), results)
     assert (found["largest"], found["verdict"]) == (1.5, NOT_REPRODUCED)
 
 
@@ -185,7 +214,7 @@ def test_controls_decide_nothing(tmp_path, noise, monkeypatch):
     tests = [Comparison("levy", "GmP", "SP", RATIO), Comparison("levy", "GmP", "WN", RATIO, True)]
     claim = Claim("title", "statement", "section", tuple(tests), "why")
     monkeypatch.setitem(CLAIMS, "constructed", claim)
-    found = judged("constructed", {"levy": results}, np.random.default_rng(0))
+    found = judge_claim("constructed", {"levy": results}, np.random.default_rng(0))
     assert [c["verdict"] for c in found["comparisons"]] == [REPRODUCED, NOT_REPRODUCED]
     assert found["verdict"] == REPRODUCED
 
@@ -256,7 +285,7 @@ def test_rates_that_train_are_counted_in_a_sweep(swept):
     fail(swept, "SP", [7])  # a failure is neither a rate that does not train nor an error of 1
     counted = (measures.largest_lr,), (measures.share_that_trains,), (measures.error_left, at)
     for words in counted:
-        values = measures.of("", "larger", *words).of(swept, "SP")
+        values = measures.make_measure("", "larger", *words).values(swept, "SP")
         np.testing.assert_array_equal(np.isnan(values), np.array(SEEDS) == 7)
 
 
@@ -371,8 +400,8 @@ def test_an_outcome_that_differs_is_told_with_the_reason(noise, tmp_path, monkey
     claim = Claim("The title", "The statement.", "section",
                   (Comparison("levy", "GmP", "SP", RATIO),), "The reason.")  # fmt: skip
     monkeypatch.setitem(CLAIMS, "constructed", claim)
-    found = judged("constructed", {"levy": results}, np.random.default_rng(0))
-    ((_, text),) = report._differences([found])
+    found = judge_claim("constructed", {"levy": results}, np.random.default_rng(0))
+    text = differences_told(found, tmp_path)
     assert "not reproduced" in text
     assert "The statement." in text
     assert "The reason." in text
@@ -442,8 +471,8 @@ def test_a_full_run_states_its_cost_beforehand(monkeypatch):
 def test_seeds_that_are_there_cost_nothing(reported):
     experiment = EXPERIMENTS["perturbation"]
     words = arguments_of("perturbation", ["--quick", "--seeds", "3", "--out", str(reported)])
-    assert _seeds_left("perturbation", experiment, words) == 3
+    assert seeds_left("perturbation", experiment, words) == 3
     words.out = reported / "perturbation"
-    assert _seeds_left("perturbation", experiment, words) == 0
+    assert seeds_left("perturbation", experiment, words) == 0
     words.overwrite = True
-    assert _seeds_left("perturbation", experiment, words) == 3
+    assert seeds_left("perturbation", experiment, words) == 3

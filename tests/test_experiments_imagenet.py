@@ -18,7 +18,7 @@ import pytest
 
 from geonet.experiments import imagenet
 from geonet.experiments.harness.results import Results
-from geonet.experiments.imagenet import EXPERIMENT, Run, _schedule
+from geonet.experiments.imagenet import EXPERIMENT, Run, make_schedule
 from geonet.experiments.sets.drawn_pictures import write_pictures
 from geonet.nn.module import Parameter
 from geonet.text import BadInput
@@ -99,16 +99,16 @@ class Stopped(BaseException):
 
 def stop_after(monkeypatch, steps, save):
     """Let the process of a run end after this many of its steps, with or without a save."""
-    end_step = Run._end_step
+    end_step = Run.end_step
 
     def stop(run):
         end_step(run)
         if run.position.history.steps == steps:
             if save:
-                run._save()
+                run.save()
             raise Stopped
 
-    monkeypatch.setattr(Run, "_end_step", stop)
+    monkeypatch.setattr(Run, "end_step", stop)
 
 
 def test_runs_leave_a_table_a_figure_and_the_last_weights(pictures, tmp_path, capsys):
@@ -183,8 +183,8 @@ def test_a_stopped_run_goes_on_to_the_very_same_end(
         stop_after(patch, steps, save)
         with pytest.raises(Stopped):
             train(tmp_path, *words)
-    made, end_step = [], Run._end_step
-    monkeypatch.setattr(Run, "_end_step", lambda run: (made.append(1), end_step(run)))
+    made, end_step = [], Run.end_step
+    monkeypatch.setattr(Run, "end_step", lambda run: (made.append(1), end_step(run)))
     assert train(tmp_path, *words, "--resume") == results_of(whole)
     assert final_state(tmp_path) == final_state(whole)
     saved = steps if save else steps - steps % 2
@@ -196,8 +196,8 @@ def test_without_resume_a_stopped_run_begins_anew(pictures, whole, tmp_path, mon
         stop_after(patch, 3, True)
         with pytest.raises(Stopped):
             train(tmp_path, "--data", pictures)
-    made, end_step = [], Run._end_step
-    monkeypatch.setattr(Run, "_end_step", lambda run: (made.append(1), end_step(run)))
+    made, end_step = [], Run.end_step
+    monkeypatch.setattr(Run, "end_step", lambda run: (made.append(1), end_step(run)))
     assert train(tmp_path, "--data", pictures) == results_of(whole)
     assert len(made) == STEPS
 
@@ -332,7 +332,7 @@ def test_the_stem_keeps_small_pictures_as_large_as_they_are(pictures, tmp_path):
 @pytest.mark.parametrize("epochs", [1, 2, 4, 5, 8, 20, 90])
 def test_the_step_schedule_lowers_the_rate_twice_at_most(epochs):
     optimizer = SGD([Parameter(np.ones(1))], 1.0)
-    schedule = _schedule(optimizer, {"schedule": "step", "epochs": epochs, "warmup": 0})
+    schedule = make_schedule(optimizer, {"schedule": "step", "epochs": epochs, "warmup": 0})
     lrs = []
     for _ in range(epochs):
         lrs.append(optimizer.lr)

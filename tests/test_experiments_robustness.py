@@ -12,9 +12,14 @@ from geonet import METHODS
 from geonet.experiments import robustness
 from geonet.experiments.harness.experiment import Experiment
 from geonet.experiments.harness.results import Results
-from geonet.experiments.harness.sweep import perform
-from geonet.experiments.robustness import EDGES, EXPERIMENT, Grid, counted, diverged, threshold
-from geonet.experiments.small_problems import PROBLEMS, constant, data_of, wrong
+from geonet.experiments.harness.sweep import execute_run
+from geonet.experiments.robustness import EDGES, EXPERIMENT, Grid, count_moves, diverged, threshold
+from geonet.experiments.small_problems import (
+    PROBLEMS,
+    constant_baseline,
+    error_of,
+    load_problem_data,
+)
 from geonet.train import predict
 
 INITS = robustness.INITS.split(",")
@@ -64,7 +69,7 @@ def test_what_is_not_known_is_refused(words, said):
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_every_initializer_means_something_to_every_method(name):
     problem = PROBLEMS[name]
-    (x, _), _ = data_of(name, 0)
+    (x, _), _ = load_problem_data(name, 0)
     for init in INITS:
         outputs = {
             method: predict(
@@ -81,8 +86,8 @@ def test_every_initializer_means_something_to_every_method(name):
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_the_best_constant_is_the_measure(name):
     problem = PROBLEMS[name]
-    (_, train_y), (_, test_y) = data_of(name, 0)
-    loss, error = constant(problem, train_y, test_y)
+    (_, train_y), (_, test_y) = load_problem_data(name, 0)
+    loss, error = constant_baseline(problem, train_y, test_y)
     if problem.classifies:
         assert 0.3 < loss < math.log(2) + 1e-9
         assert 0.3 < error < 0.7
@@ -91,25 +96,25 @@ def test_the_best_constant_is_the_measure(name):
         assert error >= test_y.std() * (1 - 1e-12)
     right = test_y if problem.classifies is False else None
     if right is not None:
-        assert wrong(problem, right, test_y) == 0
+        assert error_of(problem, right, test_y) == 0
 
 
 def test_labels_are_told_by_the_sign_or_by_the_largest_output():
     y = np.array([[0.0], [1.0], [1.0], [0.0]])
-    assert wrong(PROBLEMS["banana"], np.array([[-2.0], [3.0], [-1.0], [-1.0]]), y) == 0.25
+    assert error_of(PROBLEMS["banana"], np.array([[-2.0], [3.0], [-1.0], [-1.0]]), y) == 0.25
     logits = np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 1.0]])
-    assert wrong(PROBLEMS["pictures"], logits, np.array([0, 1, 1])) == pytest.approx(1 / 3)
+    assert error_of(PROBLEMS["pictures"], logits, np.array([0, 1, 1])) == pytest.approx(1 / 3)
 
 
 def test_changes_are_counted_by_size_and_those_of_no_boundary_left_out():
     moves = np.array([[0.0, 1e-3], [np.nan, 1.0], [1e9, np.inf]])
-    counts, median, tail = counted(moves)
+    counts, median, tail = count_moves(moves)
     assert counts.sum() == 4
     assert counts[0] == counts[-1] == 1  # nothing at all, and more than the largest edge
     assert counts[np.searchsorted(10**EDGES, 1.1e-3) - 1] == 1
     assert median == pytest.approx(0.5005)
     assert tail > 1e8
-    assert counted(np.full((3, 2), np.nan))[1:] == (None, None)
+    assert count_moves(np.full((3, 2), np.nan))[1:] == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +151,7 @@ def test_a_grid_has_medians_over_seeds_and_shares_of_all_runs(tmp_path):
     np.testing.assert_allclose(grid.median, [[0.8, 0.1], [-1.0, np.nan]])
     least = threshold([grid])
     assert least == pytest.approx(0.7 * 0.8)
-    np.testing.assert_allclose(grid.area(least), [0.25, 0.25, 0.75])
+    np.testing.assert_allclose(grid.share_trained(least), [0.25, 0.25, 0.75])
     outcomes = grid.outcomes(least)
     assert outcomes == pytest.approx(
         {
@@ -165,7 +170,7 @@ def test_runs_are_short_and_a_good_rate_trains(name):
     config = config_of("--lr", str(lr), "--init", "he_normal")
     run = {"method": "WN+MBN", "lr": lr, "split": "test", "seed": 0, "set": name,
            "init": "he_normal"}  # fmt: skip
-    metrics, arrays = perform(EXPERIMENT, config, run)
+    metrics, arrays = execute_run(EXPERIMENT, config, run)
     assert metrics["test_skill"] > 0.4
     assert metrics["steps"] == (160 if name == "pictures" else 600)
     assert 0 < metrics["steps_to_level"] <= metrics["steps"]

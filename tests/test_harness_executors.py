@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from geonet.experiments.harness import executors
-from geonet.experiments.harness.executors import InThisProcess, completed, processes
+from geonet.experiments.harness.executors import InThisProcess, completed, process_pool
 from geonet.experiments.harness.experiment import Experiment
-from geonet.experiments.harness.results import Results, sole_use
+from geonet.experiments.harness.results import Results, locked
 from geonet.text import BadInput
 from geonet.train import Diverged
 
@@ -84,7 +84,7 @@ def test_processes_threads_and_this_process_give_the_same_numbers(tmp_path, caps
 
 def test_workers_have_one_thread_of_blas_and_end_with_the_pool(monkeypatch):
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-    with processes(1) as pool:
+    with process_pool(1) as pool:
         assert pool.submit(os.getenv, "OPENBLAS_NUM_THREADS").result() == "1"
     assert "OPENBLAS_NUM_THREADS" not in os.environ
 
@@ -128,7 +128,7 @@ def test_when_all_runs_fail_there_is_no_table_but_the_reason(tmp_path, capsys):
 
 def test_a_worker_that_dies_is_named_and_finished_runs_are_kept(tmp_path):
     words = ("--methods", "SP,LN", "--seeds", "2", "--workers", "1", "--out", tmp_path)
-    with processes(1) as pool, pytest.raises(BadInput, match=r"a worker died .* are kept in"):
+    with process_pool(1) as pool, pytest.raises(BadInput, match=r"a worker died .* are kept in"):
         DRAWS.run(*words, executor=pool)
     assert set(runs_of(tmp_path)) == {("SP", 0), ("SP", 1)}
 
@@ -141,7 +141,7 @@ def test_data_that_are_of_no_use_end_the_sweep(tmp_path, monkeypatch):
 
 
 def test_no_more_tasks_wait_than_are_wanted(monkeypatch):
-    monkeypatch.setattr(executors, "AHEAD", 3)
+    monkeypatch.setattr(executors, "MAX_PENDING", 3)
     submitted, seen = [], 0
     with ThreadPoolExecutor(2) as executor:
         tasks = (submitted.append(n) or n for n in range(20))
@@ -226,11 +226,12 @@ def test_a_failed_validation_run_leaves_a_method_untested_until_it_is_done(
 def test_metrics_of_numpy_are_kept_and_others_fail_their_run(tmp_path, monkeypatch):
     def measured(config, method, seed, lr, split):
         value = np.float32(0.5) if seed else {1, 2}
-        return {"test_error": value, "count": np.int64(3), "lost": np.float32(np.nan)}, {}
+        metrics = {"test_error": value, "count": np.int64(3), "lost": np.float32(np.nan)}
+        return metrics | {"steps": 1}, {}
 
     monkeypatch.setattr(DRAWS, "run_one", measured)
-    monkeypatch.setattr(DRAWS, "_report", lambda results: 0)
-    DRAWS.run("--methods", "SP", "--seeds", "2", "--workers", "1", "--out", tmp_path)
+    words = ("--methods", "SP", "--seeds", "2", "--workers", "1", "--out", tmp_path)
+    assert DRAWS.run(*words) == 1
     runs = runs_of(tmp_path)
     assert "TypeError" in runs["SP", 0]["failed"]
     assert (runs["SP", 1]["test_error"], runs["SP", 1]["count"]) == (0.5, 3)
@@ -291,7 +292,7 @@ def test_runs_without_their_configuration_are_refused(tmp_path):
 
 
 def test_two_sweeps_into_one_folder_are_refused_in_one_line(tmp_path):
-    with sole_use(tmp_path), pytest.raises(BadInput) as refusal:
+    with locked(tmp_path), pytest.raises(BadInput) as refusal:
         DRAWS.run("--seeds", "1", "--out", tmp_path)
     assert str(refusal.value) == (
         f"another sweep is running into {tmp_path} (process {os.getpid()}): "

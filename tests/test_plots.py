@@ -104,13 +104,13 @@ def test_saving_twice_gives_the_same_files(tmp_path):
 def test_labels_and_legend_are_there_and_cover_nothing(draw):
     figure = draw(METHODS)
     figure.draw_without_rendering()
-    assert figure._supxlabel.get_text().startswith(CAPTION)
+    assert figure.get_supxlabel().startswith(CAPTION)
     assert figure.axes[0].get_ylabel()
     assert any(panel.get_xlabel() for panel in figure.axes)
     for legend in figure.legends:
         for panel in figure.axes:
             assert not legend.get_window_extent().overlaps(panel.get_window_extent())
-    texts = [figure._supxlabel, *figure.legends]
+    texts = [*figure.texts, *figure.legends]
     for panel in figure.axes:
         texts += [panel.title, panel.xaxis.label, panel.yaxis.label] if panel.axison else []
     boxes = [text.get_window_extent() for text in texts if getattr(text, "get_text", str)() != ""]
@@ -185,7 +185,7 @@ def test_zeros_on_a_log_axis_are_drawn_at_a_floor_that_is_stated():
     values = {"SP": np.array([0.0, 1e-3, 1.0, np.nan]), "WN": np.ones(2)}
     steps = {"SP": np.arange(4), "WN": np.arange(2)}
     figure = plots.step_changes(steps, values, "y", CAPTION)
-    assert "Values of 0 are drawn at 1e-04." in figure._supxlabel.get_text()
+    assert "Values of 0 are drawn at 1e-04." in figure.get_supxlabel()
     np.testing.assert_allclose(figure.axes[0].lines[-1].get_ydata(), [1e-4, 1e-3, 1, np.nan])
     assert titles(figure) == ["SP\nnot finite: 1 of 4", "WN"]
     assert values["SP"][0] == 0  # the input is left alone
@@ -194,7 +194,7 @@ def test_zeros_on_a_log_axis_are_drawn_at_a_floor_that_is_stated():
 def test_all_zero_changes_can_be_drawn(tmp_path):
     figure = plots.step_changes({"SP": np.arange(4)}, {"SP": np.zeros((3, 4))}, "y", CAPTION)
     plots.save(figure, tmp_path, "name", "t", "d")
-    assert "Values of 0" in figure._supxlabel.get_text()
+    assert "Values of 0" in figure.get_supxlabel()
 
 
 def test_paths_that_end_out_of_view_are_counted():
@@ -203,7 +203,7 @@ def test_paths_that_end_out_of_view_are_counted():
     figure = plots.trajectories({"SP": walk, "WN": walk[:1]}, CAPTION, window=2.0)
     expected = "SP\nend out of view: 1 of 4\nend without boundary: 1 of 4"
     assert titles(figure) == [expected, "WN"]
-    assert "View: |φ₁|, |φ₂| ≤ 2." in figure._supxlabel.get_text()
+    assert "View: |φ₁|, |φ₂| ≤ 2." in figure.get_supxlabel()
 
 
 def test_median_and_maximum_of_the_angles_are_drawn():

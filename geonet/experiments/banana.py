@@ -15,11 +15,11 @@ from geonet.characteristic import Tracker, boundary, location
 from geonet.experiments.harness import options
 from geonet.experiments.harness.experiment import (
     Experiment,
-    changes_figure,
     generators,
-    in_words,
+    list_values,
     recipe,
-    tracked,
+    step_changes_figure,
+    summarize_tracker,
 )
 from geonet.experiments.sets.banana import generate_banana, read_banana, split_banana
 from geonet.models import mlp
@@ -54,7 +54,7 @@ class Banana(Experiment):
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
-        options.add_protocol(parser, options.STEERS)
+        options.add_protocol(parser, options.STEERING_HELP)
         words = "banana.csv or its folder (default: GEONET_DATA, or points of our own generator)"
         parser.add_argument("--data", help=words)
 
@@ -102,7 +102,7 @@ class Banana(Experiment):
             "train_loss": min(history.loss),
             "steps": history.steps,
         }
-        moves, arrays = tracked(tracker)
+        moves, arrays = summarize_tracker(tracker)
         arrays["grid_logits"] = self._on_grid(model)
         try:
             arrays["final_weight"], arrays["final_bias"] = boundary(model[0])
@@ -126,7 +126,7 @@ class Banana(Experiment):
         caption = f"Banana, protocol {results.config['protocol']}, standardized inputs. {caption}"
         yield self._trajectories(runs, caption)
         what = "turn the boundaries"
-        yield changes_figure(results, runs, "turn", "turn per step (rad)", what, caption)
+        yield step_changes_figure(results, runs, "turn", "turn per step (rad)", what, caption)
         yield self._regions(results, runs, caption)
 
     @staticmethod
@@ -154,7 +154,7 @@ class Banana(Experiment):
         means = {m: np.nanmean(results.metrics(m, "test_accuracy")) for m in runs}
         words = (
             "One panel a method: the shaded region is where class 1 is more likely. Mean test "
-            "accuracy: " + in_words(means, ".3f")
+            "accuracy: " + list_values(means, ".3f")
         )
         return figure, "regions", "Decision regions on the Banana set", words
 

@@ -47,11 +47,11 @@ from geonet.train.parallel import DataParallel, sum_over_ranks, world
 
 NETWORKS = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}
 SCHEDULES = "cosine", "step"
-LARGE = 64  # side of the pictures from which on the stem makes them smaller
-NAMED = 3  # damaged pictures that are named below the table
+LARGE_SIZE = 64  # side of the pictures from which on the stem makes them smaller
+MAX_NAMED = 3  # damaged pictures that are named below the table
 
 # Options with numbers: least, and what it must be below; what it is about.
-CONFIGURED = {
+CONFIG_OPTIONS = {
     "width": (1e-3, math.inf, "multiplies the channels of the network"),
     "size": (8, 4096, "side of the pictures that the network sees"),
     "epochs": (1, math.inf, "passes over the training pictures"),
@@ -61,17 +61,17 @@ CONFIGURED = {
                      "the loss, under each parameterization: no angle or bias decays"),
     "label_smoothing": (0, 1, "share of a label that goes to all classes alike"),
 }  # fmt: skip
-EXECUTED = {
+EXECUTION_OPTIONS = {
     "workers": (0, 1024, "processes that decode pictures"),
     "checkpoint_every": (1, math.inf, "steps between saves; a run is also saved after each epoch"),
     "keep": (1, math.inf, "how many of the last saves of a run are kept, besides the best one"),
 }
-COMMON = {"warmup": 0, "weight_decay": 1e-4, "label_smoothing": 0.0}
-ON_DRAWN = COMMON | {"width": 0.25, "size": 64, "epochs": 20, "batch_size": 32}
-ON_DATA = COMMON | {"width": 1.0, "size": 224, "epochs": 90, "batch_size": 64}
-EXECUTION = {"workers": max(1, os.cpu_count() - 1), "checkpoint_every": 500, "keep": 3}
-QUICK = {"width": 0.25, "size": 64, "epochs": 2}
-OF_ALL_RUNS = "methods", "seeds", "lr", "execution"  # what in a configuration makes no run another
+COMMON_DEFAULTS = {"warmup": 0, "weight_decay": 1e-4, "label_smoothing": 0.0}
+DRAWN_DEFAULTS = COMMON_DEFAULTS | {"width": 0.25, "size": 64, "epochs": 20, "batch_size": 32}
+DATA_DEFAULTS = COMMON_DEFAULTS | {"width": 1.0, "size": 224, "epochs": 90, "batch_size": 64}
+EXECUTION_DEFAULTS = {"workers": max(1, os.cpu_count() - 1), "checkpoint_every": 500, "keep": 3}
+QUICK_DEFAULTS = {"width": 0.25, "size": 64, "epochs": 2}
+NOT_OF_ONE_RUN = "methods", "seeds", "lr", "execution"  # may change without changing a run
 
 
 class ImageNet(Classification):
@@ -80,7 +80,7 @@ class ImageNet(Classification):
     name = "imagenet"
     summary = "a ResNet on photographs in folders, on one machine or many (table 3)"
     methods = "BN,WN+MBN,GmP+IMN"
-    again = "the same command with --resume (and without --overwrite)"
+    resume_hint = "the same command with --resume (and without --overwrite)"
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
@@ -88,13 +88,14 @@ class ImageNet(Classification):
         parser.add_argument("--data", help=f"{words}drawn, into --out)")
         words = "network (default: %(default)s)"
         parser.add_argument("--arch", choices=tuple(NETWORKS), default="resnet18", help=words)
-        words = f"first layers of the network (default: small for sizes below {LARGE})"
+        words = f"first layers of the network (default: small for sizes below {LARGE_SIZE})"
         parser.add_argument("--stem", choices=STEMS, help=words)
         words = "lower the rate along a cosine, or to a tenth after each third of the epochs"
         words += " (default: %(default)s)"
         parser.add_argument("--schedule", choices=SCHEDULES, default="cosine", help=words)
-        for name, (_, _, words) in (CONFIGURED | EXECUTED).items():
-            drawn, data = (t[name] for t in (ON_DRAWN | EXECUTION, ON_DATA | EXECUTION))
+        for name, (_, _, words) in (CONFIG_OPTIONS | EXECUTION_OPTIONS).items():
+            drawn = (DRAWN_DEFAULTS | EXECUTION_DEFAULTS)[name]
+            data = (DATA_DEFAULTS | EXECUTION_DEFAULTS)[name]
             default = f"{drawn:g}" if drawn == data else f"{drawn:g}, or {data:g} with --data"
             words += f" (default: {default})"
             parser.add_argument(f"--{name.replace('_', '-')}", type=type(data), help=words)
@@ -112,11 +113,12 @@ class ImageNet(Classification):
     def configure(self, arguments):
         if arguments.resume and arguments.overwrite:
             raise ValueError("--resume goes on with what --overwrite removes: choose one of them")
-        defaults = ON_DRAWN if arguments.data is None else ON_DATA
-        numbers = _numbers(arguments, CONFIGURED, defaults | (QUICK if arguments.quick else {}))
+        defaults = DRAWN_DEFAULTS if arguments.data is None else DATA_DEFAULTS
+        quick = QUICK_DEFAULTS if arguments.quick else {}
+        numbers = _numbers(arguments, CONFIG_OPTIONS, defaults | quick)
         self.execution(arguments)  # whose numbers are checked before anything is drawn
         check_range("--warmup", numbers["warmup"], 0, numbers["epochs"])
-        stem = arguments.stem or ("small" if numbers["size"] < LARGE else "imagenet")
+        stem = arguments.stem or ("small" if numbers["size"] < LARGE_SIZE else "imagenet")
         config = super().configure(arguments)
         data = ImageFolders(self._folder(arguments), numbers["size"], strict=arguments.strict)
         for warning in data.warnings:
@@ -149,7 +151,7 @@ class ImageNet(Classification):
         return folder
 
     def execution(self, arguments):
-        numbers = _numbers(arguments, EXECUTED, EXECUTION)
+        numbers = _numbers(arguments, EXECUTION_OPTIONS, EXECUTION_DEFAULTS)
         switches = {name: getattr(arguments, name) for name in ("strict", "resume")}
         return {"execution": numbers | switches | {"out": arguments.out}}
 
@@ -222,8 +224,8 @@ class ImageNet(Classification):
         for run in results.runs.values():
             damaged |= run["metrics"].get("damaged", {})
         if damaged:
-            named = [f"{path} ({reason})" for path, reason in sorted(damaged.items())[:NAMED]]
-            more = ["…"] if len(damaged) > NAMED else []
+            named = [f"{path} ({reason})" for path, reason in sorted(damaged.items())[:MAX_NAMED]]
+            more = ["…"] if len(damaged) > MAX_NAMED else []
             yield f"pictures left out as damaged: {len(damaged)}, {', '.join(named + more)}"
 
 
@@ -262,7 +264,7 @@ class Run:
         self.config, self.execution, self.data = config, config["execution"], data
         self.rank, self.ranks, self.comm = world()
         self.total = np.asarray if self.comm is None else partial(sum_over_ranks, self.comm)
-        shared = {name: value for name, value in config.items() if name not in OF_ALL_RUNS}
+        shared = {name: value for name, value in config.items() if name not in NOT_OF_ONE_RUN}
         self.identity = json.dumps([shared, method, seed, lr], sort_keys=True)
         self.label = f"imagenet, {method}, seed {seed}:" if self.rank == 0 else None
         folder = Path(self.execution["out"], "checkpoints", f"{method}-{seed}")
@@ -277,7 +279,7 @@ class Run:
         )  # fmt: skip
         if self.comm is not None:
             self.optimizer = DataParallel(self.optimizer, self.comm)
-        self.schedule = _schedule(self.optimizer, config)
+        self.schedule = make_schedule(self.optimizer, config)
         self.curves = Curves(
             partial(data.validation_batches, config["batch_size"]),
             config["label_smoothing"],
@@ -292,7 +294,7 @@ class Run:
 
     def train(self):
         """Metrics and arrays of the run, as `Experiment.run_one` has them."""
-        self._begin()
+        self._restore_or_clear()
         history = fit(
             self.model,
             self.curves.loss,
@@ -301,24 +303,28 @@ class Run:
             epochs=self.config["epochs"],
             batch_size=self.config["batch_size"],
             rng=self.rng,
-            monitor=self._end_epoch,
+            monitor=self.end_epoch,
             schedule=self.schedule,
             position=self.position,
-            on_step=self._end_step,
-            on_epoch=lambda: self._save(self.curves.epochs[-1][3]),
+            on_step=self.end_step,
+            on_epoch=lambda: self.save(self.curves.epochs[-1][3]),
             label=self.label,
         )
         self.checkpoints.keep, self.checkpoints.scores = 1, {}
-        self._save()  # the last weights stay, the others go
+        self.save()  # the last weights stay, the others go
         train_loss, _, _, top1, top5 = self.curves.epochs[-1].tolist()
         metrics = {"test_top1": top1, "test_top5": top5, "train_loss": train_loss}
-        return metrics | {"steps": history.steps, "damaged": self._damaged()}, self.curves.arrays()
+        metrics |= {"steps": history.steps, "damaged": self._damaged_so_far()}
+        return metrics, self.curves.arrays()
 
-    def _begin(self):
+    def _restore_or_clear(self):
         """Take up the newest checkpoint under --resume, or else begin anew."""
         state = None
         if self.rank == 0:
-            state = self._found() if self.execution["resume"] else self.checkpoints.clear()
+            if self.execution["resume"]:
+                state = self._load_checkpoint()
+            else:
+                self.checkpoints.clear()
         if self.comm is not None:
             state = self.comm.bcast(state)
         if state is not None:
@@ -326,7 +332,7 @@ class Run:
                 part.load_state_dict(state[name])
             self.known_damaged = json.loads(state["damaged"])
 
-    def _found(self):
+    def _load_checkpoint(self):
         """The state in the newest checkpoint that is of use, if there is one."""
         found = self.checkpoints.load()
         for sentence in self.checkpoints.refused:
@@ -338,11 +344,11 @@ class Run:
             )
         return found and found[0]
 
-    def _end_step(self):
+    def end_step(self):
         if self.position.history.steps % self.execution["checkpoint_every"] == 0:
-            self._save()
+            self.save()
 
-    def _end_epoch(self, model):
+    def end_epoch(self, model):
         if self.comm is not None:
             self._average_statistics()
         return self.curves.end_epoch(model)
@@ -355,12 +361,12 @@ class Run:
                 state[name] = self.total(state[name]) / self.ranks
         self.model.load_state_dict(state)
 
-    def _save(self, score=None):
+    def save(self, score=None):
         """Write a checkpoint; if that fails, say so and go on."""
         if self.comm is not None:
             self._average_statistics()
-            self.curves.share(self.ranks)
-        damaged = self._damaged()
+            self.curves.average_over_processes(self.ranks)
+        damaged = self._damaged_so_far()
         if self.rank == 0:
             state = {name: part.state_dict() for name, part in self._parts.items()}
             state |= {"identity": self.identity, "damaged": json.dumps(damaged)}
@@ -369,7 +375,7 @@ class Run:
             except CheckpointNotWritten as error:
                 print(f"imagenet: not saved, but going on: {error}", file=sys.stderr)
 
-    def _damaged(self):
+    def _damaged_so_far(self):
         """Path in the folder -> reason, of the damaged pictures that all processes met so far."""
         own = {_name(path, self.data.path): str(r) for path, r in self.data.damaged.items()}
         met = [own] if self.comm is None else self.comm.allgather(own)
@@ -382,7 +388,7 @@ def _name(path, folder):
     return os.path.relpath(path, folder).encode(errors="backslashreplace").decode()
 
 
-def _schedule(optimizer, config):
+def make_schedule(optimizer, config):
     """What lowers the rate after each epoch."""
     warmup = config["warmup"]
     epochs = config["epochs"] - warmup

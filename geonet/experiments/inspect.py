@@ -8,14 +8,14 @@ import numpy as np
 
 from geonet import ops, plots
 from geonet.experiments.banana import accuracy, points
-from geonet.experiments.harness.experiment import Experiment, generators, in_words
+from geonet.experiments.harness.experiment import Experiment, generators, list_values
 from geonet.experiments.sets.banana import split_banana
 from geonet.gradients import Inspector
 from geonet.models import mlp
 from geonet.train import Adam, fit, predict
 
 UNITS, LAYERS = 20, 3
-RECORDS, STRETCHES = 200, 40  # taken down, and drawn: means over stretches even on a log axis
+RECORDS, INTERVALS = 200, 40  # taken down, and drawn: means over stretches even on a log axis
 
 
 class Inspection(Experiment):
@@ -57,7 +57,7 @@ class Inspection(Experiment):
                 label=None,
             )
         x, y = getattr(data, split)
-        metrics, arrays = seen(inspector)
+        metrics, arrays = summarize_inspector(inspector)
         metrics |= {f"{split}_accuracy": accuracy(predict(model, x), y), "steps": steps}
         return metrics, arrays
 
@@ -79,7 +79,7 @@ class Inspection(Experiment):
         words = "Radial share of the squared gradient of the weights; coloured below the mean of "
         words += f"the layers, grey where it is angular. {caption}"
         figure = plots.gradient_shares(steps, shares, layers, words)
-        means = in_words({m: values.mean() for m, values in shares.items()}, ".2f")
+        means = list_values({m: values.mean() for m, values in shares.items()}, ".2f")
         description = "One panel a method: how much of the gradient would scale the weights only, "
         description += f"and how much would turn boundaries. Mean radial share: {means}"
         yield figure, "shares", "Radial and angular share of the gradient", description
@@ -98,10 +98,10 @@ class Inspection(Experiment):
             figure = plots.layer_curves(steps, curves(kind), layers, label, words, UNITS)
             ends = {m: results.metrics(m, f"{kind}_end")[0] for m in runs}
             description = f"{what}, one panel a method. In all layers at the end: "
-            yield figure, kind, what, description + in_words(ends, ".0f")
+            yield figure, kind, what, description + list_values(ends, ".0f")
 
 
-def seen(inspector):
+def summarize_inspector(inspector):
     """Metrics of a training, and by layer and stretch of it, (S, layers), what is drawn."""
     layers = [inspector[name] for name in inspector.layers]
     flow = np.stack([layer.flow for layer in layers], axis=1)
@@ -117,7 +117,7 @@ def seen(inspector):
         arrays[kind] = np.stack([getattr(layer, kind).sum(axis=1) for layer in layers], axis=1)
         metrics[f"{kind}_start"], *_, metrics[f"{kind}_end"] = arrays[kind].sum(axis=1).tolist()
     count = len(flow)
-    starts = np.unique((count ** (np.arange(STRETCHES) / STRETCHES)).astype(int)) - 1
+    starts = np.unique((count ** (np.arange(INTERVALS) / INTERVALS)).astype(int)) - 1
     lengths = np.diff([*starts, count])[:, None]
     means = {name: np.add.reduceat(array, starts) / lengths for name, array in arrays.items()}
     return metrics, {"steps": inspector.steps[starts]} | means

@@ -12,12 +12,12 @@ from geonet.characteristic import Tracker, location
 from geonet.experiments.harness import options
 from geonet.experiments.harness.experiment import (
     Experiment,
-    changes_figure,
     generators,
-    in_words,
+    list_values,
     recipe,
     root_mean_square,
-    tracked,
+    step_changes_figure,
+    summarize_tracker,
 )
 from geonet.experiments.sets.levy import load_levy
 from geonet.models import mlp
@@ -67,7 +67,7 @@ class Levy(Experiment):
             "train_mae": min(history.loss),
             "steps": history.steps,
         }
-        moves, arrays = tracked(tracker)
+        moves, arrays = summarize_tracker(tracker)
         return metrics | moves, arrays | {"prediction": prediction[:, 0]}
 
     def describe(self, config):
@@ -82,7 +82,7 @@ class Levy(Experiment):
         yield self._evolution(results, runs, caption)
         quantity = "movement of φ per step (units of x)"
         what = "move the boundaries"
-        yield changes_figure(results, runs, "displacement", quantity, what, caption)
+        yield step_changes_figure(results, runs, "displacement", quantity, what, caption)
 
     @staticmethod
     def _fits(results, runs, caption):
@@ -101,7 +101,7 @@ class Levy(Experiment):
         means = {m: np.nanmean(results.metrics(m, "test_rmse")) for m in runs}
         words = (
             "One panel a method: the function, 50 noisy training points, and the network's fit. "
-            "Mean test RMSE: " + in_words(means, ".3g")
+            "Mean test RMSE: " + list_values(means, ".3g")
         )
         return figure, "fits", "Fits of the Levy function", words
 

@@ -14,7 +14,13 @@ import numpy as np
 from geonet import ops, plots
 from geonet.data.tables import standardize_features, standardize_target
 from geonet.experiments.banana import points
-from geonet.experiments.harness.experiment import Experiment, generators, in_words, limits, spread
+from geonet.experiments.harness.experiment import (
+    Experiment,
+    format_interval,
+    format_mean,
+    generators,
+    list_values,
+)
 from geonet.experiments.harness.statistics import mean_interval, paired_interval
 from geonet.experiments.sets.banana import split_banana
 from geonet.experiments.sets.levy import load_levy
@@ -48,7 +54,7 @@ class Natural(Experiment):
     quick_seeds = "3"
     methods = "GmP"
     case = "damping"
-    draws_one_seed = False
+    figures_of_one_seed = False
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
@@ -105,12 +111,12 @@ class Natural(Experiment):
                 if finished.any():
                     whole = mean_interval(values[finished])
                     training = results.metrics(method, "train_loss", **case)[finished]
-                    row[3:5] = spread(whole), limits(whole)
+                    row[3:5] = format_mean(whole), format_interval(whole)
                     row[6] = f"{training.mean():.3g}"
                 both = finished & np.isfinite(plain)
                 if both.any() and case["damping"] != PLAIN:
                     paired = paired_interval(values[both], plain[both])
-                    row[5] = f"{paired.mean:+.3g} {limits(paired, '+.3g')}".rstrip()
+                    row[5] = f"{paired.mean:+.3g} {format_interval(paired, '+.3g')}".rstrip()
                 rows.append((*row, f"{np.count_nonzero(~finished)} of {len(values)}"))
         return rows
 
@@ -138,7 +144,7 @@ class Natural(Experiment):
         seeds = len(config["seeds"])
         words = f"{config['set']}: mean of each epoch, median and 10–90 % of {seeds} seeds."
         figure = plots.step_changes(steps, curves, "training loss", words)
-        ends = in_words({label: loss[1, -1] for label, loss in curves.items()}, ".2g")
+        ends = list_values({label: loss[1, -1] for label, loss in curves.items()}, ".2g")
         description = "Training loss over training, one panel a damping, on log axes. At the end: "
         yield figure, "learning", "Plain and natural gradients", description + ends
 

@@ -12,7 +12,13 @@ import numpy as np
 
 from geonet import plots
 from geonet.characteristic import perturb
-from geonet.experiments.harness.experiment import Experiment, generators, in_words, limits, spread
+from geonet.experiments.harness.experiment import (
+    Experiment,
+    format_interval,
+    format_mean,
+    generators,
+    list_values,
+)
 from geonet.experiments.harness.statistics import mean_interval
 from geonet.models import METHODS, NORMALIZATIONS
 from geonet.nn import Linear, Unit
@@ -70,7 +76,7 @@ class Perturbation(Experiment):
     init = "normal:0.001"
     seeds = "20"
     methods = "SP,WN,BN,GmP"
-    trains = False
+    takes_lr = False
     workers = 1  # for other processes would take longer to start than the runs take
 
     def configure(self, arguments):
@@ -130,10 +136,8 @@ class Perturbation(Experiment):
                 turns = results.metrics(method, f"turn_{epsilon:g}")
                 whole = mean_interval(turns)
                 shift = np.median(results.metrics(method, f"shift_{epsilon:g}"))
-                rows.append((
-                    method, f"{epsilon:g}", spread(whole), limits(whole), f"{turns.max():.3g}",
-                    f"{shift:.3g}", f"{ratio:.4f}",
-                ))  # fmt: skip
+                row = method, f"{epsilon:g}", format_mean(whole), format_interval(whole)
+                rows.append((*row, f"{turns.max():.3g}", f"{shift:.3g}", f"{ratio:.4f}"))
         return f"\n{self.describe(results.config)}\n\n{aligned(rows)}"
 
     def figures(self, results, runs, caption):
@@ -151,7 +155,7 @@ class Perturbation(Experiment):
         turns = {m: results.metrics(m, f"turn_{EPSILONS[1]:g}").mean() for m in runs}
         words = (
             "One panel a size of noise: the boundary before in black, and after for each method. "
-            f"Mean turn in radians at ε = {EPSILONS[1]:g}: " + in_words(turns, ".2g")
+            f"Mean turn in radians at ε = {EPSILONS[1]:g}: " + list_values(turns, ".2g")
         )
         return figure, "boundaries", "One boundary in the plane before and after noise", words
 

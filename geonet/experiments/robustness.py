@@ -8,9 +8,10 @@ thousands of them are worth more here than a few that go to their end.
 The quality of a run is its skill: the share of the test error of the best constant answer that the
 network takes away, 1 − error/error₀. It is 1 for a perfect network, and 0 for one that learned
 nothing. The error is the RMSE, or the share of wrong labels. A run *trains* if its skill is at
-least `TRAINS` times the largest that any method reaches on the set, in the median over seeds. It
-*diverged* if it met NaN or infinity, or if its training loss rose above `EXPLODES` times that of
-the first step and it ends with no skill (Adam's steps have a length, and seldom get to infinity).
+least `TRAINS_FROM` times the largest that any method reaches on the set, in the median over seeds.
+It *diverged* if it met NaN or infinity, or if its training loss rose above `EXPLOSION_FACTOR` times
+that of the first step and it ends with no skill: Adam's steps are of limited length, and seldom
+reach infinity.
 
 An initializer draws the rows of all layers, the last one included; biases are 0. All of them mean
 something to every method: WN and GmP start from the very function that SP has, however large the
@@ -24,9 +25,14 @@ import numpy as np
 from geonet import plots
 from geonet.characteristic import Tracker
 from geonet.experiments.harness import options
-from geonet.experiments.harness.experiment import Experiment, generators, in_words, spread
+from geonet.experiments.harness.experiment import Experiment, format_mean, generators, list_values
 from geonet.experiments.harness.statistics import mean_interval
-from geonet.experiments.small_problems import PROBLEMS, constant, data_of, wrong
+from geonet.experiments.small_problems import (
+    PROBLEMS,
+    constant_baseline,
+    error_of,
+    load_problem_data,
+)
 from geonet.text import duration
 from geonet.train import Adam, fit, predict
 
@@ -35,14 +41,14 @@ INITS = ("glorot_uniform,he_normal,normal:0.001,normal:0.1,normal:1,normal:10,un
 QUICK_INITS = "glorot_uniform,normal:0.001,normal:10"
 LRS = [float(f"{digit}e{power}") for power in range(-4, 1) for digit in (1, 2, 5)] + [10.0]
 QUICK_LRS = LRS[::3]
-TRAINS = 0.7  # of the best skill on a set
+TRAINS_FROM = 0.7  # of the best skill on a set
 STEPS = "160 (pictures) or 600"
-EXPLODES = 10
-LEVEL = 0.7  # of the training loss of the best constant: what a run that converges gets below
+EXPLOSION_FACTOR = 10
+LOSS_LEVEL = 0.7  # of the training loss of the best constant: what a run that converges gets below
 EDGES = np.linspace(-8, 6, 71)  # log₁₀ of the changes per step that are counted between them
 
 
-def counted(moves):
+def count_moves(moves):
     """What is kept of changes per step (T, O): counts between EDGES, median and 99 % quantile."""
     known = moves[np.isfinite(moves)]
     if not known.size:
@@ -60,8 +66,8 @@ class Robustness(Experiment):
     metric = "skill"
     larger_is_better = True
     seeds, quick_seeds = "2", "1"
-    trains = False  # at rates of its own
-    draws_one_seed = False
+    takes_lr = False  # at rates of its own
+    figures_of_one_seed = False
     init = INITS
 
     def add_arguments(self, parser):
@@ -99,7 +105,7 @@ class Robustness(Experiment):
 
     def run_one(self, config, method, seed, lr, split):
         problem = PROBLEMS[config["set"]]
-        train, (test_x, test_y) = data_of(config["set"], seed)
+        train, (test_x, test_y) = load_problem_data(config["set"], seed)
         _, model_rng, batch_rng = generators(seed, 3)
         model = problem.network(method, rng=model_rng, init=config["init"])
         tracker, losses = Tracker(model[0]), []
@@ -120,9 +126,9 @@ class Robustness(Experiment):
             on_step=tracker.record,
             label=None,
         )
-        least_loss, least_error = constant(problem, train[1], test_y)
-        error = wrong(problem, predict(model, test_x), test_y)
-        below = np.flatnonzero(np.array(history.loss) <= LEVEL * least_loss)
+        least_loss, least_error = constant_baseline(problem, train[1], test_y)
+        error = error_of(problem, predict(model, test_x), test_y)
+        below = np.flatnonzero(np.array(history.loss) <= LOSS_LEVEL * least_loss)
         a_pass = history.steps // len(history.loss)
         metrics = {
             "test_skill": 1 - error / least_error,
@@ -136,9 +142,9 @@ class Robustness(Experiment):
         }
         arrays = {}
         for kind, moves in (("turn", tracker.turns()), ("displacement", tracker.displacements())):
-            arrays[f"{kind}_counts"], metrics[f"median_{kind}"], metrics[f"tail_{kind}"] = counted(
-                moves
-            )
+            counts, median, tail = count_moves(moves)
+            arrays[f"{kind}_counts"] = counts
+            metrics |= {f"median_{kind}": median, f"tail_{kind}": tail}
         return metrics, arrays
 
     def describe(self, config):
@@ -146,14 +152,14 @@ class Robustness(Experiment):
         return (
             f"{inits} initializers × {lrs} rates from {config['lrs'][0]:g} to "
             f"{config['lrs'][-1]:g} × {seeds} seed{'s' * (seeds > 1)}, {STEPS} steps of Adam at "
-            f"a constant rate; a run trains if its skill is at least {TRAINS:g} of the best on its "
-            "set"
+            f"a constant rate; a run trains if its skill is at least {TRAINS_FROM:g} of the best "
+            "on its set"
         )
 
     def rows(self, results):
         """What each method does on each set, over all initializers and rates."""
         rows = [("method", "trains, share of runs ± sd", "best skill", "at", "diverged",
-                 f"loss below {LEVEL:g} of a constant's", "median steps to it")]  # fmt: skip
+                 f"loss below {LOSS_LEVEL:g} of a constant's", "median steps to it")]  # fmt: skip
         for name in results.config["set"]:
             rows.append((f"set {name}", *[""] * 6))
             grids = {m: Grid(results, name, m) for m in results.config["methods"]}
@@ -201,7 +207,8 @@ class Robustness(Experiment):
         )
         words = (
             "One panel a method, a row an initializer, a column a rate. Share of cells that "
-            "train: " + in_words({m: grid.area(least).mean() for m, grid in grids.items()}, ".2f")
+            "train: "
+            + list_values({m: grid.share_trained(least).mean() for m, grid in grids.items()}, ".2f")
         )
         return figure, f"map_{name}", f"What trains on {name}", words
 
@@ -215,11 +222,11 @@ class Robustness(Experiment):
             shares,
             "share of runs",
             "What became of all runs, one panel a set. Diverged: met NaN or infinity, or its loss "
-            f"rose above {EXPLODES} times that of the first step and it ends no better than a "
-            f"constant. {caption}",
+            f"rose above {EXPLOSION_FACTOR} times that of the first step and it ends no better "
+            f"than a constant. {caption}",
         )
         words = "Stacked bars, one a method. Share that trains: " + "; ".join(
-            f"{name}: " + in_words({m: s["trains"] for m, s in methods.items()}, ".2f")
+            f"{name}: " + list_values({m: s["trains"] for m, s in methods.items()}, ".2f")
             for name, methods in shares.items()
         )
         return figure, "outcomes", "How many runs train, and how many diverge", words
@@ -230,7 +237,7 @@ class Robustness(Experiment):
             {n: {m: g.reached.ravel() for m, g in methods.items()} for n, methods in grids.items()},
             "training steps",
             "share of runs there",
-            f"Share of all runs whose training loss has come below {LEVEL:g} of the best "
+            f"Share of all runs whose training loss has come below {LOSS_LEVEL:g} of the best "
             f"constant's. {caption}",
         )
         words = "One panel a set, a line a method: in how many steps which share of runs got there."
@@ -242,7 +249,7 @@ class Robustness(Experiment):
             name: {
                 m: sum(
                     arrays[f"{kind}_counts"]
-                    for _, arrays in results.each(method=m, set=name)
+                    for _, arrays in results.find_with_arrays(method=m, set=name)
                     if arrays
                 )
                 for m in results.config["methods"]
@@ -297,7 +304,7 @@ class Grid:
         middle = low[..., (count - 1) // 2 : count // 2 + 1].mean(axis=-1)
         return np.where(2 * np.isnan(self.skill).sum(axis=-1) >= count, np.nan, middle)
 
-    def area(self, least):
+    def share_trained(self, least):
         """Share of initializers and rates that train, (seeds,)."""
         return (self.skill >= least).mean(axis=(0, 1))
 
@@ -321,7 +328,7 @@ class Grid:
         reached = np.isfinite(self.reached)
         steps = f"{np.median(self.reached[reached]):.0f}" if reached.any() else ""
         lost = f"{np.count_nonzero(self.diverged)} of {self.diverged.size}"
-        area = spread(mean_interval(self.area(least)))
+        area = format_mean(mean_interval(self.share_trained(least)))
         return area, best, at, lost, f"{reached.mean():.3f}", steps
 
 
@@ -330,13 +337,13 @@ def diverged(metrics):
     if "test_skill" not in metrics:
         return metrics.get("diverged", False)
     peak, skill = metrics["peak_over_first_loss"], metrics["test_skill"]
-    return (peak is None or peak > EXPLODES) and (skill is None or skill <= 0)
+    return (peak is None or peak > EXPLOSION_FACTOR) and (skill is None or skill <= 0)
 
 
 def threshold(grids):
     """The least skill that counts as trained, from the best of all methods on a set."""
     found = [grid.median[np.isfinite(grid.median)] for grid in grids]
-    return TRAINS * float(np.max(np.concatenate(found), initial=0.0)) or np.inf
+    return TRAINS_FROM * float(np.max(np.concatenate(found), initial=0.0)) or np.inf
 
 
 EXPERIMENT = Robustness()

@@ -17,7 +17,7 @@ from geonet.models import mlp, vgg6
 
 MOMENTUM = 0.9  # of running statistics, as 0.99 would remember the start after 160 steps
 GENERATED = 5300  # points of Banana, of which some are chosen
-PICTURES, SIDE, DRAWN = (640, 400), 12, ("disk", "stripes")
+PICTURES, SIDE, PICTURE_CLASSES = (640, 400), 12, ("disk", "stripes")
 
 
 class Problem(NamedTuple):
@@ -50,8 +50,8 @@ def _friedman(rng):
 
 
 def _pictures(rng):
-    labels = rng.integers(0, len(DRAWN), sum(PICTURES))
-    pixels = paint(np.array([CLASSES.index(name) for name in DRAWN])[labels], rng, SIDE)
+    labels = rng.integers(0, len(PICTURE_CLASSES), sum(PICTURES))
+    pixels = paint(np.array([CLASSES.index(name) for name in PICTURE_CLASSES])[labels], rng, SIDE)
     mean = pixels[: PICTURES[0]].mean(axis=(0, 1, 2))
     x = ((pixels - mean) / SCALE).astype(np.float32)
     train, test = (slice(PICTURES[0]), slice(PICTURES[0], None))
@@ -59,7 +59,7 @@ def _pictures(rng):
 
 
 def _convnet(method, **details):
-    model = vgg6(method, widths=(8, 8, 16, 16), num_classes=len(DRAWN), **details)
+    model = vgg6(method, widths=(8, 8, 16, 16), num_classes=len(PICTURE_CLASSES), **details)
     for _, module in model.named_modules():
         if hasattr(module, "momentum"):
             module.momentum = MOMENTUM
@@ -77,12 +77,12 @@ PROBLEMS = {
 
 
 @functools.lru_cache(maxsize=64)  # a process meets each again and again
-def data_of(name, seed):
+def load_problem_data(name, seed):
     """The parts of a set for a seed: train x, y; test x, y."""
     return PROBLEMS[name].data(generators(seed, 3)[0])
 
 
-def wrong(problem, prediction, y):
+def error_of(problem, prediction, y):
     """RMSE, or the share of wrong labels; infinite where predictions are so large."""
     with np.errstate(over="ignore", invalid="ignore"):
         if problem.loss is ops.mae:
@@ -92,11 +92,11 @@ def wrong(problem, prediction, y):
         return float(np.mean(prediction.argmax(axis=1) != y))
 
 
-def constant(problem, train_y, test_y):
+def constant_baseline(problem, train_y, test_y):
     """Training loss and test error, each of the constant answer that is best in training."""
     if not problem.classifies:
         loss = np.abs(train_y - np.median(train_y)).mean()
-        return float(loss), wrong(problem, train_y.mean(), test_y)
+        return float(loss), error_of(problem, train_y.mean(), test_y)
     labels, counts = np.unique(train_y, return_counts=True)
     shares = counts / counts.sum()
     return float(-shares @ np.log(shares)), float(np.mean(test_y != labels[counts.argmax()]))

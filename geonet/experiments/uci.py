@@ -24,7 +24,7 @@ from geonet.experiments.harness import options
 from geonet.experiments.harness.experiment import (
     Experiment,
     generators,
-    in_words,
+    list_values,
     recipe,
     root_mean_square,
 )
@@ -34,7 +34,7 @@ from geonet.models import mlp
 from geonet.train import Adam, EarlyStopping, ReduceLROnPlateau, fit, predict
 
 UNITS, BATCH_SIZE, PATIENCE = 100, 1024, 100
-SURE = 0.05  # p below which a method is marked as the best
+SIGNIFICANCE = 0.05  # p below which a method is marked as the best
 
 
 @functools.cache
@@ -52,11 +52,11 @@ class Uci(Experiment):
     metric_title = "test RMSE"
     seeds, quick_seeds = "20", "3"
     case = "set"
-    draws_one_seed = False
+    figures_of_one_seed = False
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
-        options.add_protocol(parser, options.STEERS)
+        options.add_protocol(parser, options.STEERING_HELP)
         words = "folder with a folder a set (default: uci in GEONET_DATA)"
         parser.add_argument("--data", help=words)
         known = ",".join(FRIEDMAN)
@@ -67,9 +67,9 @@ class Uci(Experiment):
         config = super().configure(arguments)
         options.refuse_sweep_on_test_data(arguments)
         folder = options.data_path(arguments.data, "uci")
-        sets = _sets(arguments.sets, folder)
+        sets = _set_names(arguments.sets, folder)
         read = [name for name in sets if name not in FRIEDMAN]
-        digests = {name: _checked(folder / name, config["seeds"]) for name in read}
+        digests = {name: _digest_of(folder / name, config["seeds"]) for name in read}
         data = {"data": str(folder) if read else None, "set": sets, "sha256": digests}
         epochs = 200 if arguments.quick else 5000
         return config | data | {"protocol": arguments.protocol, "epochs": epochs}
@@ -121,7 +121,8 @@ class Uci(Experiment):
         return rows
 
     def notes(self, results):
-        yield f"mean ± standard error over splits; * below every other, paired test, p < {SURE}"
+        test = f"paired test, p < {SIGNIFICANCE}"
+        yield f"mean ± standard error over splits; * below every other, {test}"
         defaults = {m: [self.default_lr(m)] for m in results.config["methods"]}
         if results.config["lr"] == defaults:
             yield "rates are the authors', for GmP ten times those of the others; --lr changes them"
@@ -138,12 +139,12 @@ class Uci(Experiment):
             f"Left of 1 is better. Protocol {config['protocol']}, {len(config['seeds'])} splits.",
         )
         words = (
-            f"{n}: " + in_words({m: r[0] for m, r in s.items()}, ".2f") for n, s in found.items()
+            f"{n}: " + list_values({m: r[0] for m, r in s.items()}, ".2f") for n, s in found.items()
         )
         yield figure, "ratios", f"Test RMSE over {first}'s", f"One panel a set. {' '.join(words)}"
 
 
-def _sets(text, folder):
+def _set_names(text, folder):
     """The names of the sets: those asked for, or all that there are."""
     there = list(FRIEDMAN)
     if folder is not None:
@@ -162,7 +163,7 @@ def _sets(text, folder):
     return names
 
 
-def _checked(folder, seeds):
+def _digest_of(folder, seeds):
     """Digest of a set's files, once they are known to be in order and to have the splits."""
     content = b"".join(path.read_bytes() for path in files(folder))
     digest = hashlib.sha256(content).hexdigest()[:16]
@@ -187,10 +188,10 @@ def _cells(errors, splits):
     finished = {m: e[np.isfinite(e)] for m, e in errors.items()}
     spread = {m: e.std(ddof=1) / len(e) ** 0.5 for m, e in finished.items() if len(e) > 1}
     least = min((s for s in spread.values() if s > 0), default=None)
-    best, cells = _best(errors), []
+    best, cells = _significantly_best(errors), []
     for method, values in finished.items():
         own = spread.get(method, 0)
-        style = _style(own if least is not None and own >= 100 * least else least)
+        style = _format_of(own if least is not None and own >= 100 * least else least)
         cell = f"{values.mean():{style}}" if len(values) else ""
         cell += f" ± {spread[method]:{style}}" if method in spread else ""
         cell += " *" if method == best else ""
@@ -199,19 +200,19 @@ def _cells(errors, splits):
     return cells
 
 
-def _style(least):
+def _format_of(least):
     """Two digits of the row's smallest standard error, or of a cell's own where that is of another
     magnitude; one split alone shows four of the mean."""
     return ".4g" if least is None else f".{max(0, 1 - int(np.floor(np.log10(least))))}f"
 
 
-def _best(errors):
+def _significantly_best(errors):
     """The method whose error is surely below that of every other, if there is one; where a run
     diverged none is."""
     for method, values in errors.items():
         others = [e for m, e in errors.items() if m != method]
         if others and all(values.mean() < e.mean() for e in others):
-            return method if all(paired_test(values, e) < SURE for e in others) else None
+            return method if all(paired_test(values, e) < SIGNIFICANCE for e in others) else None
     return None
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from geonet.experiments import find
 from geonet.experiments.claims import report
 from geonet.experiments.claims.statements import CLAIMS, EVIDENCE
-from geonet.experiments.claims.verdicts import RULE, RULE_OF_ALL, RULE_OF_PAIRS, judged
+from geonet.experiments.claims.verdicts import RULE, RULE_OF_ALL, RULE_OF_PAIRS, judge_claim
 from geonet.experiments.harness import executors, options
 from geonet.experiments.harness.results import Results, first_difference
 from geonet.text import BadInput, duration
@@ -103,7 +103,7 @@ class Claims:
             for key, words in config["commands"].items()
         }
         left = {
-            key: _seeds_left(key, experiments[EVIDENCE[key].experiment], words)
+            key: seeds_left(key, experiments[EVIDENCE[key].experiment], words)
             for key, words in parsed.items()
         }
         print(cost(left, config["quick"]), flush=True)
@@ -135,7 +135,7 @@ class Claims:
             As `find` gives it.
         """
         rng = np.random.default_rng(0)
-        claims = [judged(name, results, rng) for name in config["claims"]]
+        claims = [judge_claim(name, results, rng) for name in config["claims"]]
         evidence = {
             key: {
                 "description": experiments[EVIDENCE[key].experiment].describe(found.config),
@@ -179,7 +179,7 @@ def _reused(words):
     return found
 
 
-def _seeds_left(key, experiment, words):
+def seeds_left(key, experiment, words):
     """How many seeds are to be run, in parts where an interrupted sweep has some of the runs.
 
     Raises

@@ -18,7 +18,7 @@ from geonet.experiments.perturbation import FAN_INS, NORMS
 from geonet.experiments.robustness import Grid, threshold
 from geonet.experiments.sets.levy import HIGH, load_levy
 
-LEVEL = 0.75  # of the loss of chance: what counts as having begun to learn
+LOSS_LEVEL = 0.75  # of the loss of chance: what counts as having begun to learn
 
 
 class Measure(NamedTuple):
@@ -26,7 +26,7 @@ class Measure(NamedTuple):
 
     title: str
     better: str  # "smaller" or "larger"
-    of: object  # (results, method) -> (seeds,)
+    values: object  # (results, method) -> (seeds,)
 
 
 def failed(results, method):
@@ -96,7 +96,7 @@ def alive(results, method, step=-1):
 
 
 def epochs_to_level(results, method):
-    """Epochs until the training loss is `LEVEL` of what it is before training, ln(classes).
+    """Epochs until the training loss is `LOSS_LEVEL` of what it is before training, ln(classes).
 
     Interpolated between epochs; one more than there are for a run that does not get there, or that
     diverges.
@@ -105,11 +105,11 @@ def epochs_to_level(results, method):
 
     def reached(run, _):
         losses = np.r_[1, run["train_loss"] / chance]
-        below = np.flatnonzero(losses <= LEVEL)
+        below = np.flatnonzero(losses <= LOSS_LEVEL)
         if not below.size:
             return len(losses)
         before, after = losses[below[0] - 1], losses[below[0]]
-        return below[0] - (LEVEL - after) / (before - after)
+        return below[0] - (LOSS_LEVEL - after) / (before - after)
 
     found = _per_seed(results, method, reached)
     return np.where(np.isnan(found), results.config["epochs"] + 1, found)
@@ -166,7 +166,7 @@ def largest_lr(results, method):
 
 def share_that_trains(results, method):
     """Share of the initializers and rates of a sweep that train."""
-    return _over_sets(results, method, lambda grid, least: grid.area(least))
+    return _over_sets(results, method, lambda grid, least: grid.share_trained(least))
 
 
 def error_left(results, method, lrs):
@@ -183,7 +183,7 @@ def error_left(results, method, lrs):
     return _over_sets(results, method, left)
 
 
-def of(title, better, function, *words, **options):
+def make_measure(title, better, function, *words, **options):
     """A `Measure` by one of the functions above with its further arguments."""
     return Measure(title, better, partial(_called, function, words, options))
 

@@ -338,7 +338,7 @@ def draw_figures(claims, outcomes, folder, quick):
     Parameters
     ----------
     claims : list of dict
-        As `geonet.experiments.claims.verdicts.judged` gives them.
+        As `geonet.experiments.claims.verdicts.judge_claim` gives them.
     outcomes : dict
         As `boundary_outcomes` gives them, or empty.
     folder : Path

@@ -8,7 +8,7 @@ which hold for every single number or do not hold.
 from typing import NamedTuple
 
 from geonet.experiments.claims import measures
-from geonet.experiments.claims.measures import of
+from geonet.experiments.claims.measures import make_measure
 
 
 class Evidence(NamedTuple):
@@ -57,8 +57,8 @@ def against(evidence, method, rivals, measure, control=False):
     return tuple(Comparison(evidence, method, r, measure, control) for r in rivals.split(","))
 
 
-EQUAL = "--lr 0.01"  # one rate for all methods, so that steps can be compared
-SMALL = "--methods SP,WN,BN,GmP --sets levy,banana,friedman"
+EQUAL_LR = "--lr 0.01"  # one rate for all methods, so that steps can be judge_comparison
+SMALL_SETS = "--methods SP,WN,BN,GmP --sets levy,banana,friedman"
 EVIDENCE = {
     "perturbation": Evidence(
         "perturbation", "", "", 0.01, "angles", "weights drawn with standard deviation 1e-3"
@@ -74,29 +74,29 @@ EVIDENCE = {
         "the authors' one data set and one network a seed",
     ),
     "levy-equal": Evidence(
-        "levy", EQUAL, "", 0.3, "evolution", "the data are redrawn, all methods at the rate 0.01"
+        "levy", EQUAL_LR, "", 0.3, "evolution", "the data are redrawn, all methods at the rate 0.01"
     ),
     "banana": Evidence(
         "banana", "--methods SP,WN,BN,GmP", "", 0.03, "regions",
         "a validation part steers, the data are redrawn; without its file a likeness of the set",
     ),
     "banana-equal": Evidence(
-        "banana", EQUAL, "", 0.05, "turns", "as banana, all methods at the rate 0.01"
+        "banana", EQUAL_LR, "", 0.05, "turns", "as banana, all methods at the rate 0.01"
     ),
     "friedman": Evidence(
         "uci", "--methods SP,WN,BN,GmP --sets friedman1,friedman2,friedman3", "", 0.1,
         "ratios", "Friedman's three functions in place of the UCI sets, which are not embedded",
     ),
     "friedman-equal": Evidence(
-        "uci", f"--methods SP,WN,BN,GmP --sets friedman1,friedman2,friedman3 {EQUAL}", "", 0.1,
+        "uci", f"--methods SP,WN,BN,GmP --sets friedman1,friedman2,friedman3 {EQUAL_LR}", "", 0.1,
         "ratios", "as friedman, all methods at the rate 0.01",
     ),
     "rates": Evidence(
-        "robustness", f"{SMALL} --init glorot_uniform", "", 0.8, "outcomes",
+        "robustness", f"{SMALL_SETS} --init glorot_uniform", "", 0.8, "outcomes",
         "training of a few hundred steps at a constant rate on three small sets",
     ),
     "initializers": Evidence(
-        "robustness", f"{SMALL} --lr 0.001,0.01,0.1", "", 0.8, "outcomes",
+        "robustness", f"{SMALL_SETS} --lr 0.001,0.01,0.1", "", 0.8, "outcomes",
         "as rates; nine initializers from normal of scale 0.001 to normal of scale 10",
     ),
     "vgg": Evidence(
@@ -115,23 +115,35 @@ EVIDENCE = {
     ),
 }  # fmt: skip
 
-RMSE = of("test RMSE", "smaller", measures.metric, "test_rmse")
-ACCURACY = of("test accuracy", "larger", measures.metric, "test_accuracy")
-TOP1 = of("validation top-1", "larger", measures.metric, "test_top1")
-SPEED = of("epochs to three quarters of the loss of chance", "smaller", measures.epochs_to_level)
-LARGEST = of("largest rate that trains", "larger", measures.largest_lr)
-TRAINED = of("share of initializers and rates that train", "larger", measures.share_that_trains)
-TENFOLD = {"SP": 0.1, "WN": 0.1, "BN": 0.1, "GmP": 1.0}
-LEFT = of("error left at ten times the authors' rate", "smaller", measures.error_left, TENFOLD)
-OVER_BOUND = of(
+RMSE = make_measure("test RMSE", "smaller", measures.metric, "test_rmse")
+ACCURACY = make_measure("test accuracy", "larger", measures.metric, "test_accuracy")
+TOP1 = make_measure("validation top-1", "larger", measures.metric, "test_top1")
+EPOCHS_TO_LEVEL = make_measure(
+    "epochs to three quarters of the loss of chance", "smaller", measures.epochs_to_level
+)
+LARGEST_LR = make_measure("largest rate that trains", "larger", measures.largest_lr)
+SHARE_THAT_TRAINS = make_measure(
+    "share of initializers and rates that train", "larger", measures.share_that_trains
+)
+TENFOLD_LRS = {"SP": 0.1, "WN": 0.1, "BN": 0.1, "GmP": 1.0}
+ERROR_LEFT = make_measure(
+    "error left at ten times the authors' rate", "smaller", measures.error_left, TENFOLD_LRS
+)
+OVER_BOUND = make_measure(
     "largest turn over its bound", "smaller", measures.metric, "largest_turn_over_bound"
 )
-FIRST_ORDER = of("|turn − √(Σ sₖ² εₖ²)| over ‖ε‖₁²", "smaller", measures.first_order_excess)
-THROW = of("turn in radians at ε = 0.001", "smaller", measures.metric, "turn_0.001")
-SHIFTS = of("move of φ per step, 90 % of units", "smaller", measures.moves, "displacement")
-TURNS = of("turn per step, 90 % of units", "smaller", measures.moves, "turn")
-INSIDE = of("share of boundaries inside the data at the end", "larger", measures.inside)
-ALIVE = of("share of units alive at the end", "larger", measures.alive)
+FIRST_ORDER = make_measure(
+    "|turn − √(Σ sₖ² εₖ²)| over ‖ε‖₁²", "smaller", measures.first_order_excess
+)
+TURN_UNDER_NOISE = make_measure(
+    "turn in radians at ε = 0.001", "smaller", measures.metric, "turn_0.001"
+)
+MOVE_PER_STEP = make_measure(
+    "move of φ per step, 90 % of units", "smaller", measures.moves, "displacement"
+)
+TURN_PER_STEP = make_measure("turn per step, 90 % of units", "smaller", measures.moves, "turn")
+INSIDE = make_measure("share of boundaries inside the data at the end", "larger", measures.inside)
+ALIVE = make_measure("share of units alive at the end", "larger", measures.alive)
 
 LR_NOTE = (
     "The rates are the authors', 0.1 for GmP and 0.01 for the others: what is compared is a "
@@ -156,8 +168,8 @@ CLAIMS = {
         "and leaves that of a GmP unit nearly where it was.",
         "Section 2, figure 1",
         (
-            *against("perturbation", "GmP", "SP,WN,BN", THROW),
-            *against("perturbation-unit", "GmP", "SP,WN,BN", THROW, control=True),
+            *against("perturbation", "GmP", "SP,WN,BN", TURN_UNDER_NOISE),
+            *against("perturbation-unit", "GmP", "SP,WN,BN", TURN_UNDER_NOISE, control=True),
         ),
         "It is a matter of scale: what counts is ε/‖w‖, and the weights here are as small as ε. "
         "For weights of length 1 (the control) the bounds of all methods agree to first order.",
@@ -210,8 +222,8 @@ CLAIMS = {
         "A network under GmP trains at larger learning rates than one under SP, WN or BN.",
         "Abstract of the first version",
         (
-            *against("rates", "GmP", "SP,WN,BN", LARGEST),
-            *against("rates", "GmP", "SP,WN,BN", LEFT, control=True),
+            *against("rates", "GmP", "SP,WN,BN", LARGEST_LR),
+            *against("rates", "GmP", "SP,WN,BN", ERROR_LEFT, control=True),
         ),
         "What a rate does depends on the size of what it changes: an angle or an offset in units "
         "of the data in one place, a weight in another. Under Adam no rate is too large for the "
@@ -222,7 +234,7 @@ CLAIMS = {
         "A network under GmP trains from carelessly chosen initial weights where one under SP, WN "
         "or BN does not.",
         "Abstract of the first version",
-        against("initializers", "GmP", "SP,WN,BN", TRAINED),
+        against("initializers", "GmP", "SP,WN,BN", SHARE_THAT_TRAINS),
         "An initial scale of the weights leaves directions and offsets under GmP as they are, but "
         "not the radius and the output layer, which are as large as they are drawn.",
     ),
@@ -231,7 +243,7 @@ CLAIMS = {
         "A VGG-6 under GmP with input mean normalization converges in fewer epochs than under SP, "
         "WN and BN.",
         "Experiments, figure 4",
-        against("vgg", "GmP+IMN", "SP,WN,BN", SPEED),
+        against("vgg", "GmP+IMN", "SP,WN,BN", EPOCHS_TO_LEVEL),
         LR_NOTE + "The network is narrower and the set smaller than the paper's.",
     ),
     "vgg": Claim(
@@ -263,8 +275,8 @@ CLAIMS = {
         "less than those of SP, WN and BN.",
         "Abstract",
         (
-            *against("levy-equal", "GmP", "SP,WN,BN", SHIFTS),
-            *against("banana-equal", "GmP", "SP,WN,BN", TURNS),
+            *against("levy-equal", "GmP", "SP,WN,BN", MOVE_PER_STEP),
+            *against("banana-equal", "GmP", "SP,WN,BN", TURN_PER_STEP),
         ),
         "A step of Adam changes every parameter by about the rate, whatever the parameterization. "
         "In the plane an angle then moves by the rate and a direction under SP by the rate over "
@@ -276,8 +288,8 @@ CLAIMS = {
         "normalizations than under SP.",
         "Abstract of the first version",
         (
-            *(Comparison("levy-equal", m, "SP", SHIFTS) for m in ("WN", "BN", "WN+MBN")),
-            *(Comparison("banana-equal", m, "SP", TURNS) for m in ("WN", "BN", "WN+MBN")),
+            *(Comparison("levy-equal", m, "SP", MOVE_PER_STEP) for m in ("WN", "BN", "WN+MBN")),
+            *(Comparison("banana-equal", m, "SP", TURN_PER_STEP) for m in ("WN", "BN", "WN+MBN")),
         ),
         "WN and BN set the direction by a vector of any length, as SP does, and the theory of the "
         "same paper finds them as unstable. LN couples the units of a layer: it has no boundary "

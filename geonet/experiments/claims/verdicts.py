@@ -65,7 +65,7 @@ def verdict_on_all(verdicts):
     return REPRODUCED if set(verdicts) == {REPRODUCED} else INCONCLUSIVE
 
 
-def compared(comparison, results, rng):
+def judge_comparison(comparison, results, rng):
     """What a comparison came to, as JSON values.
 
     Parameters
@@ -84,7 +84,7 @@ def compared(comparison, results, rng):
     names, measure = (comparison.method, comparison.rival), comparison.measure
     failed = [measures.failed(results, name) for name in names]
     worst = 0.0 if measure.better == "larger" else math.inf  # what a run that diverged comes to
-    values = [measure.of(results, name) for name in names]
+    values = [measure.values(results, name) for name in names]
     own, rival = values = [np.where(np.isfinite(v), v, worst) for v in values]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = own / rival if measure.better == "larger" else rival / own
@@ -120,9 +120,9 @@ def compared(comparison, results, rng):
     }
 
 
-def bounded(bound, results):
+def judge_bound(bound, results):
     """What a bound came to, as JSON values."""
-    values = bound.measure.of(results, bound.method)
+    values = bound.measure.values(results, bound.method)
     return {
         "evidence": bound.evidence,
         "method": bound.method,
@@ -134,7 +134,7 @@ def bounded(bound, results):
     }
 
 
-def judged(name, results, rng):
+def judge_claim(name, results, rng):
     """A claim with what its tests came to and the verdict, as JSON values.
 
     Parameters
@@ -146,9 +146,11 @@ def judged(name, results, rng):
     rng : numpy.random.Generator
     """
     claim = CLAIMS[name]
-    bounds = [bounded(t, results[t.evidence]) for t in claim.tests if isinstance(t, Bound)]
+    bounds = [judge_bound(t, results[t.evidence]) for t in claim.tests if isinstance(t, Bound)]
     comparisons = [
-        compared(t, results[t.evidence], rng) for t in claim.tests if not isinstance(t, Bound)
+        judge_comparison(t, results[t.evidence], rng)
+        for t in claim.tests
+        if not isinstance(t, Bound)
     ]
     counted = bounds + [c for c in comparisons if not c["control"]]
     return {

@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from geonet import ops, plots
-from geonet.experiments.harness.experiment import Experiment, in_words
+from geonet.experiments.harness.experiment import Experiment, list_values
 from geonet.text import BadInput
 from geonet.train import predict
 
@@ -96,7 +96,7 @@ class Curves:
         """The columns by name, (epochs,) each."""
         return dict(zip(COLUMNS, np.reshape(self.epochs, (-1, len(COLUMNS))).T, strict=True))
 
-    def share(self, processes):
+    def average_over_processes(self, processes):
         """Let all processes have the mean of what they noted in this epoch."""
         self._batches = list(self.total(np.reshape(self._batches, (-1, 2))) / processes)
 
@@ -121,7 +121,7 @@ class Classification(Experiment):
     further_metrics = (("test_top5", "test top-5"),)
     larger_is_better = True
     seeds, quick_seeds = "3", "1"
-    draws_one_seed = False
+    figures_of_one_seed = False
     default_threads = os.cpu_count()
     workers = 1  # whose threads take all cores
 
@@ -147,7 +147,7 @@ class Classification(Experiment):
         epochs, batches = results.config["epochs"], case.get("batch_size")
         panels = {
             title: {
-                m: np.array([_filled(r[name], epochs) for r in f]) for m, f in finished.items() if f
+                m: np.array([_padded(r[name], epochs) for r in f]) for m, f in finished.items() if f
             }
             for title, name in names.items()
         }
@@ -166,7 +166,9 @@ class Classification(Experiment):
         words = (
             "Top-1 and top-5 accuracy of each method over the epochs of training. Mean validation "
             "top-1 of the final weights: "
-            + in_words({m: np.nanmean(values) for m, values in last.items() if finished[m]}, ".3f")
+            + list_values(
+                {m: np.nanmean(values) for m, values in last.items() if finished[m]}, ".3f"
+            )
         )
         name = "curves" if batches is None else f"curves_{batches}"
         return figure, name, f"Training and validation accuracy{of_batches}", words
@@ -182,6 +184,6 @@ def _finished(results, method, **case):
     ]
 
 
-def _filled(values, length):
+def _padded(values, length):
     """values (E,) -> (length,), NaN behind."""
     return np.pad(values, (0, length - len(values)), constant_values=np.nan)

@@ -17,8 +17,8 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 
 from geonet import environment
 
-AHEAD = 1000  # tasks that wait in an executor: enough for many workers, and little memory
-UNDER_MPI = "mpiexec -n 3 python -m mpi4py.futures -m geonet …"
+MAX_PENDING = 1000  # tasks that wait in an executor: enough for many workers, and little memory
+MPI_COMMAND = "mpiexec -n 3 python -m mpi4py.futures -m geonet …"
 
 
 def add_arguments(parser, workers):
@@ -34,7 +34,7 @@ def add_arguments(parser, workers):
     words = f"processes that runs are spread over; 1 is this one (default: {known})"
     parser.add_argument("--workers", type=_workers, help=words)
     words = "other place for runs: dask (a cluster on this machine), dask:ADDRESS of a scheduler, "
-    parser.add_argument("--executor", type=_name, help=f"{words}or mpi, under {UNDER_MPI}")
+    parser.add_argument("--executor", type=_name, help=f"{words}or mpi, under {MPI_COMMAND}")
 
 
 def _workers(text):
@@ -54,13 +54,13 @@ def _name(text):
         )
     if kind == "mpi" and "mpi4py.MPI" not in sys.modules:
         raise argparse.ArgumentTypeError(
-            f"mpi needs the package mpi4py and a command that begins with {UNDER_MPI}"
+            f"mpi needs the package mpi4py and a command that begins with {MPI_COMMAND}"
         )
     return kind, address
 
 
 @contextlib.contextmanager
-def opened(name, workers):
+def open_executor(name, workers):
     """An executor, for use in a `with`.
 
     Parameters
@@ -75,7 +75,7 @@ def opened(name, workers):
     concurrent.futures.Executor
     """
     if name is None:
-        with InThisProcess() if workers == 1 else processes(workers) as executor:
+        with InThisProcess() if workers == 1 else process_pool(workers) as executor:
             yield executor
     elif name[0] == "dask":
         from dask.distributed import Client
@@ -104,7 +104,7 @@ class InThisProcess(Executor):
 
 
 @contextlib.contextmanager
-def processes(workers):
+def process_pool(workers):
     """A pool of processes in the environment that kernels want, which end with this one.
 
     Parameters
@@ -117,7 +117,7 @@ def processes(workers):
     """
     others, before = multiprocessing.active_children(), dict(os.environ)
     context = multiprocessing.get_context("spawn")  # so that NumPy loads in that environment
-    pool = ProcessPoolExecutor(workers, context, initializer=_begin_worker)
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker)
     os.environ.update(environment.wanted(before.get("GEONET_THREADS", 1), unset=()))
     try:
         yield pool
@@ -131,7 +131,7 @@ def processes(workers):
         os.environ.update(before)
 
 
-def _begin_worker():
+def _start_worker():
     """Leave an interruption to the parent, and end when it does: a kill leaves no orphans."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -143,7 +143,7 @@ def _end_with_parent():
 
 
 def completed(executor, function, tasks):
-    """Submit tasks and yield them as they end, no more than `AHEAD` of them waiting.
+    """Submit tasks and yield them as they end, no more than `MAX_PENDING` of them waiting.
 
     Parameters
     ----------
@@ -167,16 +167,16 @@ def completed(executor, function, tasks):
                 yield task, future
             else:
                 pending[future] = task
-            if len(pending) == AHEAD:
-                yield from _ended(pending)
+            if len(pending) == MAX_PENDING:
+                yield from _wait_for_some(pending)
         while pending:
-            yield from _ended(pending)
+            yield from _wait_for_some(pending)
     finally:
         for future in pending:
             future.cancel()
 
 
-def _ended(pending):
+def _wait_for_some(pending):
     """Wait for some future of {future: task}, and take out those that have ended.
 
     Results come before errors, since an error may end the sweep.

@@ -10,7 +10,7 @@ import numpy as np
 
 from geonet import plots
 from geonet.experiments.harness import executors, options
-from geonet.experiments.harness.results import Results, sole_use
+from geonet.experiments.harness.results import Results, locked
 from geonet.experiments.harness.statistics import mean_interval, paired_interval
 from geonet.experiments.harness.sweep import sweep
 from geonet.models import METHODS, PAPER_METHODS
@@ -32,11 +32,11 @@ class Experiment(ABC):
     seeds = quick_seeds = "5"
     methods = ",".join(METHODS)
     init = "glorot_uniform"
-    trains = True  # whether there is a learning rate
+    takes_lr = True  # whether there is a learning rate
     default_threads = 1  # small networks gain nothing from more
     workers = None  # processes that runs are spread over; None for all cores that threads leave
-    draws_one_seed = True  # whether figures show the first seed of the first case
-    again = "the same command (without --overwrite)"  # what goes on after an interruption
+    figures_of_one_seed = True  # whether figures show the first seed of the first case
+    resume_hint = "the same command (without --overwrite)"  # what goes on after an interruption
     case = None  # name of what else tells runs apart, such as "batch_size"; config has a list of it
 
     def add_arguments(self, parser):
@@ -46,7 +46,7 @@ class Experiment(ABC):
             "--methods", default=self.methods, help=f"comma list of {known} (default: %(default)s)"
         )
         parser.add_argument("--seeds", help=f"count or comma list (default: {self.seeds})")
-        if self.trains:
+        if self.takes_lr:
             parser.add_argument(
                 "--lr",
                 help="rate for all methods, GmP=0.1,SP=0.01 for some, or sweep: each method's best "
@@ -78,7 +78,7 @@ class Experiment(ABC):
         seeds = arguments.seeds or (self.quick_seeds if arguments.quick else self.seeds)
         methods = options.method_list(arguments.methods)
         config = {"methods": methods, "seeds": options.seed_list(seeds)}
-        if self.trains:
+        if self.takes_lr:
             config["lr"] = options.lrs(arguments.lr, methods, self.default_lr)
         return config | {"init": options.initializer(arguments.init), "quick": arguments.quick}
 
@@ -92,7 +92,7 @@ class Experiment(ABC):
         if workers is None and arguments.executor is None:
             threads = getattr(arguments, "threads", None) or self.default_threads
             workers = self.workers or max(1, os.cpu_count() // threads)
-        return executors.opened(arguments.executor, workers)
+        return executors.open_executor(arguments.executor, workers)
 
     @abstractmethod
     def run_one(self, config, method, seed, lr, split):
@@ -148,11 +148,11 @@ class Experiment(ABC):
         diverged = {m: results.metrics(m, "diverged", **case)[0] for m in config["methods"]}
         runs = {m: results.arrays(m, seed, **case) for m in config["methods"] if not diverged[m]}
         caption = f"Seed {seed} (1 of {len(config['seeds'])} seeds)"
-        if self.trains and runs:
+        if self.takes_lr and runs:
             caption += "; rates: " + ", ".join(f"{m} {results.lr(m, **case):g}" for m in runs)
         if lost := [m for m in config["methods"] if diverged[m]]:
             caption += f"; diverged or failed: {', '.join(lost)}"
-        if runs or not self.draws_one_seed:
+        if runs or not self.figures_of_one_seed:
             for figure, *words in self.figures(results, runs, f"{caption}."):
                 paths += plots.save(figure, results.folder / "figures", *words)
         return paths
@@ -192,7 +192,7 @@ class Experiment(ABC):
         with contextlib.ExitStack() as stack:
             try:
                 config = self.configure(arguments)
-                stack.enter_context(sole_use(arguments.out))
+                stack.enter_context(locked(arguments.out))
                 results = Results(arguments.out, self.name, config, arguments.overwrite)
                 if executor is None:
                     executor = stack.enter_context(self.executor(arguments))
@@ -216,7 +216,7 @@ class Experiment(ABC):
             undecided = f"; no rate can be chosen yet for {', '.join(waiting)}" if waiting else ""
             print(
                 f"{self.name}: {len(failed)} of {len(results.runs)} runs failed, the first of them "
-                f"with {reason}; {self.again} tries them again{undecided}",
+                f"with {reason}; {self.resume_hint} tries them again{undecided}",
                 file=sys.stderr,
             )
         return 1 if failed else 0
@@ -265,11 +265,11 @@ class Experiment(ABC):
         row = [method, lr, "", "", "", ""]
         if finished.any():
             whole = mean_interval(values[finished])
-            row[2:4] = spread(whole), limits(whole)
+            row[2:4] = format_mean(whole), format_interval(whole)
             row[5] = f"{np.nanmean(results.metrics(method, 'steps', **case)):.0f}"
         if both.any() and method != first:
             paired = paired_interval(values[both], reference[both])
-            row[4] = f"{paired.mean:+.3g} {limits(paired, '+.3g')}".rstrip()
+            row[4] = f"{paired.mean:+.3g} {format_interval(paired, '+.3g')}".rstrip()
         further = [
             f"{np.mean(results.metrics(method, name, **case)[finished]):.4g}"
             for name, _ in self.further_metrics
@@ -281,19 +281,19 @@ class Experiment(ABC):
         return (*row, *further, *blank, f"{lost}, {failed} failed" if failed else lost)
 
 
-def spread(interval):
+def format_mean(interval):
     """Mean ± standard deviation, or the mean alone of one value."""
     deviation = "" if np.isnan(interval.std) else f" ± {interval.std:.2g}"
     return f"{interval.mean:.4g}{deviation}"
 
 
-def limits(interval, style=".4g"):
+def format_interval(interval, style=".4g"):
     """[low, high], or nothing where one value leaves them unknown."""
     known = not np.isnan(interval.low)
     return f"[{interval.low:{style}}, {interval.high:{style}}]" if known else ""
 
 
-def in_words(values, style):
+def list_values(values, style):
     """method -> number as a sentence for who cannot see the figure."""
     known = [f"{m} {value:{style}}" for m, value in values.items() if np.isfinite(value)]
     return (", ".join(known) or "none") + "."
@@ -317,7 +317,7 @@ def root_mean_square(error):
 KEPT_PER_DECADE = 50  # steps at which the boundaries are stored
 
 
-def tracked(tracker):
+def summarize_tracker(tracker):
     """What is kept of a tracker: typical moves, and the boundaries at some steps.
 
     The steps are evenly spaced on a log scale, with the start, the powers of 10 and the end. The
@@ -354,7 +354,7 @@ def tracked(tracker):
     return metrics, arrays
 
 
-def changes_figure(results, runs, kind, quantity, what, caption):
+def step_changes_figure(results, runs, kind, quantity, what, caption):
     """A figure, as `Experiment.figures` yields them, of how far single steps move the boundaries.
 
     Parameters
@@ -376,6 +376,6 @@ def changes_figure(results, runs, kind, quantity, what, caption):
     typical = {m: results.metrics(m, f"median_{kind}")[0] for m in runs}
     words = (
         f"How far single steps {what}, over training, on log axes. Median over steps and units: "
-        + in_words(typical, ".2g")
+        + list_values(typical, ".2g")
     )
     return figure, f"{kind}s", f"How far single steps {what}", words

@@ -7,8 +7,8 @@ from pathlib import Path
 from geonet.models import METHODS
 from geonet.nn.initializers import parse
 
-STEERS = "validation part steers, or the test part as in the authors' code"
-SWEEP = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # the rates that --lr sweep tries
+STEERING_HELP = "validation part steers, or the test part as in the authors' code"
+SWEEP_LRS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # the rates that --lr sweep tries
 
 
 def seed_list(text):
@@ -71,7 +71,7 @@ def lrs(text, methods, default):
     ----------
     text : str or None
         None for the defaults, ``0.01`` for all methods, ``GmP=0.1,SP=0.01`` for some (the others
-        keep their defaults), or ``sweep`` for the grid `SWEEP`.
+        keep their defaults), or ``sweep`` for the grid `SWEEP_LRS`.
     methods : list of str
     default : function
         method -> learning rate.
@@ -87,7 +87,7 @@ def lrs(text, methods, default):
         If a rate is no positive number, or a method is not among `methods`.
     """
     if text == "sweep":
-        return {method: list(SWEEP) for method in methods}
+        return {method: list(SWEEP_LRS) for method in methods}
     chosen = {method: [default(method)] for method in methods}
     if text is None:
         return chosen

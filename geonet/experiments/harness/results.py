@@ -21,7 +21,7 @@ import geonet
 from geonet.files import write_whole
 
 PACKAGES = ("numpy", "numba", "matplotlib")
-FAR = 2**30  # the byte that is locked where a lock keeps others from reading, as on Windows
+LOCKED_BYTE = 2**30  # the byte that is locked where a lock keeps others from reading, as on Windows
 
 
 def versions():
@@ -31,7 +31,7 @@ def versions():
 
 
 @contextlib.contextmanager
-def sole_use(folder):
+def locked(folder):
     """Keep other processes from running an experiment into a folder, inside a `with`.
 
     The system drops the lock with this process, however that ends, so there are no stale ones; the
@@ -71,7 +71,7 @@ def _lock(file):
     if os.name == "nt":
         import msvcrt
 
-        file.seek(FAR)
+        file.seek(LOCKED_BYTE)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
     else:
         import fcntl
@@ -108,7 +108,7 @@ class Results:
         if overwrite:
             self._drop()
         if self._path.exists() or self._log.exists():
-            self._take_over()
+            self._load()
         else:
             (self.folder / "boundaries").mkdir(parents=True, exist_ok=True)
             self.write()  # from here on the folder is taken
@@ -134,13 +134,13 @@ class Results:
             for path in self.folder.glob(pattern):
                 path.unlink()
 
-    def _take_over(self):
+    def _load(self):
         try:
             found = json.loads(self._path.read_text(encoding="utf-8"))
             known = (
                 found["experiment"],
                 found["config"] | {},  # which no list or number takes
-                {_key(r): r | {"metrics": r["metrics"] | {}} for r in found["runs"]},
+                {_key_of(r): r | {"metrics": r["metrics"] | {}} for r in found["runs"]},
             )
         except FileNotFoundError:
             raise ValueError(
@@ -158,7 +158,7 @@ class Results:
                 "choose another --out, or --overwrite"
             )
         runs = known[2] | self._read_log()
-        self.runs = {k: r for k, r in runs.items() if zipfile.is_zipfile(self._track_of(r))}
+        self.runs = {k: r for k, r in runs.items() if zipfile.is_zipfile(self._arrays_path(r))}
         if self.runs:
             self.versions = found.get("versions", self.versions)
             self.also_versions = found.get("also_versions", [])
@@ -177,22 +177,22 @@ class Results:
             try:
                 run = json.loads(line)
                 run["metrics"] | {}  # which no list or number takes
-                runs[_key(run)] = run
+                runs[_key_of(run)] = run
             except (ValueError, KeyError, TypeError):
                 raise ValueError(
                     f"{self._log}, line {number}: no run of geonet: use --overwrite"
                 ) from None
         return runs
 
-    def _track_of(self, run):
+    def _arrays_path(self, run):
         words = [run["method"], f"seed{run['seed']}", f"lr{run['lr']}", run["split"]]
-        words += [f"{name}{value}" for name, value in sorted(_case(run).items())]
+        words += [f"{name}{value}" for name, value in sorted(_case_of(run).items())]
         name = "_".join(words).replace(":", "")  # which Windows takes in no name
         return self.folder / "boundaries" / f"{name}.npz"
 
     def has(self, run):
         """Whether a run with this method, seed, lr, split and case is kept and did not fail."""
-        kept = self.runs.get(_key(run))
+        kept = self.runs.get(_key_of(run))
         return kept is not None and "failed" not in kept["metrics"]
 
     def add(self, run, arrays):
@@ -215,19 +215,19 @@ class Results:
         if (now := versions()) not in (self.versions, *self.also_versions):
             self.also_versions.append(now)
             self.write()
-        write_whole(self._track_of(run), save_arrays)
-        self.runs[_key(run)] = run
+        write_whole(self._arrays_path(run), save_arrays)
+        self.runs[_key_of(run)] = run
         with open(self._log, "ab") as file:
             file.write(line)
 
     def drop(self, runs):
         """Forget runs that are kept; without its arrays a line of runs.jsonl counts for nothing."""
         for run in runs:
-            self._track_of(run).unlink(missing_ok=True)
-            del self.runs[_key(run)]
+            self._arrays_path(run).unlink(missing_ok=True)
+            del self.runs[_key_of(run)]
 
     def _ordered(self, runs):
-        return sorted(runs, key=lambda run: _order(run, self.config))
+        return sorted(runs, key=lambda run: _order_of(run, self.config))
 
     def write(self):
         """Write results.json whole, with all runs so far in an order of their own.
@@ -271,33 +271,33 @@ class Results:
         tested = self.find(method=method, split="test", **fields)
         return tested[0]["lr"] if tested else np.nan
 
-    def each(self, **fields):
+    def find_with_arrays(self, **fields):
         """The runs that have these values, each with what was tracked, a dict of arrays."""
         for run in self.find(**fields):
-            with np.load(self._track_of(run)) as stored:
+            with np.load(self._arrays_path(run)) as stored:
                 yield run, dict(stored)
 
     def arrays(self, method, seed, **fields):
         """What was tracked in a method's tested run of one seed, a dict of arrays."""
-        for _, arrays in self.each(method=method, seed=seed, split="test", **fields):
+        for _, arrays in self.find_with_arrays(method=method, seed=seed, split="test", **fields):
             return arrays
         raise KeyError((method, seed))
 
 
-COMMON = ("method", "seed", "lr", "split", "metrics")
+COMMON_FIELDS = ("method", "seed", "lr", "split", "metrics")
 
 
-def _case(run):
+def _case_of(run):
     """The fields of a run that only some experiments have."""
-    return {name: value for name, value in run.items() if name not in COMMON}
+    return {name: value for name, value in run.items() if name not in COMMON_FIELDS}
 
 
-def _key(run):
-    return (*(run[name] for name in COMMON[:-1]), *sorted(_case(run).items()))
+def _key_of(run):
+    return (*(run[name] for name in COMMON_FIELDS[:-1]), *sorted(_case_of(run).items()))
 
 
-def _order(run, config):
-    case = sorted(_case(run).items())
+def _order_of(run, config):
+    case = sorted(_case_of(run).items())
     return run["split"], case, config["methods"].index(run["method"]), run["lr"] or 0, run["seed"]
 
 

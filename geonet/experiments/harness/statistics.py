@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 RESAMPLES = 10_000
-FEWEST = 8  # values below which an interval of the bootstrap is too narrow
-EXACT_UP_TO = 20  # pairs: half of 2²⁰ sums of signs are a few megabytes
+MIN_FOR_BOOTSTRAP = 8  # values below which an interval of the bootstrap is too narrow
+MAX_EXACT_PAIRS = 20  # pairs: half of 2²⁰ sums of signs are a few megabytes
 NORMAL = NormalDist()
 
 
@@ -253,7 +253,7 @@ def ratio_interval(a, b, rng, level=0.95):
     a, b = _paired(a, b)
     with np.errstate(divide="ignore", invalid="ignore"):
         logarithms = np.log(a) - np.log(b)
-    if len(a) < FEWEST:
+    if len(a) < MIN_FOR_BOOTSTRAP:
         mean, std, *ends = mean_interval(logarithms, level)
         if std < 1e-12:
             ends = math.nan, math.nan
@@ -289,7 +289,7 @@ def paired_test(a, b):
         differences = a - b
     if not np.isfinite(differences).all():
         return math.nan
-    if len(differences) > EXACT_UP_TO:
+    if len(differences) > MAX_EXACT_PAIRS:
         return student_t_p_value(differences)
     sums = differences[:1]  # by symmetry the first sign may be held
     for difference in differences[1:]:

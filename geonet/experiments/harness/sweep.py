@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 
 from geonet.experiments.harness import executors
-from geonet.experiments.harness.results import COMMON
+from geonet.experiments.harness.results import COMMON_FIELDS
 from geonet.text import BadInput
 from geonet.train import Diverged, Progress
 
@@ -47,15 +47,17 @@ def sweep(experiment, config, results, executor):
             for lr, seed in product(candidates, config["seeds"])
         ]
 
-    do = partial(_do, experiment, config, results, executor)
+    run_all = partial(_run_all, experiment, config, results, executor)
     try:
         candidates = [lrs if len(lrs) > 1 else [] for _, (_, lrs) in cases]
-        do(runs("validation", candidates), f"{experiment.name}, to choose rates")
-        best = [_to_test(experiment, results, method, lrs, case) for case, (method, lrs) in cases]
-        do(runs("test", best), experiment.name)
+        run_all(runs("validation", candidates), f"{experiment.name}, to choose rates")
+        best = [
+            _lrs_to_test(experiment, results, method, lrs, case) for case, (method, lrs) in cases
+        ]
+        run_all(runs("test", best), experiment.name)
     except (KeyboardInterrupt, BrokenExecutor) as error:
         kept = f"{len(results.runs)} finished runs are kept in {results.folder}"
-        words = f"{kept}, and {experiment.again} goes on from there"
+        words = f"{kept}, and {experiment.resume_hint} goes on from there"
         if isinstance(error, BrokenExecutor):  # such as for want of memory
             raise BadInput(f"{experiment.name}: a worker died ({error}); {words}") from error
         print(f"\n{experiment.name}: interrupted; {words}", file=sys.stderr)
@@ -64,10 +66,10 @@ def sweep(experiment, config, results, executor):
         results.write()
 
 
-def _do(experiment, config, results, executor, runs, label):
+def _run_all(experiment, config, results, executor, runs, label):
     """Do the runs that have not been done, and keep each as it ends."""
     todo = [run for run in runs if not results.has(run)]
-    ended = executors.completed(executor, partial(perform, experiment, config), todo)
+    ended = executors.completed(executor, partial(execute_run, experiment, config), todo)
     progress = Progress(len(runs), label, done=len(runs) - len(todo))
     with contextlib.closing(ended), contextlib.closing(progress):
         for run, future in ended:
@@ -76,12 +78,12 @@ def _do(experiment, config, results, executor, runs, label):
             except (BadInput, BrokenExecutor):
                 raise
             except Exception as error:  # of the way there or back
-                metrics, arrays = {"failed": _reason(error), "seconds": 0.0}, {}
+                metrics, arrays = {"failed": _error_summary(error), "seconds": 0.0}, {}
             results.add(run | {"metrics": metrics}, arrays)
             progress.update(f"({run['method']}, seed {run['seed']})")
 
 
-def perform(experiment, config, run):
+def execute_run(experiment, config, run):
     """Metrics and arrays of one run; of one that diverged or failed, that it did, and why.
 
     Parameters
@@ -97,22 +99,23 @@ def perform(experiment, config, run):
         As `Experiment.run_one` does: what is of no use to one run is of none to the others.
     """
     start = time.perf_counter()
-    case = {name: value for name, value in run.items() if name not in COMMON}
+    case = {name: value for name, value in run.items() if name not in COMMON_FIELDS}
     which = run["method"], run["seed"], run["lr"], run["split"]
     try:
         metrics, arrays = experiment.run_one(config | case, *which)
-        metrics = {name: _finite(value) for name, value in metrics.items()} | {"diverged": False}
+        metrics = {name: _json_number(value) for name, value in metrics.items()}
+        metrics["diverged"] = False
         json.dumps(metrics, allow_nan=False)  # what cannot be kept is a failure of this run
     except Diverged as reason:
         metrics, arrays = {"diverged": True, "reason": str(reason)}, {}
     except BadInput:
         raise
     except Exception as error:
-        metrics, arrays = {"failed": _reason(error)}, {}
+        metrics, arrays = {"failed": _error_summary(error)}, {}
     return metrics | {"seconds": round(time.perf_counter() - start, 3)}, arrays
 
 
-def _to_test(experiment, results, method, candidates, case):
+def _lrs_to_test(experiment, results, method, candidates, case):
     """The rates to test, one or none; tests at others, of an earlier choice, are dropped.
 
     None is chosen while a validation run has failed, as it might have been of the best rate.
@@ -142,7 +145,7 @@ def best_lr(experiment, results, method, candidates, case):
     return candidates[int(np.nanargmin(scores))]
 
 
-def _reason(error):
+def _error_summary(error):
     """An error in one line, with the place where it was raised."""
     words = f"{type(error).__name__}: {' '.join(str(error).split())}"
     for place in traceback.extract_tb(error.__traceback__)[-1:]:
@@ -150,7 +153,7 @@ def _reason(error):
     return words
 
 
-def _finite(value):
+def _json_number(value):
     """A number of NumPy as one of Python, None for one that JSON has no word for."""
     value = value.item() if isinstance(value, np.floating | np.integer | np.bool_) else value
     return None if isinstance(value, float) and not math.isfinite(value) else value

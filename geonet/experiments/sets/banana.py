@@ -57,7 +57,7 @@ def read_banana(path):
     header = _words(path, 1, lines[0])
     if tuple(header) != HEADER:
         raise ValueError(
-            f"{path}, line 1: expected the header {','.join(HEADER)}, found {_shown(lines[0])}"
+            f"{path}, line 1: expected the header {','.join(HEADER)}, found {_quoted(lines[0])}"
         )
     rows = np.array([_row(path, number, line) for number, line in enumerate(lines[1:], start=2)])
     if len(rows) < POINTS:
@@ -71,7 +71,7 @@ def _row(path, number, line):
     if len(words) != len(HEADER):
         raise ValueError(
             f"{path}, line {number}: expected the {len(HEADER)} columns {','.join(HEADER)}, "
-            f"found {len(words)} in {_shown(line)}"
+            f"found {len(words)} in {_quoted(line)}"
         )
     values = []
     for name, word in zip(HEADER, words, strict=True):
@@ -81,12 +81,12 @@ def _row(path, number, line):
             value = math.nan
         if name == "Class" and value not in (-1, 1):
             raise ValueError(
-                f"{path}, line {number}, column {name}: expected −1 or 1, found {_shown(word)}"
+                f"{path}, line {number}, column {name}: expected −1 or 1, found {_quoted(word)}"
             )
         if not math.isfinite(value):
             raise ValueError(
                 f"{path}, line {number}, column {name}: expected a finite number, "
-                f"found {_shown(word)}"
+                f"found {_quoted(word)}"
             )
         values.append(value)
     return values
@@ -102,7 +102,7 @@ def _words(path, number, line):
         ) from None
 
 
-def _shown(text):
+def _quoted(text):
     """What was found, quoted, and cut short where it is long."""
     if isinstance(text, bytes):
         text = text.decode("utf-8")
