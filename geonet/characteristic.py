@@ -47,8 +47,9 @@ def boundary(unit, statistics="running"):
         weight, bias = layer.parameterization.affine()
     weight = weight.data.copy()
     bias = np.zeros(len(weight), weight.dtype) if bias is None else bias.data.copy()
-    normalization = getattr(unit, "normalization", None)
-    return (weight, bias) if normalization is None else normalization.fold(weight, bias, statistics)
+    if unit.normalization is None:
+        return weight, bias
+    return unit.normalization.fold(weight, bias, statistics)
 
 
 def _checked(weight, bias):
@@ -208,8 +209,8 @@ def perturb(unit, epsilon, batch=None):
     boundaries = [_measured(copy.deepcopy(unit), batch), _measured(after, batch)]
     (_, old_lambda), (_, new_lambda) = (coordinates(*pair) for pair in boundaries)
     bound = layer_of(unit).parameterization.turn_bound(changes)
-    if (normalization := getattr(unit, "normalization", None)) is not None:
-        bound = normalization.turn_bound(bound, changes)
+    if unit.normalization is not None:
+        bound = unit.normalization.turn_bound(bound, changes)
     return Perturbation(
         angle_between(boundaries[0][0], boundaries[1][0]),
         bound,
@@ -224,8 +225,7 @@ def _measured(unit, batch):
         return boundary(unit)
     with no_grad():
         unit.train()(np.asarray(batch))
-    has_statistics = getattr(unit, "normalization", None) is not None
-    return boundary(unit, "batch" if has_statistics else "running")
+    return boundary(unit, "running" if unit.normalization is None else "batch")
 
 
 __getattr__ = lazily(__name__, {n: f"geonet.gradients:{n}" for n in ("Anticipated", "anticipate")})

@@ -25,7 +25,7 @@ from geonet.kernels import geometry, reference
 from geonet.nn import Module, Parameter, Unit
 from geonet.nn.layers import Layer, layer_of
 from geonet.nn.normalization import NoHyperplane
-from geonet.tensor import Tensor
+from geonet.tensor import Observer, Tensor
 from geonet.train.optimizers import Optimizer
 from geonet.train.parallel import DataParallel
 
@@ -100,7 +100,7 @@ def raw(unit):
         If `unit` is something else.
     """
     owner = layer_of(unit).parameterization
-    turned, sized = getattr(owner, owner.turned_by), getattr(owner, owner.sized_by)
+    turned, sized = owner.turned, owner.sized
     if sized.grad is None:
         raise ValueError("unit has no gradients: call backward() before")
     if turned is sized:
@@ -115,11 +115,11 @@ def raw(unit):
     return Raw(turning, stretching, None if offset is None else offset.grad, metric)
 
 
-class Watch:
+class Watch(Observer):
     """Keeps the weight of a unit's affine map, its gradient, and the unit's output.
 
     They are those of the unit's last call in training mode inside ``with``, and stay what they are
-    when an optimizer steps or forgets gradients. A layer has one watch at a time.
+    when an optimizer steps or forgets gradients.
 
     Parameters
     ----------
@@ -132,8 +132,6 @@ class Watch:
     ------
     TypeError
         If `unit` is something else.
-    RuntimeError
-        On entering, if the layer is being watched already.
     ValueError
         On asking for what there has not been: a call in training mode, or a backward pass.
 
@@ -148,22 +146,10 @@ class Watch:
         self.unit, self.layer, self._live = unit, layer_of(unit), live
         self._rows = self.output = None  # output: an array (..., O)
 
-    def __enter__(self):
-        if self.layer.watch is not None:
-            raise RuntimeError("unit is being watched already: a layer has one watch at a time")
-        self.layer.watch = self
-        return self
-
-    def __exit__(self, *_):
-        del self.layer.watch
-
-    def on_rows(self, weight, bias):
-        """Take note of the layer's weight and bias, and hand them on."""
-        if not self.layer.training:
+    def on_rows(self, layer, weight, bias):
+        if layer is not self.layer or not layer.training:
             return weight, bias
-        if (
-            isinstance(weight, Parameter) and not self._live
-        ):  # a node and data of its own, as other methods have
+        if isinstance(weight, Parameter) and not self._live:  # a node and data of its own
             weight = ops.reshape(weight, weight.shape)
             weight.data = weight.data.copy()
         if not weight.requires_grad:  # the sign of a geometric unit with one input
@@ -171,11 +157,9 @@ class Watch:
         self._rows = weight.retain_grad(), bias
         return self._rows
 
-    def on_output(self, output):
-        """Take note of the unit's output, and hand it on."""
-        if self.layer.training:
+    def on_output(self, layer, output):
+        if layer is self.layer and layer.training:
             self.output = output.data
-        return output
 
     @property
     def rows(self):
@@ -251,7 +235,9 @@ class Geometry(NamedTuple):
 
 
 class Inspector:
-    """Records per step what gradients mean and what becomes of the boundaries, for `fit`.
+    """Records at every step what gradients mean and what becomes of the boundaries.
+
+    It records inside ``with inspector:``, whenever `record` is called, such as by `fit`.
 
     Parameters
     ----------
@@ -273,7 +259,8 @@ class Inspector:
     Examples
     --------
     >>> inspector = Inspector(model, every=10)
-    >>> fit(model, ..., inspect=inspector)
+    >>> with inspector:
+    ...     fit(model, ..., on_gradients=inspector.record)
     >>> inspector["steps.0"].radial_share.shape  # (records, units)
     """
 
@@ -298,7 +285,7 @@ class Inspector:
             raise ValueError("layers must name at least one, or the model have a Unit")
         self.every = every
         self._pages = {name: _Page(unit) for name, unit in chosen.values()}
-        self._steps = []
+        self._steps, self._step = [], 0
 
     @property
     def layers(self):
@@ -307,8 +294,7 @@ class Inspector:
 
     @property
     def steps(self):
-        """Number of updates before each record, (T,), as its `fit` counts them: of several, each
-        from its own beginning."""
+        """Number of steps before each record, (T,), since the inspector was last entered."""
         return np.array(self._steps, dtype=np.int64)
 
     def __getitem__(self, name):
@@ -320,6 +306,7 @@ class Inspector:
         return Geometry(*np.moveaxis(np.stack(records) if records else empty, 1, 0))
 
     def __enter__(self):
+        self._step = 0
         with ExitStack() as stack:
             for page in self._pages.values():
                 stack.enter_context(page.watch)
@@ -330,13 +317,14 @@ class Inspector:
     def __exit__(self, *_):
         self._watching.close()
 
-    def record(self, step):
-        """Take down a step, after its backward pass and before its update."""
-        due = step % self.every == 0
+    def record(self):
+        """Record a step, after its backward pass and before its update."""
+        due = self._step % self.every == 0
         for page in self._pages.values():
             page.turn_over(due)
         if due:
-            self._steps.append(step)
+            self._steps.append(self._step)
+        self._step += 1
 
 
 class _Page:
@@ -345,8 +333,7 @@ class _Page:
     def __init__(self, unit):
         self.watch = Watch(unit, live=True)
         self.rows = self.watch.layer.parameterization
-        self.normalization = getattr(unit, "normalization", None)
-        self.centring = getattr(unit, "centring", None)
+        self.normalization, self.centring = unit.normalization, unit.centring
         self.records, self.open = [], False
         weight, _ = self.rows.affine()
         self.nothing = np.zeros(len(weight), weight.dtype)
@@ -384,13 +371,13 @@ class _Page:
         """Write the parts of the weight's gradient, and those of what the weight is made from."""
         weight = self.watch.rows[0]
         geometry.gradient_parts(weight.data, _gradient(weight), record)
-        turned, sized = self.rows.turned_by, self.rows.sized_by
-        if turned != sized:
-            turning = _gradient(getattr(self.rows, turned))
+        turned, sized = self.rows.turned, self.rows.sized
+        if turned is not sized:
+            turning = _gradient(turned)
             record[reference.TURNING] = np.sqrt(
                 np.einsum("on,on->o", turning, turning, dtype=np.float64)
             )
-            record[reference.STRETCHING] = _gradient(getattr(self.rows, sized))
+            record[reference.STRETCHING] = _gradient(sized)
 
     def _activity(self, record):
         """Write how often units are active: inactive ones put out 0, less the mean if centred."""
@@ -423,7 +410,7 @@ def anticipate(unit, optimizer, statistics="running"):
     optimizer : geonet.train.Optimizer
         On the unit's parameters, and maybe others; ``SGD(unit.parameters(), lr)`` for plain
         gradient descent. Of a `DataParallel`, the one it stands for: gradients are taken as they
-        are, those of all processes only after its `agree`.
+        are, those of all processes only after its `all_reduce`.
     statistics : {"running", "batch"}
         As for `boundary`; the statistics themselves are taken as they are.
 

@@ -22,8 +22,10 @@ from contextvars import ContextVar
 
 import numpy as np
 
+OPERATIONS = {}  # name -> operation, of all that `primitive` made of functions of geonet.ops
 _numbers = itertools.count()
-_recording = ContextVar("recording", default=True)  # or False, or a function that looks on
+_recording = ContextVar("recording", default=True)
+_observers = ContextVar("observers", default=())
 
 
 class Record:
@@ -37,7 +39,7 @@ class Record:
         self.inputs = inputs  # of each: its Record, itself (a Tensor without), None (not needed)
         self.pullback = pullback  # one function an input, or one function (gradient, needs) for all
         self.tensor = None  # a weak reference to a Tensor that is to keep its gradient
-        # and `note`, which is set where geonet.graph looks on: what it is to remember
+        # and `note`, which geonet.graph sets where it observes: what it is to remember
 
     def free(self):
         """Forget everything that backward() has used up."""
@@ -80,6 +82,120 @@ class Tensor:
         made_by = f", made by {record.operation.__name__}" if record and record.pullback else ""
         name = f", name={self.name!r}" if self.name else ""
         return f"Tensor({self.data}, dtype={self.dtype}{name}{made_by})"
+
+    # The operators. Each finds its operation by name, with the pullback, in geonet.ops.
+
+    def __add__(self, other):
+        return OPERATIONS["add"](self, other)
+
+    def __radd__(self, other):
+        return OPERATIONS["add"](other, self)
+
+    def __sub__(self, other):
+        return OPERATIONS["subtract"](self, other)
+
+    def __rsub__(self, other):
+        return OPERATIONS["subtract"](other, self)
+
+    def __mul__(self, other):
+        return OPERATIONS["multiply"](self, other)
+
+    def __rmul__(self, other):
+        return OPERATIONS["multiply"](other, self)
+
+    def __truediv__(self, other):
+        return OPERATIONS["divide"](self, other)
+
+    def __rtruediv__(self, other):
+        return OPERATIONS["divide"](other, self)
+
+    def __pow__(self, other):
+        return OPERATIONS["power"](self, other)
+
+    def __rpow__(self, other):
+        return OPERATIONS["power"](other, self)
+
+    def __matmul__(self, other):
+        return OPERATIONS["matmul"](self, other)
+
+    def __rmatmul__(self, other):
+        return OPERATIONS["matmul"](other, self)
+
+    def __neg__(self):
+        return OPERATIONS["negative"](self)
+
+    def __abs__(self):
+        return OPERATIONS["absolute"](self)
+
+    def __getitem__(self, index):
+        return OPERATIONS["getitem"](self, index)
+
+    def sum(self, axis=None, keepdims=False):
+        """Sum over an axis, several or all."""
+        return OPERATIONS["sum"](self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis=None, keepdims=False):
+        """Mean over an axis, several or all."""
+        return OPERATIONS["mean"](self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis=None, keepdims=False, ddof=0):
+        """Variance over an axis, several or all."""
+        return OPERATIONS["var"](self, axis=axis, keepdims=keepdims, ddof=ddof)
+
+    def max(self, axis=None, keepdims=False):
+        """Largest entry along an axis, several or all."""
+        return OPERATIONS["max"](self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis=None, keepdims=False):
+        """Least entry along an axis, several or all."""
+        return OPERATIONS["min"](self, axis=axis, keepdims=keepdims)
+
+    def reshape(self, *shape):
+        """The same entries in another shape: ``x.reshape(2, 3)`` or ``x.reshape((2, 3))``."""
+        return OPERATIONS["reshape"](self, shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, *axes):
+        """The axes in another order, by default reversed."""
+        return OPERATIONS["transpose"](self, axes[0] if len(axes) == 1 else axes or None)
+
+    @property
+    def T(self):
+        """`transpose` without arguments."""
+        return OPERATIONS["transpose"](self)
+
+    # A comparison gives a plain mask, for `where` and indexing: it has no derivative.
+
+    def __eq__(self, other):
+        return np.equal(self.data, _plain(other))
+
+    def __ne__(self, other):
+        return np.not_equal(self.data, _plain(other))
+
+    def __lt__(self, other):
+        return np.less(self.data, _plain(other))
+
+    def __le__(self, other):
+        return np.less_equal(self.data, _plain(other))
+
+    def __gt__(self, other):
+        return np.greater(self.data, _plain(other))
+
+    def __ge__(self, other):
+        return np.greater_equal(self.data, _plain(other))
+
+    __hash__ = object.__hash__  # a Tensor is itself, whatever its numbers
+
+    def __bool__(self):
+        return bool(self.data)
+
+    def __float__(self):
+        return float(self.data)
+
+    def __format__(self, style):
+        return format(self.item(), style) if style else str(self)
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
 
     def __len__(self):
         return len(self.data)
@@ -150,6 +266,10 @@ class Tensor:
     def _accumulate(self, gradient):
         # a copy, since the array may be shared or a read-only view
         self.grad = np.array(gradient) if self.grad is None else np.asarray(self.grad + gradient)
+
+
+def _plain(x):
+    return x.data if isinstance(x, Tensor) else x
 
 
 def _place(record):
@@ -228,16 +348,53 @@ def primitive(function=None, **examples):
         for x in arrays:
             if type(x) is np.ndarray and x.dtype != dtype and x.dtype.kind == dtype.kind == "f":
                 raise TypeError(f"{function.__name__} would make {dtype} of {x.dtype}: cast before")
-        if recording and (watch := _recording.get()):
+        if recording and _recording.get():
             result.requires_grad = True
             result._record = Record(operation, records, pullback, result.data)
-            if watch is not True:  # geonet.graph looks on
-                watch(result._record, inputs, result.data)
+            for observer in _observers.get():
+                observer.on_operation(result._record, inputs, result.data)
         return result
 
     operation.is_primitive = True
     operation.examples = examples
+    if getattr(function, "__module__", "").startswith("geonet.ops."):  # a user's own has no method
+        OPERATIONS[function.__name__] = operation
     return operation
+
+
+class Observer:
+    """Whoever is to see a computation while it is recorded: ``with observer:`` around it.
+
+    The engine and the layers of `geonet.nn` tell every observer that has been entered, in the order
+    of entering, what they have just done; a subclass overrides what it wants to know.
+    """
+
+    def on_operation(self, record, inputs, value):
+        """An operation was recorded: its Record, what it was given, and its value, an array."""
+
+    def on_rows(self, layer, weight, bias):
+        """A layer has made its weight (O, n) and bias (O,) or None; it uses what is returned."""
+        return weight, bias
+
+    def on_output(self, layer, output):
+        """The unit of a layer, or the layer alone, has made its output, a Tensor."""
+
+    def __enter__(self):
+        _observers.set((*_observers.get(), self))
+        return self
+
+    def __exit__(self, *_):
+        _observers.set(tuple(o for o in _observers.get() if o is not self))
+
+
+def observers():
+    """Those that have been entered, in order."""
+    return _observers.get()
+
+
+def is_recording():
+    """Whether operations are recorded here, which `no_grad` prevents."""
+    return _recording.get()
 
 
 @contextmanager

@@ -27,7 +27,7 @@ def random_filters(method, seed=0):
 
 
 def pre_activation(unit, x):
-    z = unit.layer.affine(Tensor(x))
+    z = unit.layer.apply(Tensor(x), *unit.layer.rows())
     return (z if unit.normalization is None else unit.normalization(z)).data
 
 

@@ -11,6 +11,7 @@ from geonet.characteristic import Tracker, boundary, coordinates, location, pert
 from geonet.gradients import Geometry, Inspector, Watch, anticipate, raw, split
 from geonet.models import Method, mlp, vgg6
 from geonet.nn import Linear, Sequential, Unit
+from geonet.tensor import observers
 from geonet.train import SGD, Adam, AdamW, Diverged, fit
 from geonet.train.parallel import DataParallel
 
@@ -92,7 +93,7 @@ def test_a_watch_sees_the_gradient_of_the_weight_that_the_map_works_with(method,
 
     numeric = (changed(1e-6) - changed(-1e-6)) / 2e-6
     assert numeric == pytest.approx((seen.gradient * moved).sum(), rel=1e-5, abs=1e-7)
-    assert unit.layer.watch is None
+    assert not observers()
 
 
 @given(st.integers(1, 6), seeds)
@@ -198,15 +199,24 @@ def test_of_several_calls_a_watch_has_the_last(method):
     np.testing.assert_array_equal(seen.gradient, alone)
 
 
-def test_a_layer_has_one_watch_at_a_time():
-    model = mlp([3, 4, 4, 1], rng=rng())
-    with Watch(model[1]) as outer:
-        for second in (Watch(model[1].layer), Inspector(model)):
-            with pytest.raises(RuntimeError, match="watched already"), second:
-                pass
-        assert model[1].layer.watch is outer
-        assert model[0].layer.watch is None
-    assert model[1].layer.watch is None
+@every_method
+def test_several_watches_and_an_inspector_see_the_same_and_only_their_own_unit(method):
+    model, x = mlp([3, 4, 4, 1], method, rng=rng()), rng().normal(size=(9, 3))
+    with Watch(model[1]) as alone:
+        loss_of(model, x, 0).backward()
+    inspector = Inspector(model)
+    with Watch(model[1]) as outer, inspector, Watch(model[1].layer) as inner:
+        loss_of(model, x, 0).backward()
+        inspector.record()
+    for seen in (outer, inner):
+        np.testing.assert_array_equal(seen.weight, alone.weight)
+        np.testing.assert_array_equal(seen.gradient, alone.gradient)
+        np.testing.assert_array_equal(seen.output, alone.output)
+    length = np.linalg.norm(alone.weight, axis=1)
+    _, angular = split(alone.weight, alone.gradient)
+    expected = length * np.linalg.norm(angular, axis=1)
+    np.testing.assert_allclose(inspector["steps.1"].angular[0], expected, rtol=1e-5, atol=1e-12)
+    assert not observers()
 
 
 def test_a_normalized_geometric_unit_has_its_parts_too():
@@ -231,9 +241,11 @@ def trained(model, epochs=6, optimizer=Adam, every=1, layers=None, inputs=3):
         for tracker in trackers.values():
             tracker.record()
 
-    options = {"epochs": epochs, "inspect": inspector, "on_step": track, "label": None}
     target = np.sin(x.sum(axis=1, keepdims=True))
-    fit(model, ops.mse, (x, target), optimizer(model.parameters(), 0.01), **options)
+    hooks = {"on_gradients": inspector.record, "on_step": track}
+    with inspector:
+        rule = optimizer(model.parameters(), 0.01)
+        fit(model, ops.mse, (x, target), rule, epochs=epochs, label=None, **hooks)
     return inspector, trackers
 
 
@@ -274,7 +286,7 @@ def test_inspection_changes_nothing_and_leaves_nothing_behind(method):
     fit(models[1], ops.mse, (x, target), optimizer, epochs=6, label=None)
     for one, other in zip(*(model.parameters() for model in models)):
         np.testing.assert_array_equal(one.data, other.data)
-    assert models[0][0].layer.watch is None
+    assert not observers()
 
 
 def test_units_that_compute_the_same_have_the_same_gradient_flow_and_share():
@@ -316,7 +328,7 @@ def test_activity_is_the_share_of_the_batch_on_the_active_side_of_the_boundary(m
     model, x = mlp([3, 6, 1], method, rng=rng()), rng(1).normal(size=(20, 3))
     with Inspector(model) as inspector:
         model(x).sum().backward()
-        inspector.record(0)
+        inspector.record()
     weight, bias = boundary(model[0], "batch")
     share = (x @ weight.T + bias > 0).mean(axis=0)
     assert 0 < share.min() < share.max() < 1
@@ -346,7 +358,9 @@ def test_filters_have_a_record_too_and_other_activations_no_activity():
     )
     inspector, data = Inspector(model), (x.astype(np.float32), rng().integers(2, size=8))
     optimizer = SGD(model.parameters(), 0.01)
-    fit(model, ops.cross_entropy, data, optimizer, epochs=2, inspect=inspector, label=None)
+    with inspector:
+        hook = inspector.record
+        fit(model, ops.cross_entropy, data, optimizer, epochs=2, on_gradients=hook, label=None)
     assert inspector["steps.1"].turn.shape == (2, 4)
     assert not inspector["steps.1"].outside.any()
     smooth = mlp([3, 4, 1], "SP", rng=rng(), activation="tanh")
@@ -377,7 +391,7 @@ def test_a_shared_unit_is_inspected_once(method):
     inspector, _ = trained(model, epochs=2, layers=names)
     assert inspector.layers == ["steps.1", "steps.2"]
     assert inspector["steps.1"].turn.shape == (2, 3)
-    assert start.layer.watch is end.watch is None
+    assert not observers()
 
 
 @pytest.mark.parametrize("size", [1e-24, 1e21])
@@ -390,14 +404,14 @@ def test_shares_and_flow_hold_for_gradients_of_any_size(size):
     inspector = Inspector(Sequential(layer), ["steps.0"])
     with inspector:
         layer(Tensor(np.ones((2, 3), np.float32))).backward(np.full((2, 4), size, np.float32))
-        inspector.record(0)
+        inspector.record()
     expected = np.linalg.norm(layer.parameterization.v.grad.astype(float), axis=1)
     np.testing.assert_allclose(inspector["steps.0"].turning[0], expected, rtol=1e-5)
 
 
-def test_records_are_of_the_gradients_before_processes_agree():
+def test_records_are_of_the_gradients_before_processes_share_them():
     class Doubling(SGD):
-        def agree(self, loss, rows):
+        def all_reduce(self, loss, rows):
             for parameter in self.parameters:
                 parameter.grad = 2 * parameter.grad
             return loss
@@ -411,11 +425,11 @@ def test_records_are_of_the_gradients_before_processes_agree():
             np.testing.assert_array_equal(getattr(mine, name), getattr(shared, name))
 
 
-def test_a_training_that_diverges_leaves_no_watch_behind():
+def test_a_training_that_diverges_leaves_no_observer_behind():
     model = mlp([3, 4, 1], rng=rng())
     with pytest.raises(Diverged):
         trained(model, epochs=50, optimizer=lambda p, lr: SGD(p, 1e9))
-    assert model[0].layer.watch is None
+    assert not observers()
 
 
 def test_what_was_not_called_in_training_mode_was_not_seen():
@@ -446,9 +460,6 @@ def test_other_things_than_units_models_inspectors_and_names_are_refused():
         Inspector(x)
     with pytest.raises(ValueError, match=r"one of \['steps.0'\], but is 'zzz'"):
         Inspector(model)["zzz"]
-    options = {"epochs": 1, "inspect": True, "label": None}
-    with pytest.raises(TypeError, match=r"inspect must be a geonet\.gradients\.Inspector"):
-        fit(model, ops.mse, (x, x[:, :1]), SGD(model.parameters(), 0.1), **options)
 
 
 # What a step would do -----------------------------------------------------------------------------

@@ -75,16 +75,21 @@ def test_a_linear_layer_without_bias_has_none(parameterization):
     assert np.array_equal(without(np.zeros((1, 3))).data, np.zeros((1, 4)))
 
 
+def step_by_step(layer, x):
+    """gain · activation(W x + b), one operation after the other."""
+    y, gain = layer.activation(layer.apply(x, *layer.rows())), layer.parameterization.gain
+    return y if gain is None else y * gain
+
+
 @every_parameterization
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_linear_layer_at_once_is_the_layer_step_by_step(parameterization, activation, bias):
-    """Whatever a layer does in one pass, output and gradients are those of affine and activate."""
     layer = nn.Linear(3, 4, parameterization, activation, rng=rng(), bias=bias)
     for seed, parameter in enumerate(layer.parameters()):
         parameter.data[...] = rng(seed).normal(size=parameter.shape)
     x, weights, results = rng(1).normal(size=(6, 3)), rng(2).normal(size=(6, 4)), []
-    for compute in (layer, lambda x: layer.activate(layer.affine(x))):
+    for compute in (layer, lambda x: step_by_step(layer, x)):
         inputs = Tensor(x, requires_grad=True)
         y = compute(inputs)
         y.backward(weights)
@@ -117,7 +122,7 @@ def test_a_convolution_is_its_activation_of_the_plain_sum(
     if parameterization == "geometric":
         y = y * layer.parameterization.radius.data
     np.testing.assert_allclose(layer(x).data, y, rtol=1e-12, atol=1e-13)
-    np.testing.assert_allclose(layer.affine(x).data, z, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(layer.apply(x, *layer.rows()).data, z, rtol=1e-12, atol=1e-13)
 
 
 @every_parameterization
@@ -196,7 +201,7 @@ def test_a_layer_at_once_is_the_layer_step_by_step(parameterization, activation,
     layer = nn.Conv2d(3, 4, 3, 1, 1, parameterization, activation, rng=rng(), bias=bias)
     randomize(layer)
     x, weights, results = rng(1).normal(size=(2, 5, 4, 3)), rng(2).normal(size=(2, 5, 4, 4)), []
-    for compute in (layer, lambda x: layer.activate(layer.affine(x))):
+    for compute in (layer, lambda x: step_by_step(layer, x)):
         inputs = Tensor(x, requires_grad=True)
         y = compute(inputs)
         y.backward(weights)
@@ -218,7 +223,7 @@ def test_a_unit_normalizes_before_the_activation_and_centres_after_the_gain():
     unit.normalization.gamma.data[...] = [1.0, -1.0, 2.0, 0.5]
     unit.normalization.beta.data[...] = [0.1, 0.2, -0.3, 0.4]
     x = rng(2).normal(size=(20, 3))
-    z = layer.affine(x).data
+    z = layer.apply(x, *layer.rows()).data
     normalized = (z - z.mean(0)) / np.sqrt(z.var(0) + 1e-3)
     normalized = normalized * unit.normalization.gamma.data + unit.normalization.beta.data
     y = np.maximum(normalized, 0) * layer.parameterization.radius.data
@@ -237,7 +242,7 @@ def test_a_unit_normalizes_and_centres_each_channel_over_images_and_pixels():
     unit.normalization.gamma.data[...] = [1.0, -1.0, 2.0, 0.5]
     unit.normalization.beta.data[...] = [0.1, 0.2, -0.3, 0.4]
     x = rng(2).normal(size=(5, 6, 4, 3))
-    z, axes = layer.affine(x).data, (0, 1, 2)
+    z, axes = layer.apply(x, *layer.rows()).data, (0, 1, 2)
     z = (z - z.mean(axes)) / np.sqrt(z.var(axes) + 1e-3)
     z = z * unit.normalization.gamma.data + unit.normalization.beta.data
     y = np.maximum(z, 0) * layer.parameterization.radius.data

@@ -102,7 +102,7 @@ def test_single_precision_stays_so():
         x = np.ones((2, 3), np.float32)
         ops.mse(model(x), np.zeros((2, 1), np.float32)).backward()
         before = [p.grad.copy() for p in model.parameters()]
-        assert DataParallel(SGD(model.parameters(), 0.1), comm).agree(2.5, 2) == 2.5
+        assert DataParallel(SGD(model.parameters(), 0.1), comm).all_reduce(2.5, 2) == 2.5
         return before, [p.grad for p in model.parameters()]
 
     for before, after in together(step)[0]:
@@ -131,7 +131,7 @@ def test_parameters_without_a_gradient_are_left_alone():
         model = mlp([3, 4, 1], rng=np.random.default_rng(0))
         rule = DataParallel(SGD(model.parameters(), 0.1), comm)
         rule.parameters[1].grad = np.full(rule.parameters[1].shape, 1.0 + comm.rank)
-        rule.agree(0.0, 1)
+        rule.all_reduce(0.0, 1)
         return [None if p.grad is None else p.grad.tolist() for p in rule.parameters]
 
     for gradients in together(work)[0]:

@@ -164,7 +164,7 @@ def test_a_training_at_its_end_is_not_taken_further(tmp_path):
 
 def test_a_saved_position_does_not_change_as_training_goes_on():
     position = Position()
-    position.join(np.random.default_rng(0))
+    position.restore(np.random.default_rng(0))
     position.losses.append(1.0)
     state = position.state_dict()
     position.losses.append(3.0)

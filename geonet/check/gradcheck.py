@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from geonet.tensor import Tensor, _recording, no_grad
+from geonet.tensor import Tensor, is_recording, no_grad
 
 COMPLEX_STEP = 1e-20
 MAX_ENTRIES = 500  # of an input: beyond, a random choice of entries and of directions is checked
@@ -288,7 +288,7 @@ def check_model(model, loss, x, y, rng=None, tolerance=1e-9):
     RuntimeError
         Inside `no_grad`.
     """
-    if not _recording.get():
+    if not is_recording():
         raise RuntimeError("check_model: nothing is recorded inside no_grad(): call it outside")
     shared = model.parameters()
     kept = [(parameter, parameter.data, parameter.grad) for parameter in shared]

@@ -9,7 +9,7 @@
 
 `watch` has the engine remember, for all that is recorded inside, the values, the line of the
 program and the module. `trace` reads a graph out, `anomalies` stops a program at its first NaN.
-Nothing of this costs anything where it is not asked for: the engine only looks whether it is.
+Where nobody observes, this costs nothing: the engine only looks whether somebody does.
 """
 
 from geonet.graph.nodes import Graph, Node, equations, trace

@@ -1,10 +1,9 @@
-"""Looking on while operations are recorded: what `trace` is to know later, and anomalies."""
+"""Observers of operations while they are recorded: what `trace` is to know later, and anomalies."""
 
 import functools
 import inspect
 import linecache
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from geonet.graph.summary import described, not_finite, statistics
 from geonet.nn.module import Module
-from geonet.tensor import Tensor, _recording
+from geonet.tensor import Observer, Tensor
 
 PACKAGE = Path(__file__).parents[1]
 USERS = "experiments", "bench", "__main__.py"  # parts of the package that use it as others do
@@ -136,25 +135,7 @@ def _seen(pullback, see):
     return together
 
 
-@contextmanager
-def _looking_on(look):
-    """Have look(record, inputs, value) called after every operation that is recorded inside, and
-    whatever looked on before called first; inside `no_grad` nothing is recorded."""
-    outer = _recording.get()
-
-    def both(*made):
-        outer(*made)
-        look(*made)
-
-    token = _recording.set(outer and (look if outer is True else both))
-    try:
-        yield
-    finally:
-        _recording.reset(token)
-
-
-@contextmanager
-def watch(gradients=False):
+class watch(Observer):
     """Remember what `trace` can tell: ``with watch():`` around the forward pass.
 
     Of every operation that is recorded inside, its value (not a copy), the line of the program and
@@ -167,15 +148,15 @@ def watch(gradients=False):
         Keep the gradient of every value as well; backward() may then stand outside.
     """
 
-    def look(record, inputs, value):
+    def __init__(self, gradients=False):
+        self.gradients = gradients
+
+    def on_operation(self, record, inputs, value):
         if not hasattr(record, "note"):  # by a watch around this one
             record.note = Note(record, inputs, value)
-        if gradients and not record.note.keeping:
+        if self.gradients and not record.note.keeping:
             record.note.keeping = True
             record.pullback = _seen(record.pullback, record.note.keep)
-
-    with _looking_on(look):
-        yield
 
 
 class Anomaly(ArithmeticError):
@@ -214,8 +195,7 @@ def path_of(modules):
     return next((p for p, m in modules[0].named_modules() if m is modules[-1]), "")
 
 
-@contextmanager
-def anomalies():
+class anomalies(Observer):
     """Stop at the first NaN or infinity: ``with anomalies():`` around forward and backward.
 
     Every value that is recorded and every gradient is looked at (so nothing is inside `no_grad`),
@@ -228,7 +208,18 @@ def anomalies():
         With the operation, shapes and ranges of its inputs and the user's line that called it.
     """
 
-    def look(record, inputs, value):
+    def __init__(self):
+        self._silence = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+
+    def __enter__(self):
+        self._silence.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        super().__exit__()
+        self._silence.__exit__(*error)
+
+    def on_operation(self, record, inputs, value):
         place, operation = _place(), record.operation.__name__
         names = argument_names(record.operation, len(inputs))
 
@@ -252,6 +243,3 @@ def anomalies():
             complain(f"the result of {operation}", value, False)
         record_inputs = record.inputs
         record.pullback = _seen(record.pullback, see)
-
-    with _looking_on(look), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        yield

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from geonet import hypersphere, ops
-from geonet.nn.layers import ACTIVATIONS, Layer, MaxPool2d, ResidualBlock, Unit
+from geonet.nn.layers import Layer, MaxPool2d, ResidualBlock, Unit, identity
 from geonet.nn.module import Module, Parameter, Sequential
 from geonet.nn.normalization import BatchNorm, MeanNorm
 from geonet.nn.parameterizations import PARAMETERIZATIONS, Geometric, Standard
@@ -165,7 +165,7 @@ class _Conversion:
 
     def unit(self, unit, name, rest, after=0.0):
         """Convert a Unit, or a layer alone; `after` (O,) is taken off its output besides."""
-        layer, normalization = getattr(unit, "layer", unit), getattr(unit, "normalization", None)
+        layer, normalization, centring = unit.layer, unit.normalization, unit.centring
         weight, bias, gain = _rows(layer.parameterization)
         biased = bias is not None
         bias = bias if biased else np.zeros(len(weight))
@@ -175,10 +175,9 @@ class _Conversion:
             scale, shift = evaluated(normalization)
             weight, bias = scale[:, None] * weight, scale * bias + shift
             normalization, biased = None, True
-        centring = getattr(unit, "centring", None)
         centre = after - (0 if centring is None else evaluated(centring)[1])
         centre = np.broadcast_to(centre, gain.shape)
-        linear = layer.activation is ACTIVATIONS[None] and normalization is None
+        linear = layer.activation is identity and normalization is None
         if linear and centre.any():
             weight, bias = gain[:, None] * weight, gain * bias - centre
             gain, centre = np.ones_like(gain), np.zeros_like(gain)
@@ -196,7 +195,7 @@ class _Conversion:
 
     def absorb(self, rest, layer, name, weight, bias):
         """Rows for x' that do what these do for x = scale · x' − shift."""
-        if any(getattr(layer, "padding", ())):
+        if any(layer.padding):
             reason = f"there is a mean that {name} has to take, which pads images with zeros"
             instead = "is exact away from their edges only"
             self.give_up(rest.origin, rest.shift != 0, reason, instead)
@@ -270,6 +269,6 @@ def _scaled(kind, weight, bias, scale, dtype):
     if bias is not None:
         bias = (bias if kind is Geometric else scale * bias).astype(dtype)
     new = kind(weight.astype(dtype), bias)
-    size = getattr(new, kind.sized_by).data
+    size = new.sized.data
     size *= scale.reshape(-1, *[1] * (size.ndim - 1)).astype(dtype)
     return new

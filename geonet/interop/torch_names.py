@@ -26,7 +26,7 @@ import numpy as np
 
 from geonet import ops
 from geonet.interop.convert import convert
-from geonet.nn.layers import ACTIVATIONS, Layer, MaxPool2d, ResidualBlock, Unit
+from geonet.nn.layers import ACTIVATIONS, Layer, MaxPool2d, ResidualBlock, Unit, identity
 from geonet.nn.module import Module, Sequential
 from geonet.nn.normalization import BatchNorm
 from geonet.nn.parameterizations import Standard
@@ -166,7 +166,7 @@ def _with_batch_norms(model):
     """A copy of the model: in a ResNet every bias of a unit is in a batch norm."""
     model = copy.deepcopy(model)
     for _, unit, _, norm in _resnet(model) if _is_resnet(model) else ():
-        rows = getattr(unit, "layer", unit).parameterization
+        rows = unit.layer.parameterization
         if norm is None or (rows.bias is None and unit.normalization is not None):
             continue
         bias = 0 if rows.bias is None else rows.bias.data
@@ -183,9 +183,9 @@ def _table(model):
     """PyTorch's name -> (ours, filter shape or None), for all arrays of the model."""
     table, number = {}, 0
     for name, unit, affine, norm in _resnet(model) if _is_resnet(model) else _sequential(model):
-        layer, normalization = getattr(unit, "layer", unit), getattr(unit, "normalization", None)
+        layer, normalization = unit.layer, unit.normalization
         rows = f"{name}.layer.parameterization" if unit is not layer else f"{name}.parameterization"
-        found = {f"{affine}.weight": (f"{rows}.weight", getattr(layer, "filter_shape", None))}
+        found = {f"{affine}.weight": (f"{rows}.weight", layer.filter_shape)}
         if layer.parameterization.bias is not None:
             found[f"{affine}.bias"] = f"{rows}.bias", None
         if isinstance(normalization, BatchNorm):
@@ -215,7 +215,7 @@ def _resnet(model):
         elif isinstance(step, Layer):
             yield _Place(name, step, "fc", None)
         elif isinstance(step, ResidualBlock):
-            strides = any(getattr(unit.layer, "stride", (1, 1)) != (1, 1) for unit in step.units)
+            strides = any(unit.layer.stride != (1, 1) for unit in step.units)
             stage, number = (stage + 1, 0) if strides or not stage else (stage, number + 1)
             prefix = f"layer{stage}.{number}"
             for k, unit in enumerate(step.units):
@@ -232,10 +232,9 @@ def _sequential(model, ours="", theirs=""):
     for i, step in enumerate(model.steps):
         name = f"{ours}steps.{i}"
         if isinstance(step, Layer | Unit):
-            layer = getattr(step, "layer", step)
-            normalized = getattr(step, "normalization", None) is not None
+            layer, normalized = step.layer, step.normalization is not None
             yield _Place(name, step, f"{theirs}{index}", f"{theirs}{index + 1}")
-            index += 1 + normalized + (layer.activation is not ACTIVATIONS[None])
+            index += 1 + normalized + (layer.activation is not identity)
         elif isinstance(step, Sequential):
             yield from _sequential(step, f"{name}.", f"{theirs}{index}.")
             index += 1

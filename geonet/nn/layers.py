@@ -8,10 +8,18 @@ import numpy as np
 from geonet import ops
 from geonet.nn.initializers import initial_weight
 from geonet.nn.module import Module
+from geonet.nn.normalization import check_features
 from geonet.nn.parameterizations import PARAMETERIZATIONS
+from geonet.tensor import observers
+
+
+def identity(x):
+    """The activation of a linear layer, x."""
+    return x
+
 
 ACTIVATIONS = {
-    None: lambda x: x,
+    None: identity,
     "relu": ops.relu,
     "leaky_relu": ops.leaky_relu,
     "sigmoid": ops.sigmoid,
@@ -35,14 +43,85 @@ def _pair(name, value, least):
     return pair
 
 
-class Layer(Module, ABC):
+class HiddenLayer(Module):
+    """What a `Unit` and a layer by itself have in common: all that the forward pass asks for.
+
+    Attributes
+    ----------
+    layer : Layer
+        The affine map with its parameterization and activation; of a layer, itself.
+    normalization : BatchNorm, LayerNorm, MeanNorm or None
+    centring : MeanNorm or None
+    """
+
+    normalization = centring = None
+
+    def __call__(self, x):
+        """Affine map → normalization → activation → gain → centring, (..., inputs) -> (..., O)."""
+        layer, gain = self.layer, self.layer.parameterization.gain
+        weight, bias = layer.rows()
+        if (fused := self._fused(bias)) is not None:
+            y = fused(layer.apply(x, weight))
+        else:
+            y = layer.apply(x, weight, bias)
+            if self.normalization is not None:
+                y = self.normalization(y)
+            y = layer.activation(y)
+            if gain is not None:
+                y = y * gain
+            if self.centring is not None:
+                y = self.centring(y)
+        for observer in observers():
+            observer.on_output(layer, y)
+        return y
+
+    def _fused(self, bias):
+        """What comes after z = W x in fewer passes over memory, as a function of z; None where no
+        operation does that. The plain formula is centring(gain · activation(z + bias))."""
+        activation, gain = self.layer.activation, self.layer.parameterization.gain
+        rectifies, centring = activation is ops.relu, self.centring
+        if self.normalization is not None or (rectifies and bias is None):
+            return None
+        centres = centring is not None and centring.training and centring.shift is None
+        if centres and gain is not None:
+            if rectifies:
+                return lambda z: _centred_relu(z, bias, gain, centring)
+            if activation is identity:
+                return lambda z: _centred(z, bias, gain, centring)
+        if rectifies and centring is None:
+            return lambda z: ops.scaled_relu(z, bias, gain)
+        if rectifies:
+            return lambda z: centring(ops.scaled_relu(z, bias, gain))
+        return None
+
+
+def _centred_relu(z, bias, gain, centring):
+    """gain · relu(z + bias) less its mean over the batch."""
+    check_features(z, centring.running_mean.size)
+    mean = np.empty_like(centring.running_mean)
+    y = ops.centred_scaled_relu(z, bias, gain, mean)
+    centring.update_running(mean)
+    return y
+
+
+def _centred(z, bias, gain, centring):
+    """gain · (z + bias) less its mean over the batch, which is gain · (z − mean z): the bias has no
+    part in it and gets no gradient, but moves the running mean."""
+    check_features(z, centring.running_mean.size)
+    (mean,) = ops.batch_moments(z, variance=False)
+    centring.update_running(gain.data * (mean if bias is None else mean + bias.data))
+    return ops.scaled_centre(z, gain, (mean,))
+
+
+class Layer(HiddenLayer, ABC):
     """What layers share: rows (O, n) under a parameterization, activation and gain.
 
     A kind of layer adds `apply`, its affine map, and says how many rows of what length there are
     and which fan-out an initializer takes.
     """
 
-    watch = None  # a `geonet.gradients.Watch`, while somebody looks on
+    stride, padding = (1, 1), (0, 0)  # of a convolution; a Linear is one of 1×1
+    filter_shape = None  # (kh, kw, C) of a convolution
 
     def __init__(self, rows, fan_out, parameterization, activation, *, rng, init, bias, dtype):
         dtype = np.dtype(dtype)
@@ -53,39 +132,27 @@ class Layer(Module, ABC):
         self.parameterization = kind(weight, np.zeros(len(weight), dtype) if bias else None)
         self.activation = _choose("activation", activation, ACTIVATIONS)
 
+    @property
+    def layer(self):
+        return self
+
     @abstractmethod
     def apply(self, x, weight, bias=None):
         """The affine map with the given rows (O, n) and bias (O,)."""
 
     def rows(self):
-        """Weight (O, n) and bias (O,) of the affine map, as Tensors that a watch gets to see."""
+        """Weight (O, n) and bias (O,) of the affine map, as Tensors that observers get to see."""
         weight, bias = self.parameterization.affine()
-        return (weight, bias) if self.watch is None else self.watch.on_rows(weight, bias)
-
-    def affine(self, x):
-        """The map before activation and gain, (..., inputs) -> (..., O)."""
-        return self.apply(x, *self.rows())
-
-    def activate(self, z):
-        """What follows the affine map: activation, then gain."""
-        y, gain = self.activation(z), self.parameterization.gain
-        return y if gain is None else y * gain
-
-    def __call__(self, x):
-        weight, bias = self.rows()
-        if self.activation is ops.relu and bias is not None:  # bias, relu and gain in one pass
-            y = ops.scaled_relu(self.apply(x, weight), bias, self.parameterization.gain)
-        else:
-            y = self.activate(self.apply(x, weight, bias))
-        return y if self.watch is None else self.watch.on_output(y)
+        for observer in observers():
+            weight, bias = observer.on_rows(self, weight, bias)
+        return weight, bias
 
 
 def layer_of(unit):
     """The Linear or Conv2d of a Unit, or the layer itself; anything else is a TypeError."""
-    layer = getattr(unit, "layer", unit)
-    if not isinstance(layer, Layer):
+    if not isinstance(unit, HiddenLayer):
         raise TypeError(f"unit must be a Unit, Linear or Conv2d, but is a {type(unit).__name__}")
-    return layer
+    return unit.layer
 
 
 class Linear(Layer):
@@ -198,7 +265,7 @@ class MaxPool2d(Module):
         return ops.max_pool2d(x, *self.window)
 
 
-class Unit(Module):
+class Unit(HiddenLayer):
     """One hidden layer: affine map → normalization → activation → gain → centring.
 
     Parameters
@@ -215,29 +282,6 @@ class Unit(Module):
         self.layer = layer
         self.normalization = normalization
         self.centring = centring
-
-    def __call__(self, x):
-        y, watch = self._output(x), self.layer.watch
-        return y if watch is None else watch.on_output(y)
-
-    def _output(self, x):
-        if self.normalization is not None:
-            y = self.layer.activate(self.normalization(self.layer.affine(x)))
-        elif self.centring is not None and self.layer.parameterization.gain is not None:
-            return self._scaled_and_centred(x)
-        else:
-            y = self.layer(x)
-        return y if self.centring is None else self.centring(y)
-
-    def _scaled_and_centred(self, x):
-        """Gain and centring at once, where they follow a ReLU or nothing."""
-        activation, gain = self.layer.activation, self.layer.parameterization.gain
-        weight, bias = self.layer.rows()
-        if activation is ACTIVATIONS[None]:
-            return self.centring.of_linear(self.layer.apply(x, weight), bias, gain)
-        if activation is ops.relu and bias is not None:
-            return self.centring.of_relu(self.layer.apply(x, weight), bias, gain)
-        return self.centring(self.layer.activate(self.layer.apply(x, weight, bias)))
 
 
 class ResidualBlock(Module):

@@ -10,7 +10,8 @@ from geonet import ops
 from geonet.nn.module import Module, Parameter
 
 
-def _check_features(x, features):
+def check_features(x, features):
+    """Refuse an input whose last axis is not as long as the layer has features."""
     if x.shape[-1] != features:
         raise ValueError(f"x has shape {x.shape}, but the layer normalizes {features} features")
 
@@ -48,15 +49,20 @@ class BatchNorm(Module):
         self.momentum = momentum
 
     def __call__(self, x):
-        _check_features(x, self.gamma.size)
+        check_features(x, self.gamma.size)
         if not self.training:
             scale = self.gamma / ops.sqrt(self.running_var + self.eps)
             return (x - self.running_mean) * scale + self.beta
-        moments = self.batch_mean, self.batch_var = ops.batch_moments(x)
-        for running, batch in zip((self.running_mean, self.running_var), moments):
+        moments = ops.batch_moments(x)
+        self.update_running(*moments)
+        return ops.batch_norm(x, self.gamma, self.beta, self.eps, moments)
+
+    def update_running(self, mean, var):
+        """Let the running values follow those of a batch, which are remembered."""
+        self.batch_mean, self.batch_var = mean, var
+        for running, batch in ((self.running_mean, mean), (self.running_var, var)):
             running *= self.momentum
             running += (1 - self.momentum) * batch.real  # complex in a complex step
-        return ops.batch_norm(x, self.gamma, self.beta, self.eps, moments)
 
     def fold(self, weight, bias, statistics):
         """sign(γ) · (w, b − μ + σβ/γ); NaN where γ = 0, which has no boundary."""
@@ -98,38 +104,16 @@ class MeanNorm(Module):
         self.momentum = momentum
 
     def __call__(self, x):
-        _check_features(x, self.running_mean.size)
+        check_features(x, self.running_mean.size)
         if not self.training:
             centred = x - self.running_mean
             return centred if self.shift is None else centred + self.shift
         moments = ops.batch_moments(x, variance=False)
-        self._follow(*moments)
+        self.update_running(*moments)
         return ops.centre(x, self.shift, moments)
 
-    def of_linear(self, z, bias, scale):
-        """Centred r (z + b), the output of a linear unit with a scale: b (C,) or None, r (C,).
-
-        With the batch's mean it is r (z − mean z), in which b has no part and gets no gradient.
-        """
-        if not self.training or self.shift is not None:
-            return self((z if bias is None else z + bias) * scale)
-        _check_features(z, self.running_mean.size)
-        (mean,) = ops.batch_moments(z, variance=False)
-        self._follow(scale.data * (mean if bias is None else mean + bias.data))
-        return ops.scaled_centre(z, scale, (mean,))
-
-    def of_relu(self, z, bias, scale):
-        """Centred r max(z + b, 0), the output of a unit with a ReLU: b and r (C,)."""
-        if not self.training or self.shift is not None:
-            return self(ops.scaled_relu(z, bias, scale))
-        _check_features(z, self.running_mean.size)
-        mean = np.empty_like(self.running_mean)
-        y = ops.centred_scaled_relu(z, bias, scale, mean)
-        self._follow(mean)
-        return y
-
-    def _follow(self, mean):
-        """Take note of the mean of a batch."""
+    def update_running(self, mean):
+        """Let the running mean follow that of a batch, which is remembered."""
         self.batch_mean = mean
         self.running_mean *= self.momentum
         self.running_mean += (1 - self.momentum) * mean.real
@@ -163,7 +147,7 @@ class LayerNorm(Module):
         self.eps = eps
 
     def __call__(self, x):
-        _check_features(x, self.gamma.size)
+        check_features(x, self.gamma.size)
         return ops.layer_norm(x, self.gamma, self.beta, self.eps)
 
     def fold(self, weight, bias, statistics):

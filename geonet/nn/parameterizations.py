@@ -3,8 +3,8 @@
 A parameterization owns the raw parameters of a layer's rows. It answers: what parameters give this
 (weight, bias)? what affine map do they give? what happens after the activation? and, for the
 analysis, how far may a change of the parameters turn the rows (section "Stability" of the paper)?
-Which of its parameters holds ‖w‖, and so is the one for weight decay, it says in `sized_by`; which
-turns the row, in `turned_by`, and how far it does, in `metric`.
+Which of its parameters holds ‖w‖, and so is the one for weight decay, is `sized`; which turns the
+row is `turned`, and `metric` says how far it does.
 """
 
 import numpy as np
@@ -37,7 +37,13 @@ def _turn_of_sum(vector, change):
     return np.where(ratio <= 1, np.arcsin(np.minimum(ratio, 1)), np.where(ratio > 1, np.pi, 0))
 
 
-class Standard(Module):
+class Parameterization(Module):
+    """What all have in common: rows (O, n) and offsets (O,) made of parameters of their own."""
+
+    gain = None  # what multiplies the activation, (O,), if anything does
+
+
+class Standard(Parameterization):
     """z = w·x + b: the weight itself is the parameter.
 
     Parameters
@@ -48,8 +54,6 @@ class Standard(Module):
         (O,).
     """
 
-    sized_by = turned_by = "weight"
-
     def __init__(self, weight, bias):
         self.weight = Parameter(weight)
         self.bias = None if bias is None else Parameter(bias)
@@ -59,12 +63,17 @@ class Standard(Module):
         return self.weight, self.bias
 
     @property
-    def gain(self):
-        """What multiplies the activation, (O,): nothing, None."""
-        return None
+    def sized(self):
+        """The parameter that holds ‖w‖."""
+        return self.weight
+
+    @property
+    def turned(self):
+        """The parameter that turns the row."""
+        return self.weight
 
     def metric(self):
-        """Turn of a row for a unit change of `turned_by` across it, (O, 1) or one each entry."""
+        """Turn of a row for a unit change of `turned` across it, (O, 1) or one for each entry."""
         return 1 / np.linalg.norm(self.weight.data, axis=1, keepdims=True)
 
     def turn_bound(self, change):
@@ -72,14 +81,12 @@ class Standard(Module):
         return _turn_of_sum(self.weight.data, change["weight"])
 
 
-class WeightNorm(Module):
+class WeightNorm(Parameterization):
     """z = ℓ v/‖v‖·x + b: length and direction of the weight apart (Salimans & Kingma 2016).
 
     Starts with v = w and ℓ = ‖w‖. Parameters and methods as for `Standard`; raises ValueError for
     a row of zeros.
     """
-
-    sized_by, turned_by = "length", "v"
 
     def __init__(self, weight, bias):
         self.v = Parameter(weight)
@@ -90,8 +97,12 @@ class WeightNorm(Module):
         return ops.weight_norm(self.v, self.length), self.bias
 
     @property
-    def gain(self):
-        return None
+    def sized(self):
+        return self.length
+
+    @property
+    def turned(self):
+        return self.v
 
     def metric(self):
         """1/‖v‖, (O, 1)."""
@@ -103,7 +114,7 @@ class WeightNorm(Module):
         return np.where(flipped, np.pi, _turn_of_sum(self.v.data, change["v"]))
 
 
-class Geometric(Module):
+class Geometric(Parameterization):
     """r · ReLU(u(θ)·x + λ): hyperspherical angles, signed offset and radius (Chen & Ge).
 
     Starts with θ the angles of w, λ = b/‖w‖ and r = ‖w‖, so that for an activation that is
@@ -111,8 +122,6 @@ class Geometric(Module):
     the direction is the fixed sign of w. Parameters and methods as for `Standard`; raises
     ValueError for a row of zeros.
     """
-
-    sized_by, turned_by = "radius", "theta"
 
     def __init__(self, weight, bias):
         length = _lengths(weight)
@@ -135,6 +144,14 @@ class Geometric(Module):
     def gain(self):
         """r, outside the activation, where its sign cannot move the boundary."""
         return self.radius
+
+    @property
+    def sized(self):
+        return self.radius
+
+    @property
+    def turned(self):
+        return self.theta
 
     def metric(self):
         """s_k = ‖∂u/∂θ_k‖, (O, n−1)."""

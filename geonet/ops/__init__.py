@@ -19,49 +19,23 @@ Complex arrays are accepted throughout, for derivatives by the complex step: pie
 choose their piece by the real part.
 """
 
-import numpy as np
-
+from geonet.ops import arrays, convolution, elementwise, losses, normalization, pooling, units
 from geonet.ops.arrays import *
 from geonet.ops.convolution import *
 from geonet.ops.elementwise import *
-from geonet.ops.linear import *
 from geonet.ops.losses import *
 from geonet.ops.normalization import *
 from geonet.ops.pooling import *
-from geonet.tensor import Tensor
+from geonet.ops.units import *
+from geonet.tensor import OPERATIONS
 
-OPERATIONS = {name: f for name, f in globals().items() if getattr(f, "is_primitive", False)}
-
-# Tensor's operators and methods are these operations.
-
-
-def _reflected(operation):
-    return lambda x, y: operation(y, x)
-
-
-def _comparison(compare):
-    """A comparison gives a plain mask, for `where` and indexing: it has no derivative."""
-    return lambda x, y: compare(x.data, y.data if isinstance(y, Tensor) else y)
-
-
-for _symbol, _operation in (
-    ("add", add), ("sub", subtract), ("mul", multiply), ("truediv", divide), ("pow", power),
-    ("matmul", matmul),
-):  # fmt: skip
-    setattr(Tensor, f"__{_symbol}__", _operation)
-    setattr(Tensor, f"__r{_symbol}__", _reflected(_operation))
-for _symbol, _compare in (
-    ("eq", np.equal), ("ne", np.not_equal), ("lt", np.less), ("le", np.less_equal),
-    ("gt", np.greater), ("ge", np.greater_equal),
-):  # fmt: skip
-    setattr(Tensor, f"__{_symbol}__", _comparison(_compare))
-
-Tensor.__format__ = lambda x, style: format(x.item(), style) if style else str(x)
-Tensor.__iter__ = lambda x: (x[i] for i in range(len(x)))
-Tensor.__float__, Tensor.__bool__ = lambda x: float(x.data), lambda x: bool(x.data)
-Tensor.__hash__ = object.__hash__  # a Tensor is itself, whatever its numbers
-Tensor.__neg__, Tensor.__abs__, Tensor.__getitem__ = negative, absolute, getitem
-Tensor.sum, Tensor.mean, Tensor.var, Tensor.max, Tensor.min = sum, mean, var, max, min
-Tensor.reshape = lambda x, *shape: reshape(x, shape[0] if len(shape) == 1 else shape)
-Tensor.transpose = lambda x, *axes: transpose(x, axes[0] if len(axes) == 1 else axes or None)
-Tensor.T = property(transpose)
+__all__ = [
+    "OPERATIONS",  # name -> operation, of those with a pullback; the others are made of them
+    *arrays.__all__,
+    *convolution.__all__,
+    *elementwise.__all__,
+    *units.__all__,
+    *losses.__all__,
+    *normalization.__all__,
+    *pooling.__all__,
+]

@@ -6,6 +6,10 @@ g = ∂L/∂y is the gradient of the result; the arrow shows what the pullback m
 from geonet.kernels import convolution as kernel
 from geonet.tensor import primitive
 
+__all__ = [
+    "conv2d",
+]
+
 
 def _pair(name, value):
     pair = value if isinstance(value, tuple) else (value, value)

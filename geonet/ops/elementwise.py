@@ -8,6 +8,36 @@ import numpy as np
 from geonet.kernels import activation
 from geonet.tensor import primitive
 
+__all__ = [
+    "absolute",
+    "add",
+    "arccos",
+    "arcsin",
+    "arctan",
+    "clip",
+    "cos",
+    "divide",
+    "exp",
+    "leaky_relu",
+    "log",
+    "log_softmax",
+    "maximum",
+    "minimum",
+    "multiply",
+    "negative",
+    "power",
+    "relu",
+    "sigmoid",
+    "sin",
+    "softplus",
+    "sqrt",
+    "square",
+    "subtract",
+    "tan",
+    "tanh",
+    "where",
+]
+
 # Arithmetic ---------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,14 @@ import numpy as np
 from geonet.kernels import normalization as kernel
 from geonet.tensor import Tensor, primitive
 
+__all__ = [
+    "batch_moments",
+    "batch_norm",
+    "centre",
+    "layer_norm",
+    "scaled_centre",
+]
+
 
 def _rows(operation, x, moments=None, **features):
     """x as a matrix (N, C), once every other array is known to be (C,): kernels do not look."""

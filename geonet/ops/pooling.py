@@ -8,6 +8,12 @@ import numpy as np
 from geonet.kernels import pooling
 from geonet.tensor import primitive
 
+__all__ = [
+    "average_pool2d",
+    "global_average_pool",
+    "max_pool2d",
+]
+
 
 def _windows(rng):
     """Overlapping and not, padded and not, with rows and columns that fill no window."""

@@ -2,7 +2,7 @@
 
 import math
 import time
-from contextlib import closing, nullcontext
+from contextlib import closing
 
 import numpy as np
 
@@ -93,7 +93,7 @@ def fit(
     schedule=None,
     stopping=None,
     position=None,
-    inspect=None,
+    on_gradients=None,
     on_step=None,
     on_epoch=None,
     label="training",
@@ -128,12 +128,11 @@ def fit(
     position : Position, optional
         Where to begin, and what is kept up to date; a training that stands at its end is not
         taken further.
-    inspect : geonet.gradients.Inspector, optional
-        Takes down what gradients mean geometrically; without it, nothing is watched. Under
-        `DataParallel` they are those of this process's share of each batch.
-    on_step, on_epoch : functions, optional
-        Called without arguments after every update, and after every epoch (its monitor and
-        schedule included), to look on or to save.
+    on_gradients, on_step, on_epoch : functions, optional
+        Called without arguments: after every backward pass, when there are gradients (under
+        `DataParallel` those of this process's share of the batch); after every update; and after
+        every epoch, its monitor and schedule included. To look on, such as ``tracker.record`` or
+        ``inspector.record``, or to save.
     label : str or None
         Of the progress line; None for no line.
 
@@ -148,14 +147,10 @@ def fit(
         layer and quantity.
     ValueError
         If the data are of different lengths, empty or not finite, or a number is out of range.
-    TypeError
-        If `inspect` is not an Inspector.
     """
-    if inspect is not None and not (hasattr(inspect, "record") and hasattr(inspect, "__enter__")):
-        raise TypeError(f"inspect must be a geonet.gradients.Inspector, but is {inspect!r}")
     batches, epoch = _source(data, epochs, batch_size, rng)
     position = Position() if position is None else position
-    position.join(rng)
+    position.restore(rng)
     history, parameters = position.history, list(model.named_parameters())
     rows, start = 0, time.perf_counter()
 
@@ -167,12 +162,7 @@ def fit(
 
     # NumPy's warnings would come before the error that says where the number stands
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-    watching = nullcontext() if inspect is None else inspect
-    with (
-        closing(Progress(epochs * batches, label, done=history.steps)) as progress,
-        quiet,
-        watching,
-    ):
+    with closing(Progress(epochs * batches, label, done=history.steps)) as progress, quiet:
         progress.say("first step, for which kernels may have to be compiled")
         while position.epoch < epochs and not position.stopped:
             model.train()
@@ -180,9 +170,8 @@ def fit(
                 optimizer.zero_grad()
                 value = loss(model(x), y)
                 value.backward()
-                if inspect is not None:  # before processes agree, so that all of it is of this one
-                    inspect.record(history.steps)
-                position.losses.append(optimizer.agree(value.item(), len(x)))
+                _call(on_gradients)
+                position.losses.append(optimizer.all_reduce(value.item(), len(x)))
                 if not math.isfinite(position.losses[-1]):
                     blame(model, x, history.steps)
                 check_gradients(parameters, history.steps)

@@ -7,7 +7,7 @@ import numpy as np
 from geonet.hypersphere import metric
 from geonet.kernels.optimizers import adam, sgd
 from geonet.nn.module import Module
-from geonet.nn.parameterizations import Angles
+from geonet.nn.parameterizations import Angles, Parameterization
 from geonet.tensor import Tensor
 
 
@@ -37,9 +37,9 @@ def decay_of(model, weight_decay):
         In the order of `model.parameters()`: weight_decay or 0.
     """
     sized = {
-        id(getattr(module, module.sized_by))
+        id(module.sized)
         for _, module in model.named_modules()
-        if hasattr(module, "sized_by")
+        if isinstance(module, Parameterization)
     }
     return [weight_decay if id(p) in sized else 0.0 for p in model.parameters()]
 
@@ -94,7 +94,7 @@ class Optimizer:
         for parameter in self.parameters:
             parameter.grad = None
 
-    def agree(self, loss, rows):
+    def all_reduce(self, loss, rows):
         """The loss (and in the parameters the gradients) that a step is to use.
 
         `fit` asks for it after every backward pass, with the mean loss of a batch of this many

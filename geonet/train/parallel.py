@@ -80,7 +80,7 @@ class DataParallel:
     def lr(self, lr):
         self.optimizer.lr = lr
 
-    def agree(self, loss, rows):
+    def all_reduce(self, loss, rows):
         """Replace gradients by their means over the rows of all processes; returns the mean loss.
 
         One all-reduce of one flat array: number of rows n, n · loss and n · gradients. What is not

@@ -52,7 +52,7 @@ class Position:
         """Whether early stopping has ended training, at the end of an epoch."""
         return self.history.stopped and not self.losses
 
-    def join(self, rng):
+    def restore(self, rng):
         """Take up the generator's state, or set it to the one that was saved."""
         if rng is not None and self.rng_state is not None:
             rng.bit_generator.state = self.rng_state
