@@ -1,22 +1,63 @@
-"""What bench times is the work it says it times; the timings themselves are nobody's test."""
+"""What bench times is the work it says it times, ours and PyTorch's alike; the timings themselves
+are not tested."""
 
 import argparse
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from geonet import bench, environment, ops
-from geonet.bench import convnets, memory, mlps, peer, resnets, timing
+from geonet import Tensor, bench, environment, ops
+from geonet.bench import convnets, memory, mlps, peer, recording, resnets, timing, uci
 from geonet.experiments.sets.drawn_pictures import write_pictures
-from geonet.experiments.sets.levy import load_levy
+from geonet.models import vgg6
+
+ROOT = Path(__file__).parents[1]
+KEPT = "MALLOC_TRIM_THRESHOLD_"
 
 
-def inside(function):
-    """The variables that a function brings along, by name."""
-    cells = (cell.cell_contents for cell in function.__closure__)
-    return dict(zip(function.__code__.co_freevars, cells))
+def given_to(monkeypatch, owner, name):
+    """A list that holds the parameters of the last optimizer that was made by this name."""
+    given, make = [], getattr(owner, name)
+
+    def keep(parameters, *rest, **options):
+        given[:] = parameters
+        return make(list(given), *rest, **options)
+
+    monkeypatch.setattr(owner, name, keep)
+    return given
+
+
+def leaves(monkeypatch, torch):
+    """A list of the Tensors of PyTorch that are asked for gradients from now on."""
+    found, ask = [], torch.Tensor.requires_grad_
+    monkeypatch.setattr(torch.Tensor, "requires_grad_", lambda x: found.append(x) or ask(x))
+    return found
+
+
+def start_alike(torch, ours, theirs):
+    """Give PyTorch's parameters the values of ours; filters are (O, C, kh, kw) over there."""
+    with torch.no_grad():
+        for parameter, tensor in zip(ours, theirs, strict=True):
+            value = torch.tensor(parameter.data)
+            if tensor.ndim == 4:
+                value = value.reshape(len(value), *tensor.shape[2:], -1).permute(0, 3, 1, 2)
+            tensor.copy_(value)
+
+
+def assert_same_gradients(ours, theirs, tolerance):
+    """Within a share of the largest entry of each."""
+    for parameter, tensor in zip(ours, theirs, strict=True):
+        gradient = tensor.grad.numpy()
+        if gradient.ndim == 4:
+            gradient = gradient.transpose(0, 2, 3, 1).reshape(len(gradient), -1)
+        atol = tolerance * np.abs(gradient).max()
+        assert atol > 0
+        np.testing.assert_allclose(parameter.grad, gradient, rtol=0, atol=atol)
 
 
 def test_functions_are_timed_in_turns_after_a_call_that_is_not_counted(monkeypatch):
@@ -30,32 +71,11 @@ def test_functions_are_timed_in_turns_after_a_call_that_is_not_counted(monkeypat
     assert list(seconds["c"]) == [7.0, 7.0]
 
 
-def test_what_is_timed_runs_a_while_before():
+def test_a_function_is_warmed_up_before_it_is_timed():
     start, calls = time.perf_counter(), []
     timing.seconds_a_call(lambda: calls.append(time.perf_counter()), repeats=1)
     assert calls[-1] - start >= timing.WARMING
     assert len(calls) > 2
-
-
-def test_a_step_is_a_training_step():
-    step = mlps.levy_step("GmP")
-    x, y = load_levy(np.random.default_rng(0), "paper").train
-    model = inside(step)["model"]
-    before = np.abs(model(x).data - y).mean()
-    for _ in range(50):
-        step()
-    assert np.abs(model(x).data - y).mean() < before
-
-
-@pytest.mark.parametrize("axis", [0, 1])
-def test_pytorch_does_the_same_work_for_directions(axis):
-    torch = pytest.importorskip("torch")
-    work = mlps.torch_map(torch, (3, 8), axis)
-    work()
-    theta, gradient = mlps.map_arrays((3, 8))
-    ours = mlps.kernel.direction_pullback(gradient, theta)
-    theirs = inside(work)["theta"].grad.numpy()
-    np.testing.assert_allclose(theirs if axis else theirs.T, ours, atol=1e-5)
 
 
 @pytest.fixture
@@ -68,37 +88,128 @@ def small(monkeypatch):
     monkeypatch.setattr(convnets, "SHAPES", ((2, 6, 6, 3, 4),))
 
 
+def levy():
+    return mlps.levy_step("GmP"), *mlps.levy_network("GmP")
+
+
+def tabular():
+    x, y = uci.batch(np.float64)
+    return uci.step(np.float64), uci.network(np.float64), lambda model: ops.mae(model(x), y)
+
+
+def pictures():
+    x, labels = convnets.pictures(3)
+    step = convnets.vgg_step("GmP+IMN", x, labels)
+    sizes = {"widths": convnets.WIDTHS, "num_classes": convnets.CLASSES}
+    model = vgg6("GmP+IMN", **sizes, rng=np.random.default_rng(0))
+    return step, model, lambda model: ops.cross_entropy(model(x), labels)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(
+    ("module", "optimizer", "make"),
+    [(mlps, "Adam", levy), (uci, "Adam", tabular), (timing, "SGD", pictures)],
+)
+def test_a_step_is_a_training_step(module, optimizer, make, monkeypatch):
+    given = given_to(monkeypatch, module, optimizer)
+    step, model, loss = make()
+    found = []
+    for _ in range(2):
+        for parameter, trained in zip(model.parameters(), given, strict=True):
+            parameter.data[...] = trained.data
+        found.append(loss(model).item())
+        for _ in range(50):
+            step()
+    assert found[1] < found[0]
+
+
+# The same work in PyTorch -------------------------------------------------------------------------
+
+
+def test_pytorch_takes_the_same_step_of_the_levy_network(monkeypatch):
+    torch = pytest.importorskip("torch")
+    given = given_to(monkeypatch, torch.optim, "Adam")
+    torch.manual_seed(0)
+    step = mlps.torch_levy_step(torch, {"foreach": False})
+    torch.manual_seed(0)  # its signs are those of what it draws first
+    sign = torch.empty(mlps.UNITS, 1, dtype=torch.float64).uniform_(-0.2, 0.2).sign().numpy()
+    model, loss = mlps.levy_network("GmP")
+    start = {"theta": np.empty((mlps.UNITS, 0)), "sign": sign}
+    start |= {name: tensor.detach().numpy() for name, tensor in zip(("lambda_", "radius"), given)}
+    model[0].layer.parameterization.load_state_dict(start)
+    rest = dict(zip(("weight", "bias"), (tensor.detach().numpy() for tensor in given[2:])))
+    model[1].parameterization.load_state_dict(rest)
+    loss(model).backward()
+    step()
+    ours = [parameter for parameter in model.parameters() if parameter.size]
+    assert_same_gradients(ours, given, 1e-12)
+
+
+@pytest.mark.parametrize("optimizer", list(uci.OPTIMIZERS))
+def test_pytorch_takes_the_same_step_of_the_uci_network(optimizer, monkeypatch):
+    torch = pytest.importorskip("torch")
+    theirs = given_to(monkeypatch, torch.optim, "Adam")
+    ours = given_to(monkeypatch, uci, "Adam")
+    uci.torch_step(torch, np.float64, optimizer)()
+    uci.step(np.float64)()
+    assert_same_gradients(ours, theirs, 1e-9)
+    for parameter, tensor in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(tensor.detach().numpy(), parameter.data, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_pytorch_does_the_same_work_for_directions(axis, monkeypatch):
+    torch = pytest.importorskip("torch")
+    theirs = leaves(monkeypatch, torch)
+    mlps.torch_map(torch, (3, 8), axis)()
+    angles, gradient = mlps.map_arrays((3, 8))
+    theta = Tensor(angles, requires_grad=True)
+    ops.hyperspherical(theta).backward(gradient)
+    if axis == 0:  # one unit per column
+        theta.grad = theta.grad.T
+    assert_same_gradients([theta], theirs, 1e-5)
+
+
+@pytest.mark.parametrize("layout", convnets.LAYOUTS)
+def test_pytorch_does_the_same_work_for_a_convolution(layout, monkeypatch):
+    torch = pytest.importorskip("torch")
+    shape = 2, 6, 5, 3, 4
+    theirs = leaves(monkeypatch, torch)
+    convnets.torch_convolution(torch, layout, shape)()
+    x, weight, g = convnets.convolution_arrays(shape)
+    ours = Tensor(x, requires_grad=True), Tensor(weight, requires_grad=True)
+    ops.conv2d(*ours, None, 1, 1).backward(g)
+    for tensor in ours:  # rows, as those of a layer
+        tensor.grad = tensor.grad.reshape(len(tensor.grad), -1)
+    assert_same_gradients(ours, theirs, 1e-5)
+
+
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("method", ["SP", "GmP+IMN"])
-@pytest.mark.parametrize("layout", ["channels_last", "contiguous_format"])
-def test_pytorch_does_the_same_step_of_a_vgg(method, layout):
+@pytest.mark.parametrize("layout", convnets.LAYOUTS)
+def test_pytorch_does_the_same_step_of_a_vgg(method, layout, monkeypatch):
     torch = pytest.importorskip("torch")
+    ours, theirs = given_to(monkeypatch, timing, "SGD"), given_to(monkeypatch, torch.optim, "SGD")
     x, labels = convnets.pictures(3)
-    ours = inside(convnets.vgg_step(method, x, labels))["model"]
-    step = convnets.torch_vgg_step(torch, method, layout, x, labels)
-    theirs = [*(p for _, found in inside(step)["layers"] for p in found)]
-    theirs += inside(step)["output"].parameters()
-    parameters = dict(ours.named_parameters())
-    order = ("theta", "lambda_", "radius") if method != "SP" else ("weight", "bias")
-    names = [f"steps.{i}.layer.parameterization.{q}" for i in (0, 1, 3, 4, 6, 7) for q in order]
-    last = next(name for name in parameters if name.startswith("steps.10"))
-    names += [last, last.replace("weight", "bias")]
-    assert sorted(names) == sorted(parameters)
-    with torch.no_grad():
-        for name, tensor in zip(names, theirs, strict=True):
-            value = torch.tensor(parameters[name].data)
-            if tensor.ndim == 4:  # (O, C, kh, kw)
-                value = value.reshape(len(value), 3, 3, -1).permute(0, 3, 1, 2)
-            tensor.copy_(value)
-    step()  # leaves the gradients of the step in place
-    loss = ops.cross_entropy(ours(x), labels)
-    loss.backward()
-    for name, tensor in zip(names, theirs, strict=True):
-        gradient = tensor.grad.numpy()
-        if gradient.ndim == 4:
-            gradient = gradient.transpose(0, 2, 3, 1).reshape(len(gradient), -1)
-        scale = np.abs(gradient).max()
-        np.testing.assert_allclose(parameters[name].grad, gradient, rtol=0, atol=1e-4 * scale)
+    step = convnets.vgg_step(method, x, labels)
+    their_step = convnets.torch_vgg_step(torch, method, layout, x, labels)
+    start_alike(torch, ours, theirs)
+    step()
+    their_step()
+    assert_same_gradients(ours, theirs, 1e-4)
+
+
+def test_pytorch_does_the_same_step_of_a_resnet(monkeypatch):
+    torch = pytest.importorskip("torch")
+    ours, theirs = given_to(monkeypatch, timing, "SGD"), given_to(monkeypatch, torch.optim, "SGD")
+    x, labels = resnets.pictures(2, 32)
+    step = resnets.resnet_step("BN", x, labels)
+    their_step = resnets.torch_resnet_step(torch, "channels_last", x, labels)
+    start_alike(torch, ours, theirs)
+    step()
+    their_step()
+    chosen = [*range(2), *range(len(ours) - 30, len(ours))]  # rounding grows on the way to the stem
+    assert_same_gradients([ours[i] for i in chosen], [theirs[i] for i in chosen], 1e-2)
 
 
 def test_pillow_alone_gives_the_same_picture(tmp_path):
@@ -109,62 +220,63 @@ def test_pillow_alone_gives_the_same_picture(tmp_path):
     assert np.abs(ours.astype(int) - alone).max() <= 1
 
 
-def test_pytorch_does_the_same_step_of_a_resnet():
-    torch = pytest.importorskip("torch")
-    x, labels = resnets.pictures(2, 32)
-    ours = inside(resnets.resnet_step("BN", x, labels))["model"]
-    step = resnets.torch_resnet_step(torch, "channels_last", x, labels)
-    pairs = list(zip(ours.parameters(), inside(step)["model"].parameters(), strict=True))
-    with torch.no_grad():
-        for parameter, tensor in pairs:
-            value = torch.tensor(parameter.data)
-            if tensor.ndim == 4:  # (O, C, kh, kw)
-                value = value.reshape(len(value), *tensor.shape[2:], -1).permute(0, 3, 1, 2)
-            tensor.copy_(value)
-    step()  # leaves the gradients of the step in place
-    ops.cross_entropy(ours(x), labels).backward()
-    for parameter, tensor in pairs[:2] + pairs[-30:]:  # rounding grows on the way to the stem
-        gradient = tensor.grad.numpy()
-        if gradient.ndim == 4:
-            gradient = gradient.transpose(0, 2, 3, 1).reshape(len(gradient), -1)
-        scale = np.abs(gradient).max()
-        np.testing.assert_allclose(parameter.grad, gradient, rtol=0, atol=1e-2 * scale)
+# The tables ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("part", ["mlp", "conv", "resnet"])
-def test_without_pytorch_ours_stand_alone(part, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("part", "row"),
+    [
+        ("mlp", "Levy step, GmP"),
+        ("conv", "VGG-6 step, GmP+IMN"),
+        ("resnet", "ResNet-18 step, GmP+IMN"),
+    ],
+)
+def test_without_pytorch_ours_stand_alone(part, row, monkeypatch, capsys):
     monkeypatch.setattr(peer, "torch_version", lambda: None)
-    monkeypatch.setattr(memory, "_in_a_process", lambda module, name, images: 1.0)
+    monkeypatch.setattr(memory, "rows", lambda *_: [("peak memory", "1 MB")])
     monkeypatch.setattr(mlps, "MAP_SHAPE", (4, 8))
+    monkeypatch.setattr(recording, "NETWORKS", {"3 units": ([2, 3, 1], 2)})
     monkeypatch.setattr(resnets, "SHAPES", ((2, 32),))
     monkeypatch.setattr(resnets, "CLASSES", 7)
     monkeypatch.setattr(resnets, "FILES", 3)
     bench.main(argparse.Namespace(part=part, turns=1))
     text = capsys.readouterr().out
     assert "PyTorch is not installed" in text
-    rows = {
-        "mlp": "Levy step, GmP",
-        "conv": "VGG-6 step, GmP+IMN",
-        "resnet": "ResNet-18 step, GmP+IMN",
-    }
-    assert rows[part] in text
+    assert row in text
 
 
-@pytest.mark.usefixtures("small")
+HUNGRY = """
+import numpy as np
+
+def step(name, images):
+    return lambda: np.ones(images * 2**20 * 20, np.uint8).sum()
+"""
+
+
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="Linux tells of its memory")
-def test_the_memory_of_a_step_is_what_it_adds(monkeypatch):
-    monkeypatch.setattr(memory, "_resident", lambda which: {"VmRSS": 70.0, "VmHWM": 100.0}[which])
-    assert memory.measure(convnets, "GmP", 2) == 30.0
+def test_the_memory_of_a_step_is_what_it_adds(tmp_path):
+    (tmp_path / "hungry.py").write_text(HUNGRY)
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    result = subprocess.run(
+        [sys.executable, "-m", "geonet.bench.memory", "hungry", "any", "5"],
+        env=environment.without_ours() | {"PYTHONPATH": path},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert float(result.stdout) == pytest.approx(5 * 20, rel=0.1)
 
 
-def counter(torch, start):
-    """For the process of the peer: a function without a use for PyTorch."""
-    numbers = [start]
-    return lambda: numbers.append(torch.get_num_threads() + os.environ.get(KEPT, 0))
+# PyTorch in its own process -----------------------------------------------------------------------
 
 
-KEPT = "MALLOC_TRIM_THRESHOLD_"
+def work_of_a_user(torch, count):
+    """For the process of the peer: fails where the environment is not the one of its users."""
+    assert KEPT not in os.environ
+
+    def work():
+        assert torch.get_num_threads() == count
+
+    return work
 
 
 def test_pytorch_runs_in_the_environment_of_its_users(monkeypatch):
@@ -172,8 +284,8 @@ def test_pytorch_runs_in_the_environment_of_its_users(monkeypatch):
     monkeypatch.setenv(KEPT, environment.KEEP_MEMORY[KEPT])
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     with peer.Peer(2) as process:
-        seconds = process.function(counter, 1)
-        assert 0 < seconds(3) < 60  # with the variable set, a number and a text are added
+        assert 0 < process.function(work_of_a_user, 2)(3) < 60
+        assert 0 < process.function(work_of_a_user, 1, threads=1)(3) < 60
     assert os.environ[KEPT] == environment.KEEP_MEMORY[KEPT]
     assert os.environ["OMP_NUM_THREADS"] == "1"
 
