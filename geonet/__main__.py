@@ -5,6 +5,7 @@ import os
 import sys
 
 from geonet import environment
+from geonet.kernels.switch import PLAIN
 from geonet.text import BadInput, aligned
 
 TOUR = ("perturbation", "levy", "banana")
@@ -130,6 +131,8 @@ def main():
 
         arguments = build_parser(find()).parse_args()
         environment.restart(arguments.threads or arguments.default_threads, arguments.unset)
+        if PLAIN:
+            print(f"geonet: {PLAIN}, so kernels run in plain NumPy, slower", file=sys.stderr)
         return arguments.run(arguments) or 0
     except BrokenPipeError:  # whoever read the output has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

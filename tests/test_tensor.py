@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 import geonet
 from geonet import Tensor, no_grad, ops, primitive
+from geonet.tensor import Observer
 
 
 def leaf(data, dtype=np.float64):
@@ -628,6 +629,74 @@ def test_a_pullback_of_the_wrong_shape_is_named(shape):
 def test_public_names_are_exported():
     for name in geonet.__all__:
         assert hasattr(geonet, name)
+
+
+OPERATORS = {
+    "add": operator.add, "subtract": operator.sub, "multiply": operator.mul,
+    "divide": operator.truediv, "power": operator.pow, "matmul": operator.matmul,
+}  # fmt: skip
+METHODS = {
+    "sum": {"axis": 0, "keepdims": True}, "mean": {"axis": 1}, "var": {"axis": 0, "ddof": 1},
+    "max": {"axis": 0}, "min": {"axis": 1, "keepdims": True},
+}  # fmt: skip
+
+
+def test_operators_and_methods_are_the_operations_of_geonet_ops():
+    rng = np.random.default_rng(0)
+    x, y = (rng.uniform(0.5, 2, (3, 3)) for _ in "xy")
+    for name, operate in OPERATORS.items():
+        for a, b in ((Tensor(x), y), (x, Tensor(y)), (Tensor(x), Tensor(y))):
+            np.testing.assert_array_equal(operate(a, b).data, getattr(ops, name)(x, y).data)
+    for name, options in METHODS.items():
+        found = getattr(Tensor(x), name)(**options)
+        np.testing.assert_array_equal(found.data, getattr(ops, name)(x, **options).data)
+        np.testing.assert_array_equal(getattr(Tensor(x), name)().data, getattr(ops, name)(x).data)
+    np.testing.assert_array_equal((-Tensor(x)).data, -x)
+    np.testing.assert_array_equal(abs(Tensor(-x)).data, x)
+
+
+def test_an_operation_of_a_user_by_the_same_name_takes_no_operators_place():
+    @primitive
+    def add(x, y):
+        return x - y, (lambda g: g, lambda g: -g)
+
+    assert add(Tensor(3.0), 1.0).item() == 2
+    assert (Tensor(3.0) + 1.0).item() == 4
+    assert ops.add(Tensor(3.0), 1.0).item() == 4
+
+
+class Listening(Observer):
+    """Keeps the names of the operations that were recorded."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_operation(self, record, inputs, value):
+        self.seen.append((record.operation.__name__, len(inputs), value.shape))
+
+
+def test_observers_are_told_of_what_is_recorded_inside_and_of_nothing_else():
+    x, outer, inner = Tensor(np.ones(3), requires_grad=True), Listening(), Listening()
+    (x * 2).sum()
+    with outer:
+        y = x * 2
+        with inner:
+            y.sum()
+            with no_grad():
+                y.sum()
+            ops.exp(np.ones(3))  # of what needs no gradient, nothing is recorded
+        y.sum()
+    y.sum()
+    assert outer.seen == [("multiply", 2, (3,)), ("sum", 1, ()), ("sum", 1, ())]
+    assert inner.seen == [("sum", 1, ())]
+
+
+def test_an_observer_is_gone_after_an_error():
+    seen = Listening()
+    with pytest.raises(ZeroDivisionError), seen:
+        1 / 0  # noqa: B018
+    Tensor(1.0, requires_grad=True) * 2
+    assert not seen.seen
 
 
 def test_equality_is_that_of_the_numbers_and_a_tensor_is_still_itself():
