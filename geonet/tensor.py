@@ -245,7 +245,7 @@ class Tensor:
             raise ValueError(f"gradient has shape {gradient.shape}, the Tensor {self.shape}")
         if self._record is None:
             return self._accumulate(gradient)
-        newest_first = [_place(self._record)]
+        newest_first = [_heap_entry(self._record)]
         gradients = {self._record: gradient}
         while newest_first:
             record = heapq.heappop(newest_first)[-1]  # only newer ones use it, and all are done
@@ -259,7 +259,7 @@ class Tensor:
                     gradients[x] = gradients[x] + contribution
                 else:
                     gradients[x] = contribution
-                    heapq.heappush(newest_first, _place(x))
+                    heapq.heappush(newest_first, _heap_entry(x))
             if not retain_graph:
                 record.free()
 
@@ -272,7 +272,7 @@ def _plain(x):
     return x.data if isinstance(x, Tensor) else x
 
 
-def _place(record):
+def _heap_entry(record):
     if record.pullback is None:
         raise RuntimeError("backward() freed this graph before: call it with retain_graph=True")
     return -record.number, record
@@ -292,12 +292,12 @@ def _pull_back(record, gradient):
             contribution = found[i] if together else found[i](gradient)
             if contribution.shape != x.shape or contribution.dtype != x.dtype:
                 name = record.operation.__name__
-                contribution = _match(contribution, x.shape, x.dtype, name, i)
+                contribution = _unbroadcast(contribution, x.shape, x.dtype, name, i)
             pairs.append((x, contribution))
     return pairs
 
 
-def _match(gradient, shape, dtype, operation, i):
+def _unbroadcast(gradient, shape, dtype, operation, i):
     """Undo broadcasting: sum the gradient over the axes along which NumPy repeated the input."""
     if gradient.shape != shape:
         if gradient.ndim > len(shape):  # axes that NumPy put in front

@@ -1,8 +1,8 @@
 """Python threads that run kernels side by side, and scratch memory that each of them keeps.
 
-NumPy and compiled kernels release the interpreter's lock, so threads of Python are enough. Each is
-to have one BLAS thread (OPENBLAS_NUM_THREADS=1 and the like, which `python -m geonet --threads`
-sees to), or they would contend for the same cores.
+NumPy and compiled kernels release the interpreter's lock, so Python's threads are enough. Each
+should have one BLAS thread (OPENBLAS_NUM_THREADS=1 and the like, which `python -m geonet --threads`
+sets), or they would contend for the same cores.
 """
 
 import contextvars
@@ -38,10 +38,10 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not come along
 
 
-def spread(function, parts, multiplications=math.inf):
+def parallel_for(function, parts, multiplications=math.inf):
     """Call `function(*part)` for every part, on `count()` threads.
 
-    Every so-and-so-many-th part goes to one thread, in order, whatever the time they take.
+    Thread k of n takes the parts k, k + n, k + 2n, …, in this order, whatever time they take.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def spread(function, parts, multiplications=math.inf):
         Writes its results into arrays given to it, each part into a place of its own.
     parts : sequence of tuple
     multiplications : int
-        In all parts, about, where that may be few: then this thread takes all parts.
+        In all parts, about. Where these are few, this thread takes all parts.
     """
     threads = min(count(), len(parts)) if multiplications > ONE_THREAD else 1
 
@@ -84,7 +84,7 @@ def scratch(name, shape, dtype):
     """An array of this thread for passing use, its contents undefined: the same memory each time.
 
     Two arrays that are in use at the same time need two names. Nothing that outlives the kernel
-    may be made of it.
+    may share its memory.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size > LARGEST_SCRATCH:

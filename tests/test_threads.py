@@ -38,7 +38,7 @@ def test_every_part_is_done_once_in_turns_by_a_few_threads(count, length):
         done[i] += 1
         by[i] = threading.current_thread().name
 
-    threads.spread(work, [(i,) for i in range(length)])
+    threads.parallel_for(work, [(i,) for i in range(length)])
     assert (done == 1).all()
     assert by == [by[i % count] for i in range(length)]
 
@@ -47,7 +47,7 @@ def test_every_part_is_done_once_in_turns_by_a_few_threads(count, length):
 def test_what_is_little_work_is_done_by_the_caller(count, work, alone):
     by = set()
     parts = [(i,) for i in range(7)]
-    threads.spread(lambda i: by.add(threading.current_thread().name), parts, work)
+    threads.parallel_for(lambda i: by.add(threading.current_thread().name), parts, work)
     assert (len(by) > 1) == (count > 1 and not alone)
     assert threading.current_thread().name in by
 
@@ -59,8 +59,8 @@ def test_an_error_in_a_part_reaches_the_caller(count, part):
             raise ArithmeticError(f"part {i}")
 
     with pytest.raises(ArithmeticError, match=f"part {part}"):
-        threads.spread(work, [(i,) for i in range(2)])
-    threads.spread(lambda i: None, [(i,) for i in range(4)])  # and the threads go on
+        threads.parallel_for(work, [(i,) for i in range(2)])
+    threads.parallel_for(lambda i: None, [(i,) for i in range(4)])  # and the threads go on
 
 
 @given(st.integers(0, 50), st.integers(1, 60))
@@ -100,7 +100,7 @@ def test_large_scratch_is_not_kept(monkeypatch):
 
 def _spread_in_a_child(queue):
     done = []
-    threads.spread(done.append, [(i,) for i in range(4)])
+    threads.parallel_for(done.append, [(i,) for i in range(4)])
     queue.put(sorted(done))
 
 
@@ -108,7 +108,7 @@ def _spread_in_a_child(queue):
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_process_starts_threads_of_its_own(monkeypatch):
     monkeypatch.setenv("GEONET_THREADS", "2")
-    threads.spread(lambda i: None, [(i,) for i in range(4)])
+    threads.parallel_for(lambda i: None, [(i,) for i in range(4)])
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     child = context.Process(target=_spread_in_a_child, args=(queue,))
@@ -132,12 +132,12 @@ def test_an_error_waits_until_every_part_has_ended(monkeypatch):
         ended.append(i)
 
     with pytest.raises(ArithmeticError):
-        threads.spread(work, [(i,) for i in range(3)])
+        threads.parallel_for(work, [(i,) for i in range(3)])
     assert sorted(ended) == [1, 2]
 
 
 def test_threads_heed_the_errstate_of_the_caller(count):
     found = []
     with np.errstate(divide="raise", invalid="ignore"):
-        threads.spread(lambda i: found.append(np.geterr()), [(i,) for i in range(5)])
+        threads.parallel_for(lambda i: found.append(np.geterr()), [(i,) for i in range(5)])
     assert {(state["divide"], state["invalid"]) for state in found} == {("raise", "ignore")}

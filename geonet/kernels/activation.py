@@ -13,10 +13,10 @@ Centred, each column of y less its mean over N, the same holds with g less its m
 import numpy as np
 
 from geonet.kernels import reference
-from geonet.kernels.blocks import BLOCK_SIZE, blocks, column_sums, spread_blocks
+from geonet.kernels.blocks import BLOCK_SIZE, blocks, column_sums, for_blocks
 from geonet.kernels.normalization import mean
 from geonet.kernels.switch import equal_to, lazy_jit
-from geonet.threads import spread
+from geonet.threads import parallel_for
 
 
 @equal_to(reference.scaled_relu, arrays=3)
@@ -24,7 +24,7 @@ def scaled_relu(z, bias, scale):
     """y (N, O). float32 and float64 run compiled, on threads where z is large."""
     z, bias, scale = map(np.ascontiguousarray, (z, bias, scale))
     y = np.empty_like(z)
-    spread_blocks(_forward, z, bias, scale, y)
+    for_blocks(_forward, z, bias, scale, y)
     return y
 
 
@@ -44,7 +44,7 @@ def centred_scaled_relu(z, bias, scale):
     y = np.empty_like(z)
     (total,) = column_sums(1, _forward_sums, z, bias, scale, y)
     taken = total / len(z)
-    spread_blocks(_subtract, y, taken)
+    for_blocks(_subtract, y, taken)
     return y, taken
 
 
@@ -112,7 +112,9 @@ def relu(x):
         return np.maximum(x, 0)
     flat = np.ascontiguousarray(x).reshape(-1)
     y = np.empty_like(flat)
-    spread(lambda first, last: np.maximum(flat[first:last], 0, out=y[first:last]), blocks(flat))
+    parallel_for(
+        lambda first, last: np.maximum(flat[first:last], 0, out=y[first:last]), blocks(flat)
+    )
     return y.reshape(x.shape)
 
 
@@ -127,5 +129,5 @@ def relu_pullback(g, y):
     def pull_back(first, last):
         np.multiply(flat_g[first:last], flat_y[first:last] > 0, out=grad[first:last])
 
-    spread(pull_back, blocks(flat_g))
+    parallel_for(pull_back, blocks(flat_g))
     return grad.reshape(g.shape)

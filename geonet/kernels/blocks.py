@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from geonet.threads import ranges, spread
+from geonet.threads import parallel_for, ranges
 
 BLOCK_SIZE = 2**17  # entries
 
@@ -19,12 +19,12 @@ def blocks(x):
     return ranges(len(x), max(1, BLOCK_SIZE // max(1, math.prod(x.shape[1:]))))
 
 
-def spread_blocks(kernel, x, *arguments):
+def for_blocks(kernel, x, *arguments):
     """Call `kernel(x, *arguments, first, last)` for every block of x."""
     if x.size <= BLOCK_SIZE:
         kernel(x, *arguments, 0, len(x))
     else:
-        spread(kernel, [(x, *arguments, *block) for block in blocks(x)])
+        parallel_for(kernel, [(x, *arguments, *block) for block in blocks(x)])
 
 
 def column_sums(count, kernel, x, *arguments):
@@ -51,5 +51,5 @@ def column_sums(count, kernel, x, *arguments):
         return sums
     ends = blocks(x)
     sums = np.zeros((len(ends), count, x.shape[1]))
-    spread(kernel, [(x, *arguments, own, *block) for own, block in zip(sums, ends)])
+    parallel_for(kernel, [(x, *arguments, own, *block) for own, block in zip(sums, ends)])
     return sums.sum(axis=0)

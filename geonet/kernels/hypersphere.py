@@ -33,7 +33,7 @@ def direction(theta):
     def some_units(first, last):
         _forward(np.ascontiguousarray(theta[first:last]), u[first:last])
 
-    threads.spread(some_units, _shares(theta))
+    threads.parallel_for(some_units, _shares(theta))
     return u
 
 
@@ -46,7 +46,7 @@ def direction_pullback(g, theta):
         rows = np.ascontiguousarray(g[first:last], theta.dtype)
         _backward(rows, np.ascontiguousarray(theta[first:last]), grad[first:last])
 
-    threads.spread(some_units, _shares(theta))
+    threads.parallel_for(some_units, _shares(theta))
     return grad
 
 

@@ -50,7 +50,7 @@ def forward(x, weight, bias, stride, padding):
             block += bias
 
     work = y.size * filters.shape[1]
-    threads.spread(convolve, stretches(0, len(x), _images(size, filters)), work)
+    threads.parallel_for(convolve, stretches(0, len(x), _images(size, filters)), work)
     return y
 
 
@@ -77,7 +77,7 @@ def _to_x(g, shape, weight, stride, padding):
         grad[first:last] = images
 
     work = g.size * filters.shape[1]
-    threads.spread(pull_back, stretches(0, len(g), _images(g.shape[1:3], filters)), work)
+    threads.parallel_for(pull_back, stretches(0, len(g), _images(g.shape[1:3], filters)), work)
     return grad
 
 
@@ -92,7 +92,7 @@ def _to_weight(g, x, weight, stride, padding):
             own += block.T @ _rows(x[first:last], kernel, stride, padding)
 
     parts = [(own, *part) for own, part in zip(sums, parts)]
-    threads.spread(pull_back, parts, g.size * filters.shape[1])
+    threads.parallel_for(pull_back, parts, g.size * filters.shape[1])
     return sums.sum(axis=0).reshape(weight.shape)
 
 

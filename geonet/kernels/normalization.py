@@ -12,9 +12,9 @@ Batch norm means over N, layer norm over C; the sums are over N in both.
 import numpy as np
 
 from geonet.kernels import reference
-from geonet.kernels.blocks import blocks, column_sums, spread_blocks
+from geonet.kernels.blocks import blocks, column_sums, for_blocks
 from geonet.kernels.switch import equal_to, lazy_jit
-from geonet.threads import spread
+from geonet.threads import parallel_for
 
 STRETCH = 64  # rows that stay in the cache while first their mean, then their variance is taken
 
@@ -38,7 +38,7 @@ def moments(x):
     """
     x, ends = np.ascontiguousarray(x), blocks(x)
     parts = np.empty((len(ends), 2, x.shape[1]))  # mean and Σ (x − mean)² of each block
-    spread(_moments, [(x, part, *block) for part, block in zip(parts, ends)])
+    parallel_for(_moments, [(x, part, *block) for part, block in zip(parts, ends)])
     for part, (first, last) in zip(parts[1:], ends[1:]):
         _join(parts[0], first, *part, last - first)
     return parts[0, 0], parts[0, 1] / len(x)
@@ -50,7 +50,7 @@ def affine(x, mean, scale, shift):
     x, scale = np.ascontiguousarray(x), np.ascontiguousarray(scale)
     shift = np.ascontiguousarray(shift, x.dtype)
     y = np.empty_like(x)
-    spread_blocks(_affine, x, mean, scale, shift, y)
+    for_blocks(_affine, x, mean, scale, shift, y)
     return y
 
 
@@ -64,7 +64,7 @@ def batch_norm_pullback(g, x, mean, var, gamma, eps):
     # mean g, mean(g x̂)/√(var + eps), which goes with x − mean, and γ/√(var + eps)
     coefficients = to_beta / len(x), to_gamma * inverse_std / len(x), gamma * inverse_std
     grad = np.empty_like(x)
-    spread_blocks(_batch_norm_backward, x, g, mean, *coefficients, grad)
+    for_blocks(_batch_norm_backward, x, g, mean, *coefficients, grad)
     return grad, to_gamma.astype(x.dtype), to_beta.astype(x.dtype)
 
 
@@ -143,7 +143,7 @@ def layer_norm(x, gamma, beta, eps):
     """y (N, C), with the mean and variance of each row."""
     x, gamma, beta = map(np.ascontiguousarray, (x, gamma, beta))
     y = np.empty_like(x)
-    spread_blocks(_layer_norm, x, gamma, beta, eps, y)
+    for_blocks(_layer_norm, x, gamma, beta, eps, y)
     return y
 
 

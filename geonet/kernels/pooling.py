@@ -11,7 +11,7 @@ the average, which always divides by size². Of entries that tie the first is th
 import numpy as np
 
 from geonet.kernels import reference
-from geonet.kernels.blocks import spread_blocks
+from geonet.kernels.blocks import for_blocks
 from geonet.kernels.switch import equal_to, lazy_jit
 
 
@@ -28,7 +28,7 @@ def max_pool(x, size, stride, padding):
     x = np.ascontiguousarray(x)
     y = np.empty(pooled_shape(x.shape, size, stride, padding), x.dtype)
     position = np.empty(y.shape, np.min_scalar_type(size * size - 1))
-    spread_blocks(_max_pool, x, y, position, size, stride, padding)
+    for_blocks(_max_pool, x, y, position, size, stride, padding)
     return y, position
 
 
@@ -36,7 +36,7 @@ def max_pool(x, size, stride, padding):
 def max_pool_pullback(g, position, shape, size, stride, padding):
     """∂L/∂x of this shape: g at the entry that was the maximum."""
     g, grad = np.ascontiguousarray(g), np.empty(shape, g.dtype)
-    spread_blocks(_max_pool_backward, grad, g, position, size, stride, padding)
+    for_blocks(_max_pool_backward, grad, g, position, size, stride, padding)
     return grad
 
 
@@ -45,7 +45,7 @@ def average_pool(x, size, stride, padding):
     """y. float32 and float64 run compiled, large arrays on threads."""
     x = np.ascontiguousarray(x)
     y = np.empty(pooled_shape(x.shape, size, stride, padding), x.dtype)
-    spread_blocks(_average_pool, x, y, size, stride, padding)
+    for_blocks(_average_pool, x, y, size, stride, padding)
     return y
 
 
@@ -53,7 +53,7 @@ def average_pool(x, size, stride, padding):
 def average_pool_pullback(g, shape, size, stride, padding):
     """∂L/∂x of this shape: g / size² at every entry of the window."""
     g, grad = np.ascontiguousarray(g), np.empty(shape, g.dtype)
-    spread_blocks(_average_pool_backward, grad, g, size, stride, padding)
+    for_blocks(_average_pool_backward, grad, g, size, stride, padding)
     return grad
 
 

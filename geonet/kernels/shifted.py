@@ -38,7 +38,7 @@ def forward(x, weight, bias, stride, padding):
             block += bias
 
     work = y.size * weight[0].size
-    threads.spread(convolve, stretches(0, len(x), _images(len(x), size, weight)), work)
+    threads.parallel_for(convolve, stretches(0, len(x), _images(len(x), size, weight)), work)
     return y
 
 
@@ -60,7 +60,7 @@ def _to_x(g, shape, weight, stride, padding):
         _sum_products(block, ((to, rows[at], weight[:, i, j]) for (i, j), at, to in places))
 
     work = g.size * weight[0].size
-    threads.spread(pull_back, stretches(0, len(g), _images(len(g), size, weight)), work)
+    threads.parallel_for(pull_back, stretches(0, len(g), _images(len(g), size, weight)), work)
     return grad
 
 
@@ -78,7 +78,7 @@ def _to_weight(g, x, weight, stride, padding):
 
     parts = [(own, *batch) for own, batch in zip(sums, batches)]
     parts = [(*part, *place) for part in parts for place in np.ndindex(kernel)]
-    threads.spread(pull_back, parts, g.size * weight[0].size)
+    threads.parallel_for(pull_back, parts, g.size * weight[0].size)
     return sums[0] if len(sums) == 1 else sums.sum(axis=0)
 
 

@@ -47,7 +47,7 @@ def check_gradients(parameters, step):
             raise Diverged(step, layer, f"gradient of {quantity}")
 
 
-def blame(model, x, step):
+def locate_divergence(model, x, step):
     """Raise `Diverged` with the first module with a parameter or an output that is not finite."""
     check_parameters(model.named_parameters(), step)
     stages = {"the model": model}

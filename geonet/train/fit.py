@@ -7,7 +7,7 @@ from contextlib import closing
 import numpy as np
 
 from geonet.tensor import no_grad
-from geonet.train.divergence import Diverged, blame, check_gradients, check_parameters
+from geonet.train.divergence import Diverged, check_gradients, check_parameters, locate_divergence
 from geonet.train.position import Position
 from geonet.train.progress import Progress
 
@@ -173,7 +173,7 @@ def fit(
                 _call(on_gradients)
                 position.losses.append(optimizer.all_reduce(value.item(), len(x)))
                 if not math.isfinite(position.losses[-1]):
-                    blame(model, x, history.steps)
+                    locate_divergence(model, x, history.steps)
                 check_gradients(parameters, history.steps)
                 if monitor is None and position.batch == batches:
                     steer(sum(position.losses) / batches)

@@ -49,7 +49,7 @@ def forward(x, weight, bias, stride, padding):
         np.matmul(_matrices(v, tiles), u, out=_matrices(m, tiles))
         compiled.transform_output(m, offset, y[part])
 
-    threads.spread(some_images, _parts(shape), math.prod(shape) * weight[0].size)
+    threads.parallel_for(some_images, _parts(shape), math.prod(shape) * weight[0].size)
     return _out_of_lanes(y, units)
 
 
@@ -81,7 +81,7 @@ def pullback(g, x, weight, stride, padding, needs):
                 compiled.transform_input_back(v, grad[part], shape[1], shape[2], *padding)
 
     parts_of = [(i, *share) for i, share in enumerate(shares)]
-    threads.spread(some_images, parts_of, g.size * weight[0].size)
+    threads.parallel_for(some_images, parts_of, g.size * weight[0].size)
     to_x = _out_of_lanes(grad, channels) if needs[0] else None
     return to_x, _to_weight(halves, units, channels) if needs[1] else None
 
@@ -106,7 +106,7 @@ def _to_weight(halves, units, channels):
     def some_units(first, last):
         compiled.transform_kernel_back(halves[:, first:last], grad[first:last])
 
-    threads.spread(some_units, threads.shares(len(grad)), WORK * halves.size)
+    threads.parallel_for(some_units, threads.shares(len(grad)), WORK * halves.size)
     return _out_of_lanes(grad[:units], channels).reshape(units, 3, 3, channels)
 
 
@@ -156,5 +156,5 @@ def _transformed(weight):
         lanes = _in_lanes(weight[first:last]).reshape(-1, 9, blocks, LANES)
         compiled.transform_kernel(lanes, u, first * blocks)
 
-    threads.spread(some_rows, threads.shares(rows), WORK * 4 * weight.size)
+    threads.parallel_for(some_rows, threads.shares(rows), WORK * 4 * weight.size)
     return _matrices(u, rows)
