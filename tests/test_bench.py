@@ -126,8 +126,7 @@ def test_a_step_is_a_training_step(module, optimizer, make, monkeypatch):
 # The same work in PyTorch -------------------------------------------------------------------------
 
 
-def test_pytorch_takes_the_same_step_of_the_levy_network(monkeypatch):
-    torch = pytest.importorskip("torch")
+def test_pytorch_takes_the_same_step_of_the_levy_network(torch, monkeypatch):
     given = given_to(monkeypatch, torch.optim, "Adam")
     torch.manual_seed(0)
     step = mlps.torch_levy_step(torch, {"foreach": False})
@@ -146,8 +145,7 @@ def test_pytorch_takes_the_same_step_of_the_levy_network(monkeypatch):
 
 
 @pytest.mark.parametrize("optimizer", list(uci.OPTIMIZERS))
-def test_pytorch_takes_the_same_step_of_the_uci_network(optimizer, monkeypatch):
-    torch = pytest.importorskip("torch")
+def test_pytorch_takes_the_same_step_of_the_uci_network(torch, optimizer, monkeypatch):
     theirs = given_to(monkeypatch, torch.optim, "Adam")
     ours = given_to(monkeypatch, uci, "Adam")
     uci.torch_step(torch, np.float64, optimizer)()
@@ -158,8 +156,7 @@ def test_pytorch_takes_the_same_step_of_the_uci_network(optimizer, monkeypatch):
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-def test_pytorch_does_the_same_work_for_directions(axis, monkeypatch):
-    torch = pytest.importorskip("torch")
+def test_pytorch_does_the_same_work_for_directions(torch, axis, monkeypatch):
     theirs = leaves(monkeypatch, torch)
     mlps.torch_map(torch, (3, 8), axis)()
     angles, gradient = mlps.map_arrays((3, 8))
@@ -171,8 +168,7 @@ def test_pytorch_does_the_same_work_for_directions(axis, monkeypatch):
 
 
 @pytest.mark.parametrize("layout", convnets.LAYOUTS)
-def test_pytorch_does_the_same_work_for_a_convolution(layout, monkeypatch):
-    torch = pytest.importorskip("torch")
+def test_pytorch_does_the_same_work_for_a_convolution(torch, layout, monkeypatch):
     shape = 2, 6, 5, 3, 4
     theirs = leaves(monkeypatch, torch)
     convnets.torch_convolution(torch, layout, shape)()
@@ -187,8 +183,7 @@ def test_pytorch_does_the_same_work_for_a_convolution(layout, monkeypatch):
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("method", ["SP", "GmP+IMN"])
 @pytest.mark.parametrize("layout", convnets.LAYOUTS)
-def test_pytorch_does_the_same_step_of_a_vgg(method, layout, monkeypatch):
-    torch = pytest.importorskip("torch")
+def test_pytorch_does_the_same_step_of_a_vgg(torch, method, layout, monkeypatch):
     ours, theirs = given_to(monkeypatch, timing, "SGD"), given_to(monkeypatch, torch.optim, "SGD")
     x, labels = convnets.pictures(3)
     step = convnets.vgg_step(method, x, labels)
@@ -199,8 +194,7 @@ def test_pytorch_does_the_same_step_of_a_vgg(method, layout, monkeypatch):
     assert_same_gradients(ours, theirs, 1e-4)
 
 
-def test_pytorch_does_the_same_step_of_a_resnet(monkeypatch):
-    torch = pytest.importorskip("torch")
+def test_pytorch_does_the_same_step_of_a_resnet(torch, monkeypatch):
     ours, theirs = given_to(monkeypatch, timing, "SGD"), given_to(monkeypatch, torch.optim, "SGD")
     x, labels = resnets.pictures(2, 32)
     step = resnets.resnet_step("BN", x, labels)
@@ -279,8 +273,7 @@ def work_of_a_user(torch, count):
     return work
 
 
-def test_pytorch_runs_in_the_environment_of_its_users(monkeypatch):
-    pytest.importorskip("torch")
+def test_pytorch_runs_in_the_environment_of_its_users(torch, monkeypatch):
     monkeypatch.setenv(KEPT, environment.KEEP_MEMORY[KEPT])
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     with peer.Peer(2) as process:

@@ -10,7 +10,6 @@ from geonet.nn import Sequential, convert, export_torch, import_torch
 from geonet.train import predict
 
 BATCH_NORM = "weight", "bias", "running_mean", "running_var", "num_batches_tracked"
-WITHOUT_TORCH = "PyTorch is not installed, so nothing is compared with it"
 
 
 def rng(seed=0):
@@ -242,8 +241,7 @@ def port(torch, eps):
 
 
 @pytest.mark.parametrize("eps", [1e-5, 1e-3])
-def test_a_resnet18_of_pytorch_runs_here_and_goes_back(eps, monkeypatch):
-    torch = pytest.importorskip("torch", reason=WITHOUT_TORCH)
+def test_a_resnet18_of_pytorch_runs_here_and_goes_back(torch, eps, monkeypatch):
     monkeypatch.setattr(resnets, "STAGES", (8, 16, 32, 64))
     theirs, x = port(torch, eps).double(), images(64)
     names = RESNETS[models.resnet18][1]
@@ -261,8 +259,7 @@ def test_a_resnet18_of_pytorch_runs_here_and_goes_back(eps, monkeypatch):
     np.testing.assert_allclose(run(torch, theirs, x), expected, rtol=0, atol=atol)
 
 
-def test_in_float32_and_at_its_full_width_it_differs_by_rounding():
-    torch = pytest.importorskip("torch", reason=WITHOUT_TORCH)
+def test_in_float32_and_at_its_full_width_it_differs_by_rounding(torch):
     theirs, x = port(torch, 1e-5), images(32, dtype=np.float32)
     names = RESNETS[models.resnet18][1]
     ours = models.resnet18("BN", num_classes=10, rng=rng())
@@ -302,8 +299,7 @@ def torch_steps(torch, model):
 
 @pytest.mark.parametrize("method", ["SP", "BN", "WN", "GmP", "WN+MBN"])
 @pytest.mark.parametrize("network", ["mlp", "vgg6"])
-def test_models_of_every_method_run_in_pytorch_and_come_back(network, method):
-    torch = pytest.importorskip("torch", reason=WITHOUT_TORCH)
+def test_models_of_every_method_run_in_pytorch_and_come_back(torch, network, method):
     model = BUILDERS[network](method, 0)
     x = rng(1).normal(size=(9, 4)) if network == "mlp" else images()
     theirs = torch_steps(torch, model)

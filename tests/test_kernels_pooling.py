@@ -153,8 +153,7 @@ def test_positions_are_of_one_byte_up_to_windows_of_16():
 
 @settings(max_examples=30)
 @given(problems(), st.booleans())
-def test_both_are_those_of_pytorch(problem, ties):
-    torch = pytest.importorskip("torch")
+def test_both_are_those_of_pytorch(torch, problem, ties):
     shape, window, seed = problem
     x = numbers(shape, seed, np.float64, ties)
     theirs = torch.tensor(x.transpose(0, 3, 1, 2), requires_grad=True)

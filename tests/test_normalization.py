@@ -288,9 +288,8 @@ def against_torch(theirs, ours, x):
         np.testing.assert_allclose(a, b.numpy(), atol=1e-12)
 
 
-def test_batch_norm_is_that_of_pytorch_but_for_the_running_variance():
+def test_batch_norm_is_that_of_pytorch_but_for_the_running_variance(torch):
     """PyTorch counts momentum the other way round, and its running variance is the unbiased one."""
-    torch = pytest.importorskip("torch")
     theirs = torch.nn.BatchNorm1d(3, eps=1e-3, momentum=0.01, dtype=torch.float64)
     ours = shifted(nn.BatchNorm(3))
     x = rng().normal(2, 3, (20, 3))
@@ -304,7 +303,6 @@ def test_batch_norm_is_that_of_pytorch_but_for_the_running_variance():
     against_torch(theirs.eval(), ours.eval(), x)
 
 
-def test_layer_norm_is_that_of_pytorch():
-    torch = pytest.importorskip("torch")
+def test_layer_norm_is_that_of_pytorch(torch):
     theirs = torch.nn.LayerNorm(3, eps=1e-3, dtype=torch.float64)
     against_torch(theirs, shifted(nn.LayerNorm(3)), rng().normal(2, 3, (2, 4, 5, 3)))

@@ -211,8 +211,7 @@ def test_cross_entropy_is_right_for_large_logits(dtype):
 
 @both_precisions
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
-def test_smoothed_cross_entropy_is_that_of_pytorch(dtype, smoothing):
-    torch = pytest.importorskip("torch")
+def test_smoothed_cross_entropy_is_that_of_pytorch(torch, dtype, smoothing):
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(6, 4)).astype(dtype) * 20, rng.integers(0, 4, 6)
     theirs = torch.tensor(logits, requires_grad=True)

@@ -95,8 +95,7 @@ def test_every_step_is_that_of_the_recursion(optimizer, recursion, options):
 
 
 @EVERY_OPTIMIZER
-def test_every_step_is_that_of_pytorch(optimizer, recursion, options):
-    torch = pytest.importorskip("torch")
+def test_every_step_is_that_of_pytorch(torch, optimizer, recursion, options):
     start, gradients = rng(1).normal(size=(3, 4)), rng(2).normal(size=(20, 3, 4))
     theirs = torch.nn.Parameter(torch.tensor(start))
     options = {"weight_decay": 0.0} | options  # which is 0.01 in PyTorch's AdamW
