@@ -21,6 +21,11 @@ def _in_precision_of(x, array):
     return array if array.dtype.kind == "c" else array.astype(np.result_type(x, np.float32))
 
 
+def _total(x):
+    """Σ x over the rows, (N, C) -> (C,), added up in float64."""
+    return x.sum(axis=0, dtype=np.result_type(x, np.float64)).astype(x.dtype)
+
+
 # Products -----------------------------------------------------------------------------------------
 
 
@@ -54,7 +59,7 @@ def scaled_relu_pullback(g, z, bias, scale):
     shifted = z + bias
     active = g * (shifted.real > 0)
     grad = active * scale
-    return grad, grad.sum(axis=0), (active * shifted).sum(axis=0)
+    return grad, _total(grad), _total(active * shifted)
 
 
 def centred_scaled_relu(z, bias, scale):
