@@ -1,7 +1,6 @@
 """Hyperspherical coordinates: round trips, canonical ranges, the metric, geodesic angles."""
 
 import math
-import os
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from geonet.hypersphere import (
     to_hyperspherical,
 )
 
-INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 DTYPES = [np.float32, np.float64]
 EPS = {np.float32: 6e-8, np.float64: 1.2e-16}
 seeds = st.integers(0, 2**32 - 1)
@@ -155,7 +153,6 @@ def test_nan_propagates():
     assert np.isfinite(radius[1])
 
 
-@pytest.mark.skipif(INTERPRETED, reason="large")
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_hundred_thousand_components_survive_the_round_trip(dtype):
     x = generator(0).standard_normal((1, 100_000)).astype(dtype)
