@@ -12,7 +12,6 @@ import functools
 import importlib.util
 import os
 import threading
-from operator import attrgetter
 
 import numpy as np
 
@@ -54,18 +53,16 @@ def equal_to(reference, arrays=0):
 
         @functools.wraps(kernel)
         def chosen(*arguments):
-            try:
-                native = NATIVE.issuperset(map(_dtype, arguments[:arrays]))
-            except AttributeError:  # a number
-                native = False
-            return kernel(*arguments) if native else reference(*arguments)
+            for array in arguments[:arrays]:
+                if getattr(array, "dtype", None) not in NATIVE:  # a number has none
+                    return reference(*arguments)
+            return kernel(*arguments)
 
         return chosen
 
     return choose
 
 
-_dtype = attrgetter("dtype")
 _lock = threading.RLock()  # two threads may come to a kernel at once, and should compile it once
 
 

@@ -58,16 +58,15 @@ class HiddenLayer(Module):
 
     def __call__(self, x):
         """Affine map → normalization → activation → gain → centring, (..., inputs) -> (..., O)."""
-        layer, gain = self.layer, self.layer.parameterization.gain
+        layer = self.layer
         weight, bias = layer.rows()
-        if (fused := self._fused(bias)) is not None:
-            y = fused(layer.apply(x, weight))
-        else:
+        y = self._fused(x, weight, bias)
+        if y is None:
             y = layer.apply(x, weight, bias)
             if self.normalization is not None:
                 y = self.normalization(y)
             y = layer.activation(y)
-            if gain is not None:
+            if (gain := layer.parameterization.gain) is not None:
                 y = y * gain
             if self.centring is not None:
                 y = self.centring(y)
@@ -75,23 +74,22 @@ class HiddenLayer(Module):
             observer.on_output(layer, y)
         return y
 
-    def _fused(self, bias):
-        """What comes after z = W x in fewer passes over memory, as a function of z; None where no
-        operation does that. The plain formula is centring(gain · activation(z + bias))."""
-        activation, gain = self.layer.activation, self.layer.parameterization.gain
-        rectifies, centring = activation is ops.relu, self.centring
-        if self.normalization is not None or (rectifies and bias is None):
+    def _fused(self, x, weight, bias):
+        """centring(gain · activation(W x + b)) in fewer passes over memory than one by one; None
+        where no operation does that."""
+        layer, centring = self.layer, self.centring
+        if self.normalization is not None:
             return None
+        gain = layer.parameterization.gain
         centres = centring is not None and centring.training and centring.shift is None
-        if centres and gain is not None:
-            if rectifies:
-                return lambda z: _centred_relu(z, bias, gain, centring)
-            if activation is identity:
-                return lambda z: _centred(z, bias, gain, centring)
-        if rectifies and centring is None:
-            return lambda z: ops.scaled_relu(z, bias, gain)
-        if rectifies:
-            return lambda z: centring(ops.scaled_relu(z, bias, gain))
+        if layer.activation is ops.relu and bias is not None:
+            z = layer.apply(x, weight)
+            if centres and gain is not None:
+                return _centred_relu(z, bias, gain, centring)
+            y = ops.scaled_relu(z, bias, gain)
+            return y if centring is None else centring(y)
+        if layer.activation is identity and centres and gain is not None:
+            return _centred(layer.apply(x, weight), bias, gain, centring)
         return None
 
 
