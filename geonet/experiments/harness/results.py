@@ -1,10 +1,10 @@
-"""Results on disk: each finished run is kept at once, whole or not at all.
+"""Results on disk: each finished run is stored at once, whole or not at all.
 
-A folder holds results.json (configuration, versions, one entry a run), runs.jsonl (a line a run, in
-the order in which they finished), boundaries/ (an .npz a run with what was tracked) and figures/.
-Runs are appended to runs.jsonl, as writing all of thousands of runs after each would take longer
-than the runs; results.json has them from when a sweep ends or is interrupted. After a sweep that
-was killed the next one takes them from runs.jsonl.
+A folder holds results.json (configuration, versions, one entry per run), runs.jsonl (one line per
+run, in the order in which they finished), boundaries/ (one .npz per run with what was tracked) and
+figures/. Runs are appended to runs.jsonl, because rewriting thousands of runs after each one would
+take longer than the runs themselves. They are written to results.json when a sweep ends or is
+interrupted. If a sweep was killed, the next one reads its runs from runs.jsonl.
 """
 
 import contextlib
@@ -19,23 +19,25 @@ import numpy as np
 
 import geonet
 from geonet.files import write_whole
+from geonet.kernels.switch import PLAIN
 
 PACKAGES = ("numpy", "numba", "matplotlib")
-LOCKED_BYTE = 2**30  # the byte that is locked where a lock keeps others from reading, as on Windows
+LOCKED_BYTE = 2**30  # beyond the content, as a lock on Windows also prevents reading
 
 
 def versions():
-    """Of this package, Python and what it stands on."""
+    """The versions of this package, of Python, and of the packages whose code computed."""
     found = {"geonet": geonet.__version__, "python": platform.python_version()}
-    return found | {name: version(name) for name in PACKAGES}
+    return found | {name: version(name) for name in PACKAGES if name != "numba" or not PLAIN}
 
 
 @contextlib.contextmanager
 def locked(folder):
     """Keep other processes from running an experiment into a folder, inside a `with`.
 
-    The system drops the lock with this process, however that ends, so there are no stale ones; the
-    file stays, as removing it would let two others lock two files of its name.
+    The operating system releases the lock when this process ends, however it ends, so no lock is
+    ever stale. The file stays: if it were removed, two other processes could each lock a file of
+    that name.
 
     Parameters
     ----------
@@ -45,7 +47,7 @@ def locked(folder):
     Raises
     ------
     ValueError
-        If another one runs into it, or it is a file.
+        If another process is running into the folder, or if it is a file.
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -85,25 +87,25 @@ class Results:
     Parameters
     ----------
     folder : str or Path
-        Made if missing. If it holds results of the same configuration, these are taken over, and
+        Made if missing. If it holds results of the same configuration, they are loaded, and
         nothing is written until a run is added.
     experiment : str
     config : dict
         JSON values only.
     overwrite : bool
-        Drop results of another configuration, or of an older run of this one.
+        Remove the results that are there, whatever their configuration.
 
     Raises
     ------
     ValueError
-        If the folder holds another configuration's results, or files that are not ours.
+        If the folder holds results of another configuration, or files that are not geonet's.
     """
 
     def __init__(self, folder, experiment, config, overwrite=False):
         self.folder = Path(folder)
         self.experiment = experiment
         self.config = json.loads(json.dumps(config))
-        self.runs = {}  # what a run is called -> the run, with its metrics
+        self.runs = {}  # `_key_of` a run -> the run, with its metrics
         self.versions, self.also_versions = versions(), []  # of the first runs, and of later ones
         if overwrite:
             self._drop()
@@ -111,7 +113,7 @@ class Results:
             self._load()
         else:
             (self.folder / "boundaries").mkdir(parents=True, exist_ok=True)
-            self.write()  # from here on the folder is taken
+            self.write()  # from here on, the folder belongs to this configuration
 
     @property
     def _path(self):
@@ -122,14 +124,14 @@ class Results:
         return self.folder / "runs.jsonl"
 
     def _drop(self):
-        """Remove what an earlier configuration left, and nothing else."""
+        """Remove the results that are there, and nothing else."""
         self._path.unlink(missing_ok=True)
         self._log.unlink(missing_ok=True)
         checkpoints = "checkpoints/*/step-*.npz", "checkpoints/*/unfinished.part"
         torn = ".results.json.*", "boundaries/.*.npz.*", "figures/.*.png.*", "figures/.*.svg.*"
         for pattern in (
             *("boundaries/*.npz", "figures/*.png", "figures/*.svg", *checkpoints),
-            *torn,  # writes that a kill cut short
+            *torn,  # writes that were cut short when a process was killed
         ):
             for path in self.folder.glob(pattern):
                 path.unlink()
@@ -139,17 +141,17 @@ class Results:
             found = json.loads(self._path.read_text(encoding="utf-8"))
             known = (
                 found["experiment"],
-                found["config"] | {},  # which no list or number takes
+                found["config"] | {},  # fails unless it is a dict
                 {_key_of(r): r | {"metrics": r["metrics"] | {}} for r in found["runs"]},
             )
         except FileNotFoundError:
             raise ValueError(
-                f"{self._path} is missing beside {self._log.name}, and with it the configuration: "
+                f"{self._log} has no {self._path.name} next to it, which has the configuration: "
                 "use --overwrite, or choose another --out"
             ) from None
         except (ValueError, KeyError, TypeError):
             raise ValueError(
-                f"{self._path} is no results file of geonet: use --overwrite"
+                f"{self._path} is not a results file of geonet: use --overwrite"
             ) from None
         if known[:2] != (self.experiment, self.config):
             differing = first_difference(found, self.experiment, self.config)
@@ -164,7 +166,7 @@ class Results:
             self.also_versions = found.get("also_versions", [])
 
     def _read_log(self):
-        """The runs in runs.jsonl by their keys; a last line that a kill cut short is cut off."""
+        """The runs in runs.jsonl by their keys. A last line that is incomplete is removed."""
         if not self._log.exists():
             return {}
         with open(self._log, "r+b") as file:
@@ -176,33 +178,33 @@ class Results:
         for number, line in enumerate(lines, start=1):
             try:
                 run = json.loads(line)
-                run["metrics"] | {}  # which no list or number takes
+                run["metrics"] | {}  # fails unless it is a dict
                 runs[_key_of(run)] = run
             except (ValueError, KeyError, TypeError):
                 raise ValueError(
-                    f"{self._log}, line {number}: no run of geonet: use --overwrite"
+                    f"{self._log}, line {number}: not a run of geonet: use --overwrite"
                 ) from None
         return runs
 
     def _arrays_path(self, run):
-        words = [run["method"], f"seed{run['seed']}", f"lr{run['lr']}", run["split"]]
-        words += [f"{name}{value}" for name, value in sorted(_case_of(run).items())]
-        name = "_".join(words).replace(":", "")  # which Windows takes in no name
+        parts = [run["method"], f"seed{run['seed']}", f"lr{run['lr']}", run["split"]]
+        parts += [f"{name}{value}" for name, value in sorted(_case_of(run).items())]
+        name = "_".join(parts).replace(":", "")  # not allowed in file names on Windows
         return self.folder / "boundaries" / f"{name}.npz"
 
     def has(self, run):
-        """Whether a run with this method, seed, lr, split and case is kept and did not fail."""
+        """Whether a run with this method, seed, lr, split and case is stored and did not fail."""
         kept = self.runs.get(_key_of(run))
         return kept is not None and "failed" not in kept["metrics"]
 
     def add(self, run, arrays):
-        """Keep a finished run, in memory and on disk.
+        """Store a finished run, in memory and on disk.
 
         Parameters
         ----------
         run : dict
-            method, seed, lr, split ("test" or "validation"), metrics, and fields of the case,
-            such as a batch size, where an experiment goes through several.
+            method, seed, lr, split ("test" or "validation"), metrics, and the fields of the case,
+            such as a batch size, if the experiment has several cases.
         arrays : dict of str to numpy.ndarray
         """
 
@@ -221,7 +223,7 @@ class Results:
             file.write(line)
 
     def drop(self, runs):
-        """Forget runs that are kept; without its arrays a line of runs.jsonl counts for nothing."""
+        """Remove stored runs. Without its arrays, a line of runs.jsonl does not count."""
         for run in runs:
             self._arrays_path(run).unlink(missing_ok=True)
             del self.runs[_key_of(run)]
@@ -230,10 +232,10 @@ class Results:
         return sorted(runs, key=lambda run: _order_of(run, self.config))
 
     def write(self):
-        """Write results.json whole, with all runs so far in an order of their own.
+        """Write results.json with all runs so far, in an order that does not depend on time.
 
-        "versions" are those of the first runs; where later ones were added under others, these are
-        listed in "also_versions".
+        "versions" are those of the first runs. If later runs were added under other versions,
+        "also_versions" lists these.
         """
         content = {"experiment": self.experiment, "config": self.config, "versions": self.versions}
         if self.also_versions:
@@ -244,17 +246,17 @@ class Results:
             write_whole(self._path, lambda path: path.write_text(text, encoding="utf-8"))
 
     def find(self, **fields):
-        """The runs that have these values in these fields, in the order of the file."""
+        """The runs with these values in these fields, in the order of results.json."""
         return self._ordered(r for r in self.runs.values() if fields.items() <= r.items())
 
     def metrics(self, method, name, split="test", **fields):
-        """A metric of a method's runs, in the order of the seeds; NaN where a run has none.
+        """A metric of a method's runs, in the order of the seeds; NaN where it is missing.
 
         Parameters
         ----------
         method, name, split : str
         **fields
-            Further fields that a run must have, such as lr.
+            Further fields to match, such as lr.
 
         Returns
         -------
@@ -267,18 +269,18 @@ class Results:
         return np.array([np.nan if value is None else value for value in values], dtype=float)
 
     def lr(self, method, **fields):
-        """The learning rate that a method was tested at; NaN where it has not been tested."""
+        """The learning rate that a method was tested at; NaN if it has not been tested."""
         tested = self.find(method=method, split="test", **fields)
         return tested[0]["lr"] if tested else np.nan
 
     def find_with_arrays(self, **fields):
-        """The runs that have these values, each with what was tracked, a dict of arrays."""
+        """Yield each run with these values in these fields, together with its arrays, a dict."""
         for run in self.find(**fields):
             with np.load(self._arrays_path(run)) as stored:
                 yield run, dict(stored)
 
     def arrays(self, method, seed, **fields):
-        """What was tracked in a method's tested run of one seed, a dict of arrays."""
+        """The arrays of a method's test run of one seed, a dict."""
         for _, arrays in self.find_with_arrays(method=method, seed=seed, split="test", **fields):
             return arrays
         raise KeyError((method, seed))
@@ -288,7 +290,7 @@ COMMON_FIELDS = ("method", "seed", "lr", "split", "metrics")
 
 
 def _case_of(run):
-    """The fields of a run that only some experiments have."""
+    """The fields of a run that identify its case, which only some experiments have."""
     return {name: value for name, value in run.items() if name not in COMMON_FIELDS}
 
 
@@ -302,12 +304,12 @@ def _order_of(run, config):
 
 
 def first_difference(found, experiment, config):
-    """In words, what the first difference is between results found and those to be made.
+    """Say what the first difference is between the results found and those to be made.
 
     Parameters
     ----------
     found : dict
-        What a results.json holds.
+        The content of a results.json.
     experiment : str
         Name of the experiment.
     config : dict
