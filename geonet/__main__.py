@@ -1,4 +1,4 @@
-"""The command line: one subcommand an experiment, `graph`, `gradcheck`, `bench`; or a tour."""
+"""The command line: one subcommand per experiment, `graph`, `gradcheck` and `bench`; or a tour."""
 
 import argparse
 import os
@@ -48,7 +48,7 @@ def gradcheck_command(arguments):
 
 
 def planted_bugs_command(folder):
-    """Show what the check says of wrong gradients, and draw the error of numeric derivatives."""
+    """Show what the check says about wrong gradients; draw the error of numeric derivatives."""
     from geonet import plots
     from geonet.check import planted_bugs
 
@@ -67,7 +67,7 @@ def graph_command(arguments):
 
 
 def tour(experiments):
-    """All experiments in quick form, and where the pictures are."""
+    """Run the experiments of the tour in quick form, and print where the pictures are."""
     from geonet import __version__
 
     print(f"geonet {__version__}: a tour of {', '.join(TOUR)}, in quick form, about a minute\n")
@@ -79,10 +79,10 @@ def tour(experiments):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that says in one line what is wrong."""
+    """A parser that reports an error in one line."""
 
     def error(self, message):
-        self.exit(2, f"geonet: {message} ({self.prog} --help tells more)\n")
+        self.exit(2, f"geonet: {message} (see {self.prog} --help)\n")
 
 
 def build_parser(experiments):
@@ -111,30 +111,30 @@ def build_parser(experiments):
     look.add_argument("--out", default=os.path.join("results", "graph"), metavar="DIR", help=words)
     look.set_defaults(run=graph_command)
     check = commands.add_parser("gradcheck", help="check the gradients of every operation")
-    words = "show what the check says of eight wrong gradients, and how it chooses its step"
+    words = "show what the check says about eight wrong gradients, and how it chooses its step"
     check.add_argument("--demo", action="store_true", help=words)
     check.set_defaults(run=gradcheck_command)
     timing = commands.add_parser("bench", help=bench.SUMMARY, description=bench.SUMMARY)
     bench.add_arguments(timing)
     timing.set_defaults(run=bench.main, default_threads=os.cpu_count(), unset=bench.SET_ASIDE)
-    for command in commands.choices.values():  # before the command or after it
+    for command in commands.choices.values():  # --threads may also come after the command
         command.add_argument("--threads", default=argparse.SUPPRESS, **threads)
     return parser
 
 
 def main():
-    """Run a command; bad input is one line and exit status 2, an interruption 130."""
+    """Run a command. The exit status is 2 after bad input, and 130 after an interruption."""
     for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.reconfigure(errors="replace")  # where ± and λ cannot be shown
+        stream.reconfigure(errors="replace")  # for terminals that cannot show ± and λ
     try:
         from geonet.experiments import find
 
         arguments = build_parser(find()).parse_args()
         environment.restart(arguments.threads or arguments.default_threads, arguments.unset)
         if PLAIN:
-            print(f"geonet: {PLAIN}, so kernels run in plain NumPy, slower", file=sys.stderr)
+            print(f"geonet: {PLAIN}, so kernels run in plain NumPy, more slowly", file=sys.stderr)
         return arguments.run(arguments) or 0
-    except BrokenPipeError:  # whoever read the output has read enough
+    except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (BadInput, OSError, MemoryError) as error:

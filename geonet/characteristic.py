@@ -1,8 +1,8 @@
-"""Characteristic activation boundaries: where they are, how they move, how far noise throws them.
+"""Characteristic activation boundaries: where they are, how they move, how far noise moves them.
 
-The boundary of a unit ReLU(w·x + b) is {x : w·x + b = 0}. Every function here works on plain
-arrays weight (O, n) and bias (O,), positive on the active side, wherever they come from; `boundary`
-gives them for a unit of any method, in the coordinates of what the unit receives.
+The boundary of a unit ReLU(w·x + b) is {x : w·x + b = 0}. The functions here work on plain arrays
+weight (O, n) and bias (O,), where w·x + b is positive on the active side. `boundary` gives them
+for a unit of any method, in the coordinates of the unit's input.
 """
 
 import copy
@@ -25,8 +25,8 @@ def boundary(unit, statistics="running"):
     unit : geonet.nn.Unit, Linear or Conv2d
         A filter of a convolution is a row of n = kh·kw·C weights, flattened in that order.
     statistics : {"running", "batch"}
-        Which μ and σ of a batch or mean normalization: the running ones, or those of the last
-        batch that passed in training mode.
+        Which μ and σ of a batch or mean normalization to use: the running ones, or those of the
+        last batch in training mode.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def boundary(unit, statistics="running"):
     Raises
     ------
     ValueError
-        If the unit's layer norm has β ≠ 0, or no batch has passed for statistics="batch".
+        If the unit's layer norm has β ≠ 0, or statistics="batch" and there has been no batch.
     """
     if statistics not in ("running", "batch"):
         raise ValueError(f"statistics must be 'running' or 'batch', but is {statistics!r}")
@@ -79,7 +79,7 @@ def coordinates(weight, bias):
         (...), in the units of x.
     """
     weight, bias = _checked(weight, bias)
-    # by the largest entry first, so that the squares neither overflow nor vanish
+    # divide by the largest entry first, so that the squares neither overflow nor underflow
     largest = np.abs(weight).max(axis=-1, keepdims=True, initial=0)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         scaled = weight / largest
@@ -139,7 +139,7 @@ class Tracker:
 
     @property
     def weights(self):
-        """(T + 1, O, n) for T steps, the first row before training."""
+        """(T + 1, O, n) for T steps; the first entry is from before training."""
         return np.stack(self._weights)
 
     @property
@@ -178,23 +178,23 @@ def perturb(unit, epsilon, batch=None):
     ----------
     unit : geonet.nn.Unit, Linear or Conv2d
     epsilon : float or dict
-        The same number for every component of every parameter, or {parameter name: array}, names
+        One number for every component of every parameter, or {parameter name: array} with names
         as in `Module.named_parameters`.
     batch : array_like, optional
-        (N, n) inputs, or images, whose statistics a normalization uses, before and after; without
-        it, the running ones.
+        Inputs (N, n), or images. A normalization uses their statistics before and after; by
+        default it uses the running ones.
 
     Returns
     -------
     Perturbation
-        The bound is that of the parameterization; what counts as ε is what the addition really
-        changed in floating point, fl(p + ε) − p.
+        The bound is that of the parameterization, with the ε that the addition really made in
+        floating point, fl(p + ε) − p.
 
     Raises
     ------
     ValueError
         If `epsilon` names a parameter that the unit does not have, or makes the β of a layer norm
-        differ from 0, where there is no boundary to measure.
+        differ from 0: then there is no boundary to measure.
     """
     after = copy.deepcopy(unit)
     parameters = dict(after.named_parameters())
@@ -220,7 +220,7 @@ def perturb(unit, epsilon, batch=None):
 
 
 def _measured(unit, batch):
-    """The boundary of a unit that may be changed, by the statistics of a batch if there is one."""
+    """The boundary of a unit, by the statistics of a batch if one is given. Changes the unit."""
     if batch is None:
         return boundary(unit)
     with no_grad():

@@ -1,4 +1,4 @@
-"""The environment that this program runs in: threads of libraries, and memory kept for reuse."""
+"""The environment variables of this program: threads of libraries, and memory kept for reuse."""
 
 import os
 import subprocess
@@ -6,15 +6,15 @@ import sys
 
 RESTARTED = "GEONET_RESTARTED"
 
-# BLAS and Numba keep to one thread each, as geonet's own threads call them side by side.
+# BLAS and Numba use one thread each, because geonet's own threads call them in parallel.
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
               "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS")  # fmt: skip
-# The C library is to keep freed memory for the next array: fresh pages cost more than arithmetic.
+# The C library keeps freed memory for the next array: fresh pages cost more than arithmetic.
 KEEP_MEMORY = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(2**32))
 
 
 def wanted(threads, unset):
-    """The environment that there must be before NumPy loads.
+    """The environment that must be set before NumPy is loaded.
 
     Parameters
     ----------
@@ -28,21 +28,24 @@ def wanted(threads, unset):
 
 
 def without_ours():
-    """The environment of other programs: this one's, less what `wanted` puts into it."""
+    """The environment for other programs: this one's, without what `wanted` puts into it."""
     ours = KEEP_MEMORY | dict.fromkeys(ONE_THREAD, "1")
     return {name: value for name, value in os.environ.items() if ours.get(name) != value}
 
 
 def restart(threads, unset):
-    """Run this command anew in the environment it needs, unless it has it: NumPy reads it as it
-    loads, and by now it has. A process of MPI is left as it is, for MPI would not survive that."""
+    """Restart this command in the environment it needs, unless it already runs in it.
+
+    NumPy reads the environment when it is loaded, and is loaded by now. A process of MPI is left
+    as it is, because MPI would not survive a restart.
+    """
     if "mpi4py.MPI" in sys.modules:
         return
-    restarted = os.environ.pop(RESTARTED, None)  # once: what changes it back would do so again
+    restarted = os.environ.pop(RESTARTED, None)  # only once, or it could restart for ever
     environment = wanted(threads, unset)
     if not restarted and environment != dict(os.environ):
         command = [sys.executable, *sys.orig_argv[1:]]
         environment |= {RESTARTED: "1"}
-        if os.name == "nt":  # where exec would return to the shell at once
+        if os.name == "nt":  # here exec would return to the shell at once
             sys.exit(subprocess.call(command, env=environment))
         os.execve(sys.executable, command, environment)

@@ -1,10 +1,10 @@
-"""Files that are whole or not there."""
+"""Files that are written completely or not at all."""
 
 import os
 
 
 def write_whole(path, write):
-    """Call write(temporary path), then rename; nothing is left of a write that fails.
+    """Call write(temporary path), then rename the file. A write that fails leaves nothing behind.
 
     Parameters
     ----------

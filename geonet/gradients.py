@@ -1,16 +1,16 @@
-"""What a gradient means geometrically: how much of it turns a unit, how much only scales it.
+"""What a gradient means geometrically: how much of it turns a unit, and how much only scales it.
 
-The gradient of a weight w with direction u = w/‖w‖ has a radial part (g·u) u, which would change
-the length of w, and an angular part orthogonal to it, which would turn the boundary. `split` tells
-them apart for the weight that a layer's affine map works with, whatever its parameterization, as a
-`Watch` sees it; `raw` does so for the parameters behind it. An `Inspector` keeps a record of
-both, and of what becomes of the boundaries, while `geonet.train.fit` runs. What the next step of an
-optimizer would do, `anticipate` says.
+The gradient g of a weight w with direction u = w/‖w‖ has a radial part (g·u) u, which would change
+the length of w, and an angular part orthogonal to it, which would turn the boundary. `split`
+computes both for the weight of a layer's affine map under any parameterization, as a `Watch`
+records it. `raw` does so for the parameters behind that weight. An `Inspector` records both, and
+how the boundaries move, while `geonet.train.fit` runs. `anticipate` computes what the next step of
+an optimizer would do.
 
 Under geometric parameterization the map's weight is u(θ), and that of the whole unit, w = r u, has
-the gradient ∂L/∂u / r. So that methods can be compared, records hold ‖w‖ ∂L/∂w: its radial part is
-∂L/∂log ‖w‖ and its angular part is ∂L/∂u along the sphere, by radian, the same for all units that
-compute the same function.
+the gradient ∂L/∂u / r. So that methods can be compared, records hold ‖w‖ ∂L/∂w. Its radial part is
+∂L/∂log ‖w‖, and its angular part is ∂L/∂u along the sphere, per radian. Both are the same for all
+units that compute the same function.
 """
 
 import copy
@@ -29,7 +29,7 @@ from geonet.tensor import Observer, Tensor
 from geonet.train.optimizers import Optimizer
 from geonet.train.parallel import DataParallel
 
-TINY = 1e-20  # of a complex step: nothing cancels, so it can be as small as that
+TINY = 1e-20  # the complex step: nothing cancels, so it can be this small
 
 
 def split(weight, gradient):
@@ -71,7 +71,7 @@ class Raw(NamedTuple):
 
 
 def raw(unit):
-    """Gradients of the raw parameters after `backward`, divided by what they do.
+    """Gradients of the raw parameters after `backward`, sorted by what they do to boundaries.
 
     ============  =====================  ==========  ========  ========
     .             turning                stretching  shifting  metric
@@ -102,7 +102,7 @@ def raw(unit):
     owner = layer_of(unit).parameterization
     turned, sized = owner.turned, owner.sized
     if sized.grad is None:
-        raise ValueError("unit has no gradients: call backward() before")
+        raise ValueError("unit has no gradients: call backward() first")
     if turned is sized:
         direction, _ = coordinates(sized.data, np.zeros(len(sized)))
         _, turning = split(turned.data, turned.grad)
@@ -118,22 +118,22 @@ def raw(unit):
 class Watch(Observer):
     """Keeps the weight of a unit's affine map, its gradient, and the unit's output.
 
-    They are those of the unit's last call in training mode inside ``with``, and stay what they are
-    when an optimizer steps or forgets gradients.
+    They are those of the unit's last call in training mode inside ``with``. They do not change
+    when an optimizer steps or clears gradients.
 
     Parameters
     ----------
     unit : geonet.nn.Unit, Linear or Conv2d
     live : bool
-        Look at a standard layer's weight itself, without a copy: quicker, but then `weight` and
-        `gradient` go on with it.
+        Use a standard layer's weight itself instead of a copy. This is faster, but `weight` and
+        `gradient` then change with it.
 
     Raises
     ------
     TypeError
         If `unit` is something else.
     ValueError
-        On asking for what there has not been: a call in training mode, or a backward pass.
+        If a property is read before there was a call in training mode, or a backward pass.
 
     Examples
     --------
@@ -179,80 +179,80 @@ class Watch(Observer):
         gradient = self.rows[0].grad
         if gradient is None:
             raise ValueError(
-                "no gradient has reached the unit since its call: call backward() before"
+                "no gradient has reached the unit since its last call: call backward() first"
             )
         return gradient
 
 
 def _gradient(tensor):
-    """Gradient of a Tensor, 0 where nothing reached it, such as angles of units with one input."""
+    """Gradient of a Tensor; 0 if none reached it, as for the angles of units with one input."""
     return np.zeros_like(tensor.data) if tensor.grad is None else tensor.grad
 
 
 class Geometry(NamedTuple):
-    """What an `Inspector` took down of a layer with O units at T steps, float32 (T, O) each.
+    """What an `Inspector` recorded of a layer with O units at T steps, float32 (T, O) each.
 
-    Of a layer that is called several times in a step it is the last call, but for the gradients of
-    parameters, which gather all calls: all four under standard, otherwise `stretching` and
+    If a layer is called several times in a step, the record is of the last call. Only the gradients
+    of parameters add up all calls: the first four fields under standard, otherwise `stretching` and
     `turning`.
     """
 
     radial: np.ndarray  # ∂L/∂log ‖w‖
-    angular: np.ndarray  # ‖∂L/∂u‖ along the sphere, by radian
-    stretching: np.ndarray  # of the raw parameters, as `raw` has it: ∂L/∂w · u, ∂L/∂ℓ or ∂L/∂r
-    turning: np.ndarray  # its norm: of the angular part of ∂L/∂w, of ∂L/∂v or of ∂L/∂θ
-    turn: np.ndarray  # of the boundary by the step, radians
-    displacement: np.ndarray  # of the boundary's location φ by the step, in units of x
+    angular: np.ndarray  # ‖∂L/∂u‖ along the sphere, per radian
+    stretching: np.ndarray  # of the raw parameters, as in `raw`: ∂L/∂w · u, ∂L/∂ℓ or ∂L/∂r
+    turning: np.ndarray  # norm of the angular part of ∂L/∂w, of ∂L/∂v or of ∂L/∂θ
+    turn: np.ndarray  # of the boundary in the step, radians
+    displacement: np.ndarray  # of the boundary's location φ in the step, in units of x
     activity: (
         np.ndarray
-    )  # share of the batch (and of places of an image) where the unit is active; NaN if no ReLU
+    )  # share of the batch (and of places in an image) where the unit is active; NaN if no ReLU
 
     def _squares(self):
-        """Of the radial and the angular part, in float64, which holds those of any float32."""
+        """Squares of the radial and the angular part, in float64 so that they do not overflow."""
         return (np.square(part, dtype=np.float64) for part in (self.radial, self.angular))
 
     @property
     def radial_share(self):
-        """Radial part of the squared gradient, (T, O) in [0, 1]; NaN where there is none."""
+        """Share of the radial part in the squared gradient, (T, O) in [0, 1]; NaN for 0/0."""
         radial, angular = self._squares()
         with np.errstate(invalid="ignore"):
             return radial / (radial + angular)
 
     @property
     def flow(self):
-        """‖∂L/∂w‖ of all rows together, each times its ‖w‖, (T,)."""
+        """Norm of the gradients of all rows together, each times its ‖w‖, (T,)."""
         return np.sqrt(sum(self._squares()).sum(axis=1))
 
     @property
     def dead(self):
-        """Units known to be inactive on the whole batch, (T, O); none without a ReLU."""
+        """Whether a unit was inactive on the whole batch, (T, O); False without a ReLU."""
         return self.activity == 0
 
     @property
     def outside(self):
-        """Units known to have all of the batch on one side, (T, O); none without a ReLU."""
+        """Whether the whole batch was on one side of a unit, (T, O); False without a ReLU."""
         return (self.activity == 0) | (self.activity == 1)
 
 
 class Inspector:
-    """Records at every step what gradients mean and what becomes of the boundaries.
+    """Records at every step the parts of the gradients, and how the boundaries move.
 
-    It records inside ``with inspector:``, whenever `record` is called, such as by `fit`.
+    It records inside ``with inspector:`` whenever `record` is called, for example by `fit`.
 
     Parameters
     ----------
     model : Module
     layers : list of str, optional
-        Names of units or layers, as `named_modules` has them; all units of the model without it.
-        The layer of a unit stands for the unit, and one with several names goes by the first.
+        Names of units or layers, as in `named_modules`; by default all units of the model. The
+        layer of a unit stands for the unit. A unit with several names is recorded under the first.
     every : int
-        Steps from one record to the next. The turn and the displacement are those by one step, from
-        a record to the forward pass after it, and take in what that does to running statistics.
+        Steps from one record to the next. Turn and displacement are those of one step: from the
+        record to the next forward pass, including its change of the running statistics.
 
     Raises
     ------
     ValueError
-        If a name is not known, there is no unit, or `every` is no whole number of at least 1.
+        If a name is unknown, there is no unit, or `every` is not a whole number of at least 1.
     TypeError
         If `model` is not a Module or `layers` not a list.
 
@@ -282,7 +282,7 @@ class Inspector:
             unit = owners.get(id(module), module)
             chosen.setdefault(id(layer_of(unit)), (name, unit))
         if not chosen:
-            raise ValueError("layers must name at least one, or the model have a Unit")
+            raise ValueError("layers must name at least one layer, and the model must have a Unit")
         self.every = every
         self._pages = {name: _Page(unit) for name, unit in chosen.values()}
         self._steps, self._step = [], 0
@@ -328,7 +328,7 @@ class Inspector:
 
 
 class _Page:
-    """What an inspector has of one layer: a record is complete when the step has been made."""
+    """The records of one layer; a record is complete when the step has been made."""
 
     def __init__(self, unit):
         self.watch = Watch(unit, live=True)
@@ -351,13 +351,13 @@ class _Page:
         self.open = due
 
     def close(self):
-        """Complete the last record by the parameters as they are now."""
+        """Complete the last record with the parameters as they are now."""
         if self.open:
             self._move(*self.rows.affine(), self.records[-1])
         self.open = False
 
     def _move(self, weight, bias, record):
-        """Write how far the boundaries have come, NaN where they are no hyperplanes."""
+        """Record how far the boundaries have moved; NaN where they are not hyperplanes."""
         weight, bias = weight.data, self.nothing if bias is None else bias.data
         try:
             if self.normalization is not None:
@@ -368,7 +368,7 @@ class _Page:
             geometry.movement(weight, bias, *self.place, record)
 
     def _gradients(self, record):
-        """Write the parts of the weight's gradient, and those of what the weight is made from."""
+        """Record the parts of the weight's gradient, and of the gradients of raw parameters."""
         weight = self.watch.rows[0]
         geometry.gradient_parts(weight.data, _gradient(weight), record)
         turned, sized = self.rows.turned, self.rows.sized
@@ -380,7 +380,7 @@ class _Page:
             record[reference.STRETCHING] = _gradient(sized)
 
     def _activity(self, record):
-        """Write how often units are active: inactive ones put out 0, less the mean if centred."""
+        """Record how often units are active. The output of an inactive one is 0, or 0 − mean."""
         if self.watch.layer.activation is not ops.relu:
             record[reference.ACTIVITY] = np.nan
             return
@@ -399,31 +399,31 @@ class Anticipated(NamedTuple):
 def anticipate(unit, optimizer, statistics="running"):
     """What the next step of an optimizer would do to each boundary.
 
-    The step is taken on a copy, with the gradients that `backward` left in the parameters, the
-    optimizer's rate and whatever it remembers; nothing is changed. Its effect is followed through
-    parameterization and normalization by the complex step, so the answer is exact to first order
-    in the change of the parameters, whatever the method.
+    The step is taken on a copy, with the gradients that `backward` left in the parameters, and
+    with the optimizer's learning rate and state. Nothing is changed. A complex step follows its
+    effect through parameterization and normalization, so the answer is exact to first order in the
+    change of the parameters, for every method.
 
     Parameters
     ----------
     unit : geonet.nn.Unit, Linear or Conv2d
     optimizer : geonet.train.Optimizer
-        On the unit's parameters, and maybe others; ``SGD(unit.parameters(), lr)`` for plain
-        gradient descent. Of a `DataParallel`, the one it stands for: gradients are taken as they
-        are, those of all processes only after its `all_reduce`.
+        Of the unit's parameters, and possibly others; ``SGD(unit.parameters(), lr)`` for plain
+        gradient descent. A `DataParallel` stands for its inner optimizer: gradients are taken as
+        they are, and include all processes only after `all_reduce`.
     statistics : {"running", "batch"}
-        As for `boundary`; the statistics themselves are taken as they are.
+        As for `boundary`; the step does not change the statistics themselves.
 
     Returns
     -------
     Anticipated
-        0 for a unit that the step leaves as it is, NaN for one without a boundary.
+        0 for a unit that the step does not change, NaN for one without a boundary.
 
     Raises
     ------
     ValueError
-        If the optimizer has none of the unit's parameters; as `boundary` does; also if the step
-        would leave a layer norm with β ≠ 0.
+        If the optimizer has none of the unit's parameters, the unit has no boundary (see
+        `boundary`), or the step would make the β of a layer norm differ from 0.
     TypeError
         If `unit` or `optimizer` is something else.
     """
@@ -431,7 +431,7 @@ def anticipate(unit, optimizer, statistics="running"):
         optimizer = optimizer.optimizer
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer must be an Optimizer, but is a {type(optimizer).__name__}")
-    boundary(unit, statistics)  # refuses what has none to begin with
+    boundary(unit, statistics)  # raises an error if there is none
     if not {*map(id, unit.parameters())} & {*map(id, optimizer.parameters)}:
         raise ValueError("optimizer must have parameters of the unit, but has none")
     moved, trial = copy.deepcopy((unit, optimizer))  # together, so that they share parameters
@@ -444,8 +444,8 @@ def anticipate(unit, optimizer, statistics="running"):
             weight, bias = boundary(moved, statistics)
         except NoHyperplane:
             raise NoHyperplane(
-                "after the step the unit's layer norm would no longer have β = 0, so that the unit "
-                "has no boundary that is a hyperplane"
+                "after the step the unit's layer norm would have β ≠ 0, so its boundary would not "
+                "be a hyperplane"
             ) from None
         (w, dw), (b, db) = ((np.real(a), np.imag(a) / TINY) for a in (weight, bias))
         length = np.linalg.norm(w, axis=1)

@@ -74,12 +74,12 @@ def to_hyperspherical(x):
 
     Notes
     -----
-    Where all later components are zero (a pole) the angles that nothing determines are 0. So a
-    zero vector has radius 0 and all angles 0, which name the direction of the first axis.
+    At a pole, where all later components are zero, the undetermined angles are 0. So a zero vector
+    has radius 0 and all angles 0, which is the direction of the first axis.
     NaN in x gives NaN in the radius and in the angles that depend on it.
 
-    Rounding the angles turns the direction by √(Σ s_k² ε_k²): n float32 angles hold an ordinary
-    direction to some √n · 3e-8 radians.
+    Rounding the angles turns the direction by √(Σ s_k² ε_k²): n float32 angles represent an
+    ordinary direction to about √n · 3e-8 radians.
 
     Raises
     ------
@@ -98,9 +98,9 @@ def to_hyperspherical(x):
     if x.shape[-1] == 0:
         raise ValueError(f"x must have at least one component, but has shape {x.shape}")
     _, exponent = np.frexp(np.max(np.abs(x), axis=-1, keepdims=True))
-    # The largest component becomes about 1. Adding 0.0 makes 0.0 of -0.0: atan2 tells them apart.
+    # The largest component becomes about 1. Adding 0.0 turns -0.0 into 0.0: atan2 tells them apart.
     scaled = np.ldexp(x.astype(np.float64), -exponent) + 0.0
-    # r_1 … r_{n−1} and x_n: the first term that accumulate meets is x_n itself, with its sign.
+    # r_1 … r_{n−1} and x_n: accumulate starts with x_n itself, with its sign.
     tail = np.hypot.accumulate(scaled[..., ::-1], axis=-1)[..., ::-1]
     theta = np.arctan2(tail[..., 1:], scaled[..., :-1]).astype(x.dtype)
     pi = x.dtype.type(np.pi)
@@ -110,7 +110,7 @@ def to_hyperspherical(x):
 
 
 def metric(theta):
-    """Diagonal of the metric of the unit sphere: ‖∂u/∂θ_k‖² = s_k². The rest of it is zero.
+    """Diagonal of the metric of the unit sphere: ‖∂u/∂θ_k‖² = s_k². All other entries are zero.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def metric(theta):
 
 
 def jacobian(theta):
-    """∂u_i/∂θ_k, without a division and so exact at the poles.
+    """∂u_i/∂θ_k, without division and therefore exact at the poles.
 
     Column k is 0 above row k, −s_k sin θ_k = −s_{k+1} in row k, and below it s_k cos θ_k times
     the direction u(θ_{k+1}, …, θ_{n−1}) of the later angles alone.
@@ -165,7 +165,7 @@ def jacobian(theta):
     sine, cosine = np.sin(theta.astype(np.float64)), np.cos(theta.astype(np.float64))
     s = _sine_products(sine)
     columns = np.zeros((*theta.shape, theta.shape[-1] + 1))  # (..., n−1, n)
-    direction = np.ones(s.shape)  # from component k + 1 on: u(θ_{k+1}, …)
+    direction = np.ones(s.shape)  # its components from k + 1 on: u(θ_{k+1}, …)
     for k in reversed(range(theta.shape[-1])):
         later = direction[..., k + 1 :]
         columns[..., k, k] = -s[..., k + 1]
@@ -178,7 +178,7 @@ def jacobian(theta):
 def angle_between(u, v):
     """Angle between vectors, accurate near 0 and π: 2 atan2(‖û − v̂‖, ‖û + v̂‖) with û = u/‖u‖.
 
-    The formula is Kahan's; the arc cosine of û·v̂ loses half of the digits there.
+    The formula is Kahan's. The arc cosine of û·v̂ would lose half of the digits there.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ def random_directions(count, n, rng, dtype=np.float64):
     Parameters
     ----------
     count, n : int
-        How many, and of how many components; n ≥ 1. For n = 1 they are ±1.
+        Number of vectors, and of their components; n ≥ 1. For n = 1 the vectors are ±1.
     rng : numpy.random.Generator
     dtype : float32 or float64
 
@@ -241,7 +241,7 @@ def random_directions(count, n, rng, dtype=np.float64):
     if n < 1 or count < 0:
         raise ValueError(f"n must be at least 1 and count at least 0, but they are {n} and {count}")
     gaussian = rng.standard_normal((count, n))
-    gaussian[~gaussian.any(axis=-1), 0] = 1.0  # a row of zeros is next to impossible, but not quite
+    gaussian[~gaussian.any(axis=-1), 0] = 1.0  # a row of zeros is very unlikely, but possible
     return _normalized(gaussian).astype(dtype)
 
 

@@ -1,4 +1,4 @@
-"""Names that are found when they are first asked for: what is heavy to load, and what has moved."""
+"""Names that are looked up at first use, because they are slow to load or have moved."""
 
 import importlib
 import sys
@@ -6,14 +6,14 @@ from types import ModuleType
 
 
 def lazily(package, places):
-    """A module's ``__getattr__``, by which names can be had from it that stand elsewhere.
+    """A ``__getattr__`` for a module, which finds names that are defined elsewhere.
 
     Parameters
     ----------
     package : str
         The module's ``__name__``.
     places : dict of str to str
-        Name -> "module" that it stands for, or "module:name" in that module.
+        Name -> "module" for the module itself, or "module:name" for a name in it.
 
     Returns
     -------
@@ -31,7 +31,7 @@ def lazily(package, places):
 
 
 def moved(old, new):
-    """Let ``from old import name`` find a name that the module `new` has now.
+    """Let ``from old import name`` find a name that has moved to the module `new`.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def moved(old, new):
     """
 
     def __getattr__(name):
-        if name.startswith("__"):  # what the import system asks of every module
+        if name.startswith("__"):  # the import system asks every module for these
             raise AttributeError(name)
         return getattr(importlib.import_module(new), name)
 

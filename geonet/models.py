@@ -39,7 +39,7 @@ METHODS = {
     "GmP+IMN": Method("geometric", centred=True),
 }
 
-# Where the authors' code differs: a bias before the normalization, and none after the mean.
+# The authors' code differs here: it has a bias before the normalization, and none after the mean.
 PAPER_METHODS = METHODS | {
     "BN": Method(normalization="batch"),
     "WN+MBN": Method("weight_norm", "centre", output="weight_norm"),
@@ -72,8 +72,8 @@ def recipe(method):
 def mlp(sizes, method="SP", *, rng, init="glorot_uniform", activation="relu", dtype=np.float64):
     """Multilayer perceptron: hidden layers of one method, and a linear output layer.
 
-    For one state of `rng` and one initializer all methods draw the same weights, and SP, WN and
-    GmP start from the very same function (for a positively homogeneous activation).
+    For one state of `rng` and one initializer all methods draw the same weights. SP, WN and GmP
+    even start from the same function (for a positively homogeneous activation).
 
     Parameters
     ----------
@@ -128,20 +128,19 @@ def vgg6(
     """VGG for images of 32×32 pixels and three colours, as in the paper's second experiment.
 
     3×3 convolutions that keep the size of the image, 2×2 max pooling after every second one, the
-    mean over what is left of the image, and a linear output layer. What `mlp` says of one start
-    for all methods holds here too.
+    mean over the remaining image, and a linear output layer. As in `mlp`, all methods start from
+    the same weights.
 
     Parameters
     ----------
     method : str or Method
-        One of `METHODS`. With centred units it is the output of the unit, before pooling, that is
-        centred.
+        One of `METHODS`. Centred units centre their output before the pooling.
     widths : sequence of int
         Channels of each convolution.
     num_classes : int
     rng : numpy.random.Generator
     width : float
-        Multiplies all widths; rounded to whole channels, but at least one.
+        Multiplies all widths, which are then rounded to whole channels, at least one.
     init : str
         One of `geonet.nn.initializers.NAMES`.
     dtype : {numpy.float64, numpy.float32}
@@ -165,7 +164,7 @@ def vgg6(
     chosen = recipe(method)
     if not len(widths) or not 0 < width < np.inf:
         raise ValueError(
-            f"widths must not be empty and width be positive, but are {widths}, {width}"
+            f"widths must not be empty and width must be positive, but are {widths} and {width}"
         )
     options = {"rng": rng, "init": init, "dtype": dtype}
     channels = [3, *(max(1, round(width * number)) for number in widths)]
@@ -178,29 +177,29 @@ def vgg6(
     return Sequential(*steps, ops.global_average_pool, output)
 
 
-STAGES = (64, 128, 256, 512)  # channels of the four stages of a ResNet; then images are halved
-BOTTLENECK = 4  # how many times wider a bottleneck ends than its middle is
+STAGES = (64, 128, 256, 512)  # channels of a ResNet's four stages; all but the first halve images
+BOTTLENECK = 4  # output channels of a bottleneck for each channel in its middle
 STEMS = "imagenet", "small"
 
 
 def resnet18(method, **options):
-    """ResNet-18: 2, 2, 2, 2 basic blocks. Options and what it returns as for `resnet50`."""
+    """ResNet-18: 2, 2, 2, 2 basic blocks. Options and result are those of `resnet50`."""
     return _resnet((2, 2, 2, 2), _basic_branch, method, **options)
 
 
 def resnet34(method, **options):
-    """ResNet-34: 3, 4, 6, 3 basic blocks. Options and what it returns as for `resnet50`."""
+    """ResNet-34: 3, 4, 6, 3 basic blocks. Options and result are those of `resnet50`."""
     return _resnet((3, 4, 6, 3), _basic_branch, method, **options)
 
 
 def resnet50(method, **options):
-    """ResNet-50: 3, 4, 6, 3 bottleneck blocks, which stride on their 3×3 convolution.
+    """ResNet-50: 3, 4, 6, 3 bottleneck blocks, with the stride in their 3×3 convolution.
 
-    He et al. (2016), table 1, with the place of the stride as in torchvision. A stem, four stages
-    of residual blocks, the mean over what is left of the image, and a linear output layer. Every
+    This is table 1 of He et al. (2016), with the stride placed as in torchvision: a stem, four
+    stages of residual blocks, the mean over the remaining image, and a linear output layer. Every
     convolution is a `Unit` of the method; the last of a branch, and the 1×1 convolution of a
-    shortcut that changes the shape, are linear (see `geonet.nn.ResidualBlock`). Where a method
-    centres its units, it centres these too, before the sum, but no identity shortcut.
+    shortcut that changes the shape, are linear (see `geonet.nn.ResidualBlock`). A method that
+    centres its units centres these too, before the sum, but not an identity shortcut.
 
     Parameters
     ----------
@@ -210,9 +209,9 @@ def resnet50(method, **options):
         Default 1000.
     rng : numpy.random.Generator
     width : float
-        Multiplies all channels but those of the images; rounded, but at least one.
+        Multiplies all channels except those of the images; rounded, at least one.
     stem : {"imagenet", "small"}
-        A 7×7 convolution at stride 2 with a 3×3 max pooling at stride 2 after it, or, for small
+        A 7×7 convolution at stride 2 followed by a 3×3 max pooling at stride 2; or, for small
         images, a 3×3 convolution at stride 1.
     init : str
         One of `geonet.nn.initializers.NAMES`.
@@ -251,8 +250,8 @@ def _resnet(
 ):
     if stem not in STEMS or not 0 < width < np.inf:
         raise ValueError(
-            f"stem must be one of {', '.join(STEMS)} and width be positive, but are {stem!r}, "
-            f"{width}"
+            f"stem must be one of {', '.join(STEMS)} and width must be positive, but are {stem!r} "
+            f"and {width}"
         )
     chosen, options = recipe(method), {"rng": rng, "init": init, "dtype": dtype}
 
@@ -278,19 +277,19 @@ def _resnet(
 
 
 def _basic_branch(unit, channels, middle, stride):
-    """Two 3×3 convolutions, and how many channels come out."""
+    """Two 3×3 convolutions, and their number of output channels."""
     return [unit(channels, middle, 3, stride), unit(middle, middle, 3, 1, None)], middle
 
 
 def _bottleneck_branch(unit, channels, middle, stride):
-    """1×1 to fewer channels, 3×3, and 1×1 to more, and how many come out."""
+    """Convolutions 1×1 to fewer channels, 3×3, and 1×1 to more; and the number of outputs."""
     outputs = BOTTLENECK * middle
     units = unit(channels, middle, 1), unit(middle, middle, 3, stride)
     return [*units, unit(middle, outputs, 1, 1, None)], outputs
 
 
 def _unit(kind, sizes, chosen, *, dtype, **options):
-    """A hidden layer by a `Method`: a layer of this kind with what belongs around it."""
+    """A hidden `Unit` of a `Method`: a layer with its normalization and centring."""
     layer = kind(
         *sizes, parameterization=chosen.parameterization, bias=chosen.bias, dtype=dtype, **options
     )

@@ -1,19 +1,19 @@
-"""Words for the terminal: tables, durations, and what is wrong with the user's input."""
+"""Text for the terminal: tables, durations, and errors in the user's input."""
 
 
 class BadInput(ValueError):
-    """Something that the user gave is of no use; the message is for them."""
+    """The user's input is invalid; the message is shown to the user."""
 
 
 def aligned(rows):
-    """Rows of words as a table with a rule below the first."""
+    """Rows of words as a table, with a rule below the first row."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["  ".join(word.ljust(w) for word, w in zip(row, widths)).rstrip() for row in rows]
     return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
 
 
 def duration(seconds):
-    """A duration for people: 8 s, 3 min 20 s, 2 h 5 min."""
+    """A duration in words: 8 s, 3 min 20 s, 2 h 5 min."""
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"

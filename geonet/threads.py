@@ -1,8 +1,8 @@
-"""Python threads that run kernels side by side, and scratch memory that each of them keeps.
+"""Python threads that run kernels in parallel, and scratch memory for each of them.
 
 NumPy and compiled kernels release the interpreter's lock, so Python's threads are enough. Each
 should have one BLAS thread (OPENBLAS_NUM_THREADS=1 and the like, which `python -m geonet --threads`
-sets), or they would contend for the same cores.
+sets). Otherwise they compete for the same cores.
 """
 
 import contextvars
@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 
-LARGEST_SCRATCH = 2**24  # bytes that are kept; what is larger is worth its fresh pages
+LARGEST_SCRATCH = 2**24  # bytes; a larger array is allocated afresh
 
-ONE_THREAD = 2**26  # multiplications that are done before a second thread would be at work
+ONE_THREAD = 2**26  # multiplications; for fewer, starting a second thread does not pay
 
 _memory = threading.local()
 
@@ -35,21 +35,21 @@ def _pool(workers):
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not come along
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # fork does not copy threads
 
 
 def parallel_for(function, parts, multiplications=math.inf):
     """Call `function(*part)` for every part, on `count()` threads.
 
-    Thread k of n takes the parts k, k + n, k + 2n, …, in this order, whatever time they take.
+    Thread k of n takes the parts k, k + n, k + 2n, …, in this order, however long they take.
 
     Parameters
     ----------
     function : function
-        Writes its results into arrays given to it, each part into a place of its own.
+        Writes its results into given arrays, each part to its own place.
     parts : sequence of tuple
     multiplications : int
-        In all parts, about. Where these are few, this thread takes all parts.
+        Approximate number in all parts. If it is small, the calling thread takes all parts.
     """
     threads = min(count(), len(parts)) if multiplications > ONE_THREAD else 1
 
@@ -65,23 +65,23 @@ def parallel_for(function, parts, multiplications=math.inf):
         if parts:
             run(0)
     finally:
-        wait(others)  # before an error goes on, for they write into the caller's arrays
+        wait(others)  # even after an error, since they write into the caller's arrays
     for other in others:
         other.result()
 
 
 def ranges(length, size):
-    """(first, last) of stretches of `size` that cover 0…length; the last may be shorter."""
+    """Pairs (first, last) of ranges of `size` that cover 0…length; the last may be shorter."""
     return [(first, min(first + size, length)) for first in range(0, length, size)]
 
 
 def shares(length):
-    """(first, last) of one stretch a thread, of nearly equal size."""
+    """Pairs (first, last) of one range per thread, of nearly equal size."""
     return ranges(length, max(1, math.ceil(length / count())))
 
 
 def scratch(name, shape, dtype):
-    """An array of this thread for passing use, its contents undefined: the same memory each time.
+    """A temporary array of this thread, with undefined contents: the same memory each time.
 
     Two arrays that are in use at the same time need two names. Nothing that outlives the kernel
     may share its memory.
