@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from picture_helpers import plain, smooth, write_tree
 
 from geonet.data.decoding import DamagedPicture
-from geonet.data.image_folders import MEAN, STD, ImageFolders
+from geonet.data.image_folders import ImageFolders
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels, from 0 to 1
 
 TRAINING, VALIDATION = {"b": 7, "a": 6, "c": 10}, {"a": 3, "b": 4, "c": 2}
 CLASS_OF = np.repeat([1, 0, 2], [7, 6, 10])  # of the k-th training picture
@@ -114,7 +116,7 @@ def photographs(tmp_path_factory):
 
 
 @pytest.mark.parametrize("skip", range(5))
-def test_an_epoch_goes_on_where_it_was_left(photographs, skip):
+def test_an_epoch_continues_where_it_was_left(photographs, skip):
     data, generators = ImageFolders(photographs, 16), (rng(3), rng(3))
     whole, rest = data.train_batches(4, generators[0]), data.train_batches(4, generators[1], skip)
     # which draws all it ever draws before the first batch, and the same whatever is skipped
@@ -145,7 +147,7 @@ def test_what_is_drawn_differs_between_pictures(tmp_path):
     assert len({picture.tobytes() for picture in x}) == 9
 
 
-def test_files_that_are_no_pictures_are_ignored(tmp_path):
+def test_files_that_are_not_pictures_are_ignored(tmp_path):
     write_tree(tmp_path, {"a": 1, "b": 1}, {"a": 1, "b": 1})
     folder = tmp_path / "train" / "a"
     for name in ("x.JPEG", "x.jpg", "x.Png"):

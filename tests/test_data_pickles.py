@@ -420,7 +420,7 @@ def test_damaged_files_are_read_or_refused_with_one_clear_error(tmp_path_factory
         (b"\x00" * 100, "the file is damaged, or no pickle, at byte 1"),
     ],
 )
-def test_what_is_no_pickle_is_said_so(tmp_path, content, expected):
+def test_a_file_that_is_not_a_pickle_is_said_not_to_be_one(tmp_path, content, expected):
     assert refusal(tmp_path, content).startswith(expected)
 
 

@@ -31,6 +31,20 @@ def tree(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def processes(monkeypatch):
+    """The processes that are started from now on, in order."""
+    started = []
+
+    class Noted(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            started.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Noted)
+    return started
+
+
 def same(first, second):
     pairs = list(zip(first, second, strict=True))
     return all(np.array_equal(a, b) for one, other in pairs for a, b in zip(one, other))
@@ -66,31 +80,31 @@ def test_a_batch_once_given_does_not_change(tree):
     assert all(np.array_equal(x, copy) for x, copy in batches)
 
 
-def test_a_worker_that_ends_is_an_error_and_no_hang(tree):
+def test_a_worker_that_ends_is_an_error_and_does_not_hang(tree, processes):
     with ImageFolders(tree, 16, workers=2) as data:
         next(data.train_batches(10, rng()))
-        data._decoders.workers[0].process.kill()
+        processes[0].kill()
         with pytest.raises(ChildProcessError, match="ended with status -9, at one of the"):
             # many batches, so that the one that is left does not do them all
             any(False for seed in range(10) for _ in data.train_batches(10, rng(seed)))
 
 
-def test_closing_ends_the_workers_even_amid_an_epoch(tree):
+def test_closing_ends_the_workers_even_amid_an_epoch(tree, processes):
     data = ImageFolders(tree, 16, workers=2)
     batches = data.train_batches(10, rng())
     next(batches)
     data.close()
     data.close()
-    assert [worker.process.poll() for worker in data._decoders.workers] == [-9, -9]
+    assert [process.poll() for process in processes] == [-9, -9]
     with pytest.raises(RuntimeError):
         list(batches)
 
 
-def test_workers_end_with_what_they_worked_for(tree):
+def test_workers_end_with_what_they_worked_for(tree, processes):
     data = ImageFolders(tree, 16, workers=1)
     next(data.train_batches(10, rng()))
-    process = data._decoders.workers[0].process
     del data
+    (process,) = processes
     assert process.wait(timeout=20) == -9
 
 

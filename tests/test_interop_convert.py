@@ -143,7 +143,7 @@ def test_layers_of_one_input_have_a_sign_for_a_direction(parameterization, to):
 
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid", "softplus"])
 @pytest.mark.parametrize("to", ["standard", "weight_norm"])
-def test_outside_other_activations_all_of_r_goes_on(activation, to):
+def test_outside_other_activations_all_of_r_goes_into_the_next_layer(activation, to):
     model = models.mlp([3, 6, 5, 2], "GmP", rng=rng(), activation=activation)
     disturbed(model)
     radius_of(model[0].layer)[2] *= -1
@@ -160,7 +160,7 @@ def test_a_layer_norm_is_kept():
 
 @every_kind
 @pytest.mark.parametrize("projects", [True, False])
-def test_a_mean_goes_on_into_a_block_that_does_not_pad(to, projects):
+def test_a_mean_goes_into_a_block_that_does_not_pad(to, projects):
     """Into the branch and the projection, or past the identity to the end of the branch."""
 
     def unit(size, padding, activation="relu", centring=None):
@@ -331,7 +331,7 @@ def test_a_row_of_zeros_is_replaced_by_next_to_nothing(to, bias):
     assert_same_function(model, converted, rng(1).normal(size=(9, 3)))
 
 
-def test_zeros_are_no_obstacle_to_standard_layers():
+def test_standard_layers_take_rows_of_zeros():
     model = disturbed(models.mlp([3, 5, 2], "BN", rng=rng()))
     model[0].normalization.gamma.data[1] = 0
     assert_same_function(model, convert(model, "standard"), rng(1).normal(size=(9, 3)))

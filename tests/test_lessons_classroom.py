@@ -49,7 +49,7 @@ def run(tmp_path, files, **keywords):
     results = {each["extra_data"]["student"]: each for each in results}
     with open(table, newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    assert len(rows) == len(results) * len(KEYS)  # one a student and exercise
+    assert len(rows) == len(results) * len(KEYS)  # one per student and exercise
     for each in results.values():
         assert [test["name"].split()[0] for test in each["tests"]] == KEYS
         assert each["score"] == sum(test["score"] for test in each["tests"])
@@ -156,7 +156,7 @@ NAMES = [
     "\u202egnp.exe",
     "ü" * 100,
     "x" * 240,
-    "caf\udce9",  # a byte that is no UTF-8
+    "caf\udce9",  # a byte that is not UTF-8
 ]
 
 
@@ -221,7 +221,7 @@ def test_bad_usage_is_said_before_anything_is_graded(tmp_path):
         classroom.grade(tmp_path / "class", tmp_path / "file" / "out")
 
 
-def test_it_says_that_it_is_no_sandbox(tmp_path, capsys):
+def test_it_says_that_it_is_not_a_sandbox(tmp_path, capsys):
     write(tmp_path, {"anna/x": ""})
     classroom.grade(tmp_path)
     assert "no sandbox" in capsys.readouterr().out

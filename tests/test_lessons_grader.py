@@ -81,7 +81,7 @@ def test_the_check_that_fails_is_named(function, stage):
     assert result.message
 
 
-def test_unwritten_functions_are_no_mistake_in_themselves():
+def test_an_unwritten_function_is_called_unwritten_rather_than_wrong():
     def function(x, k):
         raise NotImplementedError
 

@@ -41,8 +41,9 @@ def test_a_guide_without_the_places_for_generated_parts_is_refused():
         guide.updated("# A guide\n")
 
 
-def test_students_see_its_notation_and_glossary():
-    shown = page._notation()
+def test_students_see_its_notation_and_glossary(tmp_path):
+    page.html(tmp_path, run=False, lessons=percent.paths()[:1])
+    shown = (tmp_path / "notation.html").read_text(encoding="utf-8")
     assert "<h2>Notation</h2>" in shown
     assert "<h2>Glossary</h2>" in shown
     assert "<td>λ</td><td><code>lambda_</code></td>" in shown

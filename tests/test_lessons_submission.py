@@ -47,14 +47,14 @@ def test_an_endless_loop_costs_its_exercise_only(graded):
     assert " = " in results[0].inputs
 
 
-def test_so_does_an_end_of_the_process(graded):
+def test_an_end_of_the_process_costs_its_exercise_only(graded):
     results = graded(defined("import os; os._exit(3)") + solved(ASKED[2]), first=False)
     assert [result.stage for result in results] == ["crash", "unwritten", ""]
     assert "3" in results[0].message
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
-def test_so_does_hunger_for_memory(graded):
+def test_hunger_for_memory_costs_its_exercise_only(graded):
     body = "return np.zeros(4 * 10**8)"
     results = graded(defined(body) + solved(ASKED[1]), first=False, memory=2**31)
     assert [result.passed for result in results] == [False, True, False]
@@ -80,14 +80,14 @@ def test_an_error_names_the_line(graded):
         ("\0", "null bytes"),
     ],
 )
-def test_a_file_that_cannot_be_imported(graded, program, words):
+def test_a_file_that_cannot_be_imported_fails_every_exercise_and_says_why(graded, program, words):
     results = graded(program, seconds_a_call=2.0)
     assert {result.stage for result in results} == {"imports"}
     assert all(words in result.message for result in results)
     assert len(results) == len(ASKED)
 
 
-def test_a_missing_file_and_one_that_is_no_text(tmp_path):
+def test_a_missing_file_and_one_that_is_not_text_fail_at_import(tmp_path):
     assert submission.check(tmp_path / "01.py", LESSON)[0].stage == "imports"
     (tmp_path / "01.py").write_bytes(b"\xff\xfe\x00")
     assert submission.check(tmp_path / "01.py", LESSON)[0].stage == "imports"

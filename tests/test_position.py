@@ -1,4 +1,4 @@
-"""A training that is saved at any moment and taken up again ends as one that was not."""
+"""A training that is saved at any moment and continued ends as one that never stopped."""
 
 import numpy as np
 import pytest
@@ -126,7 +126,7 @@ def some_kind(name):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_training_killed_after_any_step_or_epoch_goes_on_bit_for_bit(name, tmp_path):
+def test_a_training_killed_after_any_step_or_epoch_continues_bit_for_bit(name, tmp_path):
     whole = Training(some_kind(name), tmp_path / "whole")
     history = whole.run()
     assert whole.saves == history.steps + len(history.loss)
@@ -153,7 +153,7 @@ def test_batches_that_are_left_out_are_not_made(tmp_path):
     assert len(again.made) == EPOCHS * (ROWS // BATCH) - 3
 
 
-def test_a_training_at_its_end_is_not_taken_further(tmp_path):
+def test_a_finished_training_is_not_continued(tmp_path):
     training = Training(some_kind("full batch"), tmp_path)
     history = training.run()
     state = training.model.state_dict()
@@ -162,7 +162,7 @@ def test_a_training_at_its_end_is_not_taken_further(tmp_path):
     np.testing.assert_equal(training.model.state_dict(), state)
 
 
-def test_a_saved_position_does_not_change_as_training_goes_on():
+def test_a_saved_position_does_not_change_as_training_continues():
     position = Position()
     position.restore(np.random.default_rng(0))
     position.losses.append(1.0)

@@ -92,7 +92,7 @@ def test_the_line_is_drawn_ten_times_a_second_at_most_and_in_the_end(clock):
     assert " 1000/1000, 0 s left" in stream.getvalue()
 
 
-def test_the_line_is_no_wider_than_a_hundred_characters():
+def test_the_line_is_at_most_a_hundred_characters_wide():
     stream = Stream(True)
     Progress(2, "a long label " * 20, stream).update()
     assert len(stream.getvalue()) == len("\r\x1b[K") + 100
