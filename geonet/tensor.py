@@ -3,11 +3,11 @@
 The whole idea in four steps:
 1. An operation (a function under ``@primitive``) gets plain arrays and returns two things: its
    value, and how a gradient of that value is pulled back to each of its inputs.
-2. The Tensor that holds the value keeps a `Record`: the operation, the records of its inputs, the
-   pullback. An activation that no pullback needs is not kept alive.
-3. `Tensor.backward` goes from the newest record to the oldest, as only newer ones can use one, and
-   hands every record the sum of what its users pull back to it (the chain rule).
-4. Whatever NumPy broadcast on the way forward is summed on the way back, here and nowhere else.
+2. The Tensor that holds the value keeps a `Record`: the operation, the records of its inputs, and
+   the pullback. An activation that no pullback needs is not kept alive.
+3. `Tensor.backward` goes from the newest record to the oldest, because only newer records can use
+   an older one. It gives each record the sum of what its users pull back to it (the chain rule).
+4. Where NumPy broadcast an input on the way forward, the engine sums its gradient on the way back.
 
 For y = f(x) and g = ∂L/∂y, the pullback of f at x takes g to ∂L/∂x = gᵀ ∂f/∂x.
 """
@@ -22,27 +22,27 @@ from contextvars import ContextVar
 
 import numpy as np
 
-OPERATIONS = {}  # name -> operation, of all that `primitive` made of functions of geonet.ops
+OPERATIONS = {}  # name -> operation, for every function of geonet.ops under `primitive`
 _numbers = itertools.count()
 _recording = ContextVar("recording", default=True)
 _observers = ContextVar("observers", default=())
 
 
 class Record:
-    """How a Tensor came about."""
+    """How a Tensor was made."""
 
     __slots__ = ("dtype", "inputs", "note", "number", "operation", "pullback", "shape", "tensor")
 
     def __init__(self, operation, inputs, pullback, value):
         self.number = next(_numbers)  # in order of creation
         self.operation, self.shape, self.dtype = operation, value.shape, value.dtype
-        self.inputs = inputs  # of each: its Record, itself (a Tensor without), None (not needed)
-        self.pullback = pullback  # one function an input, or one function (gradient, needs) for all
-        self.tensor = None  # a weak reference to a Tensor that is to keep its gradient
-        # and `note`, which geonet.graph sets where it observes: what it is to remember
+        self.inputs = inputs  # for each: its Record, or the Tensor if it has none, or None (unused)
+        self.pullback = pullback  # one function per input, or one (gradient, needs) for all
+        self.tensor = None  # a weak reference to a Tensor that keeps its gradient
+        # and `note`, where geonet.graph keeps what it observed
 
     def free(self):
-        """Forget everything that backward() has used up."""
+        """Forget what backward() no longer needs."""
         self.inputs = self.pullback = self.tensor = None
 
 
@@ -54,13 +54,13 @@ class Tensor:
     data : array_like
         Numbers of any shape. An array keeps its precision and is not copied.
     requires_grad : bool
-        Whether `backward` leaves ∂L/∂self in `grad`, an array of the shape of `data`, adding to
-        what is there until it is set to None. TypeError unless the data are floating.
+        Whether `backward` adds ∂L/∂self to `grad`, an array of the shape of `data`, until `grad`
+        is set to None. TypeError unless the data are floating.
     name : str, optional
     """
 
     __slots__ = ("__weakref__", "_record", "data", "grad", "name", "requires_grad")
-    __array_ufunc__ = None  # so that ndarray * Tensor asks Tensor.__rmul__
+    __array_ufunc__ = None  # so that ndarray * Tensor calls Tensor.__rmul__
 
     def __init__(self, data, requires_grad=False, name=None):
         if type(data) is not np.ndarray:
@@ -131,23 +131,23 @@ class Tensor:
         return OPERATIONS["getitem"](self, index)
 
     def sum(self, axis=None, keepdims=False):
-        """Sum over an axis, several or all."""
+        """Sum over one axis, several axes or all."""
         return OPERATIONS["sum"](self, axis=axis, keepdims=keepdims)
 
     def mean(self, axis=None, keepdims=False):
-        """Mean over an axis, several or all."""
+        """Mean over one axis, several axes or all."""
         return OPERATIONS["mean"](self, axis=axis, keepdims=keepdims)
 
     def var(self, axis=None, keepdims=False, ddof=0):
-        """Variance over an axis, several or all."""
+        """Variance over one axis, several axes or all."""
         return OPERATIONS["var"](self, axis=axis, keepdims=keepdims, ddof=ddof)
 
     def max(self, axis=None, keepdims=False):
-        """Largest entry along an axis, several or all."""
+        """Largest entry along one axis, several axes or all."""
         return OPERATIONS["max"](self, axis=axis, keepdims=keepdims)
 
     def min(self, axis=None, keepdims=False):
-        """Least entry along an axis, several or all."""
+        """Smallest entry along one axis, several axes or all."""
         return OPERATIONS["min"](self, axis=axis, keepdims=keepdims)
 
     def reshape(self, *shape):
@@ -163,7 +163,7 @@ class Tensor:
         """`transpose` without arguments."""
         return OPERATIONS["transpose"](self)
 
-    # A comparison gives a plain mask, for `where` and indexing: it has no derivative.
+    # A comparison returns a plain mask, for `where` and indexing, because it has no derivative.
 
     def __eq__(self, other):
         return np.equal(self.data, _plain(other))
@@ -183,7 +183,7 @@ class Tensor:
     def __ge__(self, other):
         return np.greater_equal(self.data, _plain(other))
 
-    __hash__ = object.__hash__  # a Tensor is itself, whatever its numbers
+    __hash__ = object.__hash__  # by identity, not by the data
 
     def __bool__(self):
         return bool(self.data)
@@ -202,12 +202,12 @@ class Tensor:
 
     def __array__(self, dtype=None, copy=None):
         if self.requires_grad:
-            raise TypeError("a NumPy function would lose the gradient: use geonet.ops, or .data")
+            raise TypeError("a NumPy function would lose the gradient: use geonet.ops or .data")
         return np.array(self.data, dtype=dtype, copy=copy)
 
     def __setitem__(self, index, value):
         raise TypeError(
-            "a Tensor cannot be assigned to in place, as recorded operations rely on its values: "
+            "a Tensor cannot be changed in place, because recorded operations rely on its values: "
             "make a new one with geonet.ops.where(mask, value, x), or change x.data before using x"
         )
 
@@ -216,7 +216,7 @@ class Tensor:
         return self.data.item()
 
     def detach(self):
-        """A Tensor on the same data that knows nothing of the past."""
+        """A Tensor with the same data that does not know how it was made."""
         return Tensor(self.data, name=self.name)
 
     def retain_grad(self):
@@ -226,15 +226,15 @@ class Tensor:
         return self
 
     def backward(self, gradient=None, retain_graph=False):
-        """Add ∂L/∂x to the `grad` of every Tensor x that this one was made from and that wants it.
+        """Add ∂L/∂x to `grad` of each Tensor x that requires it and that this one was made from.
 
         Parameters
         ----------
         gradient : array_like, optional
-            ∂L/∂self, of this shape. A single number may be L itself: leave it out.
+            ∂L/∂self, of this shape. Not needed if self is a single number, L.
         retain_graph : bool
-            Keep the recorded graph for another time. Otherwise it is freed on the way, with the
-            memory of each activation, and a second backward() is a RuntimeError.
+            Keep the recorded graph for another backward(). Otherwise it is freed on the way, with
+            the memory of each activation, and a second backward() is a RuntimeError.
         """
         if not self.requires_grad:
             raise RuntimeError("backward: no input of this Tensor was made with requires_grad=True")
@@ -242,13 +242,13 @@ class Tensor:
             raise ValueError(f"gradient must be given for a Tensor of shape {self.shape}")
         gradient = np.array(1.0 if gradient is None else gradient, self.dtype, ndmin=self.ndim)
         if gradient.shape != self.shape:
-            raise ValueError(f"gradient has shape {gradient.shape}, the Tensor {self.shape}")
+            raise ValueError(f"gradient must have shape {self.shape}, but has {gradient.shape}")
         if self._record is None:
             return self._accumulate(gradient)
         newest_first = [_heap_entry(self._record)]
         gradients = {self._record: gradient}
         while newest_first:
-            record = heapq.heappop(newest_first)[-1]  # only newer ones use it, and all are done
+            record = heapq.heappop(newest_first)[-1]  # all newer ones, which may use it, are done
             gradient = gradients.pop(record)
             if record.tensor is not None and (tensor := record.tensor()) is not None:
                 tensor._accumulate(gradient)
@@ -274,12 +274,12 @@ def _plain(x):
 
 def _heap_entry(record):
     if record.pullback is None:
-        raise RuntimeError("backward() freed this graph before: call it with retain_graph=True")
+        raise RuntimeError("backward() already freed this graph: call it with retain_graph=True")
     return -record.number, record
 
 
 def _pull_back(record, gradient):
-    """Pairs (input, its gradient) for every input of one operation that needs one."""
+    """Pairs (input, its gradient) for every input of an operation that needs a gradient."""
     found, together = record.pullback, callable(record.pullback)
     if together:
         found = found(gradient, tuple([x is not None for x in record.inputs]))
@@ -300,26 +300,27 @@ def _pull_back(record, gradient):
 def _unbroadcast(gradient, shape, dtype, operation, i):
     """Undo broadcasting: sum the gradient over the axes along which NumPy repeated the input."""
     if gradient.shape != shape:
-        if gradient.ndim > len(shape):  # axes that NumPy put in front
+        if gradient.ndim > len(shape):  # axes that NumPy added in front
             gradient = np.add.reduce(gradient, axis=tuple(range(gradient.ndim - len(shape))))
         if gradient.ndim == len(shape) and gradient.shape != shape:  # axes of 1 that it stretched
             stretched = tuple(k for k, n in enumerate(shape) if n == 1)
             gradient = gradient.sum(axis=stretched, keepdims=True)
         if gradient.shape != shape:
             raise ValueError(f"{operation}: the pullback to input {i} gives shape "
-                             f"{gradient.shape}, the input has {shape}")  # fmt: skip
+                             f"{gradient.shape}, but the input has {shape}")  # fmt: skip
     if gradient.dtype != dtype and gradient.dtype.kind == dtype.kind:
         gradient = gradient.astype(dtype)
     return gradient
 
 
 def primitive(function=None, **examples):
-    """Make a differentiable operation of a function from arrays to (value, pullback).
+    """Make a differentiable operation from a function that maps arrays to (value, pullback).
 
     `pullback` is a tuple with one function of the gradient for each input (None for an index or a
-    mask), or one function ``pullback(gradient, needs)`` that returns all of them where they share
-    work. Forward and pullback must accept complex arrays. `examples` say on what gradcheck tries
-    the operation: ``domain=(low, high)``, or ``samples=function(rng)``, a list of (args, options).
+    mask). If these share work, it is one function ``pullback(gradient, needs)`` that returns the
+    gradients of all inputs. Forward and pullback must accept complex arrays. `examples` tell
+    gradcheck where to test the operation: ``domain=(low, high)``, or ``samples=function(rng)``,
+    which returns a list of (args, options).
     """
     if function is None:
         return functools.partial(primitive, **examples)
@@ -330,7 +331,7 @@ def primitive(function=None, **examples):
             isinstance(value, (Tensor, np.ndarray, np.generic)) for value in options.values()
         ):
             bound = inspect.signature(function).bind(*inputs, **options)
-            bound.apply_defaults()  # every array gets its place among the inputs
+            bound.apply_defaults()  # so that every array becomes an input
             inputs, options = bound.args, bound.kwargs
         if inputs and isinstance(inputs[0], list):
             inputs = np.asarray(inputs[0]), *inputs[1:]
@@ -340,14 +341,14 @@ def primitive(function=None, **examples):
                 arrays.append(x.data)
                 records.append((x._record or x) if x.requires_grad else None)
                 recording = recording or x.requires_grad
-            else:  # NumPy scalars as Python numbers, which never widen a float32 array
+            else:  # NumPy scalars become Python numbers, which never widen a float32 array
                 arrays.append(x.item() if isinstance(x, np.generic) else x)
                 records.append(None)
         value, pullback = function(*arrays, **options)
         dtype = (result := Tensor(value)).data.dtype
         for x in arrays:
             if type(x) is np.ndarray and x.dtype != dtype and x.dtype.kind == dtype.kind == "f":
-                raise TypeError(f"{function.__name__} would make {dtype} of {x.dtype}: cast before")
+                raise TypeError(f"{function.__name__} would turn {x.dtype} to {dtype}: cast first")
         if recording and _recording.get():
             result.requires_grad = True
             result._record = Record(operation, records, pullback, result.data)
@@ -357,23 +358,23 @@ def primitive(function=None, **examples):
 
     operation.is_primitive = True
     operation.examples = examples
-    if getattr(function, "__module__", "").startswith("geonet.ops."):  # a user's own has no method
+    if getattr(function, "__module__", "").startswith("geonet.ops."):  # not a user's own operation
         OPERATIONS[function.__name__] = operation
     return operation
 
 
 class Observer:
-    """Whoever is to see a computation while it is recorded: ``with observer:`` around it.
+    """Observes a computation while it is recorded, inside ``with observer:``.
 
-    The engine and the layers of `geonet.nn` tell every observer that has been entered, in the order
-    of entering, what they have just done; a subclass overrides what it wants to know.
+    The engine and the layers of `geonet.nn` call these methods of every entered observer, in the
+    order of entering. A subclass overrides those that it needs.
     """
 
     def on_operation(self, record, inputs, value):
-        """An operation was recorded: its Record, what it was given, and its value, an array."""
+        """An operation was recorded: its Record, its inputs as given, and its value, an array."""
 
     def on_rows(self, layer, weight, bias):
-        """A layer has made its weight (O, n) and bias (O,) or None; it uses what is returned."""
+        """A layer has made its weight (O, n) and bias (O,) or None; it uses the returned ones."""
         return weight, bias
 
     def on_output(self, layer, output):
@@ -388,12 +389,12 @@ class Observer:
 
 
 def observers():
-    """Those that have been entered, in order."""
+    """The observers that have been entered, in order."""
     return _observers.get()
 
 
 def is_recording():
-    """Whether operations are recorded here, which `no_grad` prevents."""
+    """Whether operations are recorded here; inside `no_grad` they are not."""
     return _recording.get()
 
 

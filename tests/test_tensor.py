@@ -363,19 +363,19 @@ def test_a_pullback_that_widens_is_brought_back_to_the_precision_of_its_input():
 @pytest.mark.parametrize("on_the_left", [False, True])
 def test_mixed_precision_is_refused_naming_both(operation, other, on_the_left):
     x = leaf(np.ones((2, 2)), np.float32)
-    with pytest.raises(TypeError, match="would make float64 of float32"):
+    with pytest.raises(TypeError, match="would turn float32 to float64"):
         operation(other, x) if on_the_left else operation(x, other)
 
 
 def test_mixed_precision_is_refused_for_keyword_arguments():
     x, weight = leaf(np.ones((1, 3)), np.float32), leaf(np.ones((2, 3)), np.float32)
     for bias in (np.zeros(2), Tensor(np.zeros(2))):
-        with pytest.raises(TypeError, match="linear would make float64 of float32"):
+        with pytest.raises(TypeError, match="linear would turn float32 to float64"):
             ops.linear(x, weight, bias=bias)
 
 
 def test_the_refusal_names_floating_types_only():
-    with pytest.raises(TypeError, match=r"^where would make float64 of float32: cast before$"):
+    with pytest.raises(TypeError, match=r"^where would turn float32 to float64: cast first$"):
         ops.where(np.ones(2, bool), leaf([1, 2], np.float32), leaf([1, 2]))
 
 
@@ -549,7 +549,7 @@ def test_backward_needs_none_for_one_number_of_any_shape():
 @pytest.mark.parametrize("shape", [(), (3,), (3, 2), (1, 2, 3)])
 def test_backward_wants_a_gradient_of_its_own_shape(shape):
     x = leaf(np.ones((2, 3)))
-    with pytest.raises(ValueError, match=r"gradient has shape .*the Tensor \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"gradient must have shape \(2, 3\), but has"):
         (x * 2).backward(np.ones(shape))
     assert x.grad is None
 

@@ -1,7 +1,7 @@
-"""Timings, side by side with PyTorch where it is installed.
+"""Timings, compared with PyTorch if it is installed.
 
-Each row times one piece of work in turns, ours and theirs, in one run and on as many threads, and
-gives the median; a ratio is the median of the ratios of turns.
+Each row times one piece of work, ours and theirs in turns, in one run and on equally many threads.
+It gives medians over the turns; a ratio is the median of the ratios of the turns.
 """
 
 import contextlib
@@ -9,9 +9,9 @@ import contextlib
 from geonet import threads
 from geonet.text import BadInput, aligned
 
-SUMMARY = "time training steps, u(θ) and convolutions, beside PyTorch where it is installed"
+SUMMARY = "time training steps, u(θ) and convolutions, compared with PyTorch if it is installed"
 HEADER = ("", "geonet", "PyTorch", "PyTorch / geonet", "")
-# PyTorch picks its kernels by the processor; whatever keeps OpenBLAS from it is set aside.
+# PyTorch picks its kernels by the processor; unset what keeps OpenBLAS from doing the same.
 SET_ASIDE = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 PARTS = ("mlp", "conv", "resnet")
 TURNS = 15
@@ -26,7 +26,7 @@ def add_arguments(parser):
 
 
 def main(arguments):
-    """Print the table of timings: what `python -m geonet bench` does."""
+    """Print the table of timings, for `python -m geonet bench`."""
     from geonet.bench import peer
 
     turns = arguments.turns

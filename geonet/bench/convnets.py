@@ -20,7 +20,7 @@ SHAPES = (  # N, H, W, C, O of convolutions 3×3 with padding 1
 BATCH, SIZE, CLASSES = 64, 32, 1000
 WIDTHS = (128, 128, 256, 256, 512, 512)
 LAYOUTS = "channels_last", "contiguous_format"  # PyTorch's names for them
-STEPS = {"SP": "SP", "GmP": None, "GmP+IMN": "GmP+IMN"}  # ours -> the same in PyTorch
+STEPS = {"SP": "SP", "GmP": None, "GmP+IMN": "GmP+IMN"}  # our method -> its name in PyTorch
 
 
 def rows(peer, turns):
@@ -42,7 +42,7 @@ def rows(peer, turns):
 
 
 def _convolution_row(peer, turns, shape):
-    """Forward and both pullbacks of one convolution, beside PyTorch's faster memory format."""
+    """Forward and both pullbacks of one convolution; PyTorch in its faster memory format."""
     x, weight, g = convolution_arrays(shape)
 
     def ours():
@@ -54,7 +54,7 @@ def _convolution_row(peer, turns, shape):
         for layout in LAYOUTS:
             theirs[f"PyTorch, {layout}"] = peer.function(torch_convolution, layout, shape)
     seconds = in_turns({"ours": ours}, theirs, turns, repeats=5)
-    operations = 3 * 2 * x.size * 9 * shape[-1]  # of the plain sum, whatever the route saves
+    operations = 3 * 2 * x.size * 9 * shape[-1]  # of the plain sum; faster algorithms need fewer
     rate = operations / np.median(seconds["ours"]) / 1e9
     name = f"convolution 3×3, {shape[:-1]} → {shape[-1]}"
     both = columns(seconds["ours"], fastest(seconds, "PyTorch"))
@@ -95,7 +95,7 @@ def pictures(batch):
 
 
 def step(name, images):
-    """The step of a VGG-6 under a method, or "PyTorch METHOD, LAYOUT", on so many images."""
+    """The step of a VGG-6 on this many images, under a method or "PyTorch METHOD, LAYOUT"."""
     if name in STEPS:
         return vgg_step(name, *pictures(images))
     import torch
@@ -105,7 +105,7 @@ def step(name, images):
 
 
 def torch_step(torch, name, images):
-    """The step of a name as `step` has it."""
+    """PyTorch's step for a name as in `step`."""
     method, layout = name.removeprefix("PyTorch ").split(", ")
     return torch_vgg_step(torch, method, layout, *pictures(images))
 
@@ -158,7 +158,7 @@ def _standard_layer(torch, fan_in, fan_out, memory_format, generator):
 
 
 def _geometric_layer(torch, fan_in, fan_out, memory_format, generator):
-    """r ReLU(u(θ) * x + λ), less its mean over the batch: the function, and its parameters."""
+    """r ReLU(u(θ) * x + λ) minus its mean over the batch: the function, and its parameters."""
     theta = torch.rand(fan_out, 9 * fan_in - 1, generator=generator) * np.pi
     theta.requires_grad_()
     lambda_ = torch.zeros(fan_out, requires_grad=True)

@@ -1,4 +1,4 @@
-"""How much memory a training step takes, ours and PyTorch's, each in a process of its own."""
+"""How much memory a training step takes, ours and PyTorch's, each in its own process."""
 
 import importlib
 import subprocess
@@ -8,7 +8,7 @@ from geonet import environment
 
 
 def rows(peer, module, methods, images):
-    """Rows of peak memory; none where the system does not tell (it is Linux that does).
+    """Rows of peak memory; none if the system does not report it (Linux does).
 
     Parameters
     ----------
@@ -16,9 +16,9 @@ def rows(peer, module, methods, images):
     module : module
         Of this package, with `step(name, *images)` and the names of PyTorch's LAYOUTS.
     methods : dict of str to str or None
-        Our name of a step -> PyTorch's of the same.
+        Our name of a step -> PyTorch's name of the same step.
     images : tuple of int
-        Of a step, as `step` takes them: their number first.
+        Arguments of `step` after the name; the first is the number of images.
     """
     found = []
     for method, theirs in methods.items():
@@ -44,14 +44,14 @@ def _in_a_process(module, name, images, variables=None):
 
 
 def _resident(which):
-    """Resident size of this process in megabytes: VmRSS now, or VmHWM at its highest."""
+    """Resident size of this process in megabytes: VmRSS is the current, VmHWM the highest."""
     with open("/proc/self/status", encoding="ascii") as file:
         line = next(line for line in file if line.startswith(which))
     return int(line.split()[1]) / 1024
 
 
 def measure(module, name, images, *side):
-    """Peak resident size over three steps, less that after import and a warm-up with one image."""
+    """Peak resident size over three steps, minus that after a warm-up with one image."""
     module.step(name, 1, *side)()
     idle = _resident("VmRSS")
     step = module.step(name, images, *side)

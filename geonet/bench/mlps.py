@@ -1,4 +1,4 @@
-"""The step of a small network, what looking on costs it, u(θ) with its pullback, the import."""
+"""A step of a small network, the cost of observing it, u(θ) with its pullback, and the import."""
 
 import subprocess
 import sys
@@ -14,12 +14,12 @@ from geonet.models import mlp
 from geonet.train import Adam
 
 UNITS = 100
-LOOKS = 1000  # so often a comparison is made to time it
+LOOKS = 1000  # number of comparisons that are timed together
 MAP_SHAPE = (512, 4608)  # rows and fan-in n of the last convolution of a VGG-6
 
 
 def levy_network(method):
-    """The network of the Levy experiment, and its loss on the data, a function of it."""
+    """The network of the Levy experiment, and its loss on the data as a function of the model."""
     x, y = load_levy(np.random.default_rng(0), "paper").train
     model = mlp([1, UNITS, 1], method, rng=np.random.default_rng(0))
     return model, lambda model: ops.mae(model(x), y)
@@ -39,7 +39,7 @@ def levy_step(method):
 
 
 def torch_levy_step(torch, variant):
-    """The same step of GmP in eager PyTorch, with one of its forms of Adam."""
+    """The same step of GmP in eager PyTorch, with one of its variants of Adam."""
     x, y = map(torch.tensor, load_levy(np.random.default_rng(0), "paper").train)
     weight = torch.empty(UNITS, 1, dtype=torch.float64).uniform_(-0.2, 0.2)
     sign = weight.sign()
@@ -59,14 +59,14 @@ def torch_levy_step(torch, variant):
 
 
 def map_arrays(shape):
-    """Angles (O, n−1) and a gradient to pull back (O, n) of a shape (O, n)."""
+    """Angles (O, n−1), and a gradient (O, n) to pull back, for a shape (O, n)."""
     rng = np.random.default_rng(0)
     theta = rng.uniform(0, np.pi, (shape[0], shape[1] - 1)).astype(np.float32)
     return theta, rng.normal(size=shape).astype(np.float32)
 
 
 def torch_map(torch, shape, axis):
-    """u(θ) and its gradient in PyTorch, by roll and cumprod as the authors' code has it.
+    """u(θ) and its gradient in PyTorch, by roll and cumprod as in the authors' code.
 
     Parameters
     ----------
@@ -74,8 +74,8 @@ def torch_map(torch, shape, axis):
     shape : tuple of int
         (O, n).
     axis : {0, 1}
-        Along which the angles of a unit lie in PyTorch: 1, a unit a row, or 0, a unit a column,
-        which is the layout of the authors' code.
+        Along which the angles of a unit lie in PyTorch: 1, one unit per row, or 0, one unit per
+        column, which is the layout of the authors' code.
     """
     theta, gradient = (
         torch.tensor(values if axis else values.T.copy()) for values in map_arrays(shape)
@@ -93,14 +93,14 @@ def torch_map(torch, shape, axis):
 
 
 def levy_rows(peer, turns):
-    """Rows for one training step under each method; PyTorch's fastest Adam beside GmP."""
+    """Rows for one training step under each method; GmP also with PyTorch's fastest Adam."""
     rows = []
     for method in ("SP", "WN", "BN", "GmP"):
         theirs = {}
         if peer is not None and method == "GmP":
             for variant in ("foreach", "fused", None):
                 chosen = {variant: True} if variant else {"foreach": False}
-                # What is so small is fastest on one thread, theirs as ours.
+                # A step this small is fastest on one thread, in PyTorch as in geonet.
                 theirs[str(variant)] = peer.function(torch_levy_step, chosen, threads=1)
         seconds = in_turns({"ours": levy_step(method)}, theirs, turns, repeats=200)
         ours = seconds.pop("ours")
@@ -111,7 +111,7 @@ def levy_rows(peer, turns):
 
 
 def map_rows(peer, turns):
-    """Rows for u(θ) and its pullback, beside np.sin and np.cos, and PyTorch in two layouts."""
+    """Rows for u(θ) and its pullback, for np.sin and np.cos, and for PyTorch in two layouts."""
     theta, gradient = map_arrays(MAP_SHAPE)
     sine, cosine = np.empty_like(theta), np.empty_like(theta)
 
@@ -125,7 +125,7 @@ def map_rows(peer, turns):
 
     theirs = {}
     if peer is not None:
-        for axis, layout in enumerate(("a unit a column, as the authors", "a unit a row")):
+        for axis, layout in enumerate(("one unit per column, as the authors", "one unit per row")):
             theirs[layout] = peer.function(torch_map, MAP_SHAPE, axis)
     functions = {"ours": forward_and_back, "trigonometry": sine_and_cosine}
     seconds = in_turns(functions, theirs, turns, repeats=3)
@@ -140,8 +140,10 @@ def map_rows(peer, turns):
 
 
 def tracing_rows(turns):
-    """Rows for a step inside `geonet.graph.watch`, and for what the engine does about it outside:
-    after each operation it records, it compares what it looks up anyway with True."""
+    """Rows for a step inside `geonet.graph.watch`, and for what its existence costs outside.
+
+    Outside, the engine makes one comparison after each operation that it records.
+    """
     mode, step = ContextVar("mode", default=True), levy_step("GmP")
 
     def without():
@@ -168,12 +170,12 @@ def tracing_rows(turns):
     words = f"{share:.2%} of a Levy step, in {count} operations"
     return [
         ("Levy step, GmP, watched", milliseconds(seconds["watched"]), "", "", times),
-        ("not watched: what the engine looks", milliseconds(cost), "", "", words),
+        ("not watched: cost of the comparison", milliseconds(cost), "", "", words),
     ]
 
 
 def import_row(turns):
-    """Row for `import geonet`, less what starting Python takes."""
+    """Row for `import geonet`, without the time to start Python."""
     functions = {
         name: lambda code=code: subprocess.run([sys.executable, "-c", code], check=True)
         for name, code in (("empty", ""), ("geonet", "import geonet"))

@@ -1,7 +1,7 @@
 """PyTorch in a process of its own, in the environment that its users have.
 
-geonet's own command line has the C library keep freed memory, which helps PyTorch as well; a
-comparison is of each as it comes.
+geonet's command line makes the C library keep freed memory, which would help PyTorch as well. The
+comparison is with PyTorch as its users run it.
 """
 
 import multiprocessing
@@ -12,11 +12,11 @@ from importlib.metadata import PackageNotFoundError, version
 from geonet import environment
 from geonet.bench.timing import seconds_a_call
 
-_functions = []  # those of the process in which they are made
+_functions = []  # made and called in the process of PyTorch
 
 
 class Peer:
-    """A process with PyTorch in it, to be used in a `with`.
+    """A process that runs PyTorch, as a context manager.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Peer:
         try:
             os.environ.clear()
             os.environ.update(theirs)
-            self._process.submit(os.getpid).result()  # which starts it
+            self._process.submit(os.getpid).result()  # the first task starts the process
         finally:
             os.environ.update(ours)
         return self
@@ -43,19 +43,19 @@ class Peer:
         self._process.shutdown()
 
     def function(self, make, *arguments, threads=None):
-        """What `make(torch, *arguments)` gives, to be called over there.
+        """The function that `make(torch, *arguments)` returns, to be timed in that process.
 
         Parameters
         ----------
         make : function
-            Of a module.
+            At the top level of a module.
         threads : int, optional
-            Where they differ from the others' number.
+            For this function, if not the number of the process.
 
         Returns
         -------
         function
-            From a number of calls to the seconds that one of them takes.
+            Takes a number of calls, and returns the seconds per call.
         """
         place = self._process.submit(_make, make, arguments).result()
 
@@ -67,7 +67,7 @@ class Peer:
 
 
 def torch_version():
-    """The version of PyTorch, or None where it is not installed."""
+    """The version of PyTorch, or None if it is not installed."""
     try:
         return version("torch")
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""What it costs to record the geometry of a network at every step."""
+"""The cost of recording the geometry of a network at every step."""
 
 import numpy as np
 
@@ -9,14 +9,14 @@ from geonet.models import mlp
 from geonet.train import Adam
 
 ROWS = 128  # of a batch
-NETWORKS = {  # sizes, and steps a turn
+NETWORKS = {  # sizes, and steps per turn
     "100 units of 10 inputs": ([10, 100, 1], 200),
     "10 layers of 100 units": ([100] * 11 + [1], 20),
 }
 
 
 def inspected_step(sizes, method, inspected):
-    """One training step, forward, backward, Adam, with all hidden layers recorded or none."""
+    """One training step (forward, backward, Adam), with all hidden layers recorded or none."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(ROWS, sizes[0])), rng.normal(size=(ROWS, 1))
     model = mlp(sizes, method, rng=rng)
@@ -34,7 +34,7 @@ def inspected_step(sizes, method, inspected):
 
 
 def rows(peer, turns):
-    """Rows for a step recorded beside the same step by itself; PyTorch has no such thing."""
+    """Rows that compare a recorded step with the same step alone; PyTorch has no equivalent."""
     found = []
     for network, (sizes, repeats) in NETWORKS.items():
         for method in ("SP", "BN", "GmP"):

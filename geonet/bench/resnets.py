@@ -1,4 +1,4 @@
-"""Training steps of a ResNet-18 on small and on full images, and how fast files are decoded."""
+"""Training steps of a ResNet-18 on small and on full images, and the speed of decoding files."""
 
 import sys
 import tempfile
@@ -13,11 +13,11 @@ from geonet.data.decoding import GAP, decode
 from geonet.experiments.sets.drawn_pictures import write_pictures
 from geonet.models import STAGES, resnet18
 
-SHAPES = ((64, 64), (16, 224))  # images, and pixels a side
-METHODS = {"BN": "BN", "GmP+IMN": None}  # ours -> the same in PyTorch
+SHAPES = ((64, 64), (16, 224))  # images, and pixels per side
+METHODS = {"BN": "BN", "GmP+IMN": None}  # our method -> its name in PyTorch
 LAYOUTS = "channels_last", "contiguous_format"  # PyTorch's names for them
 CLASSES = 1000
-FILES, STORED, CROP = 50, 500, 224  # JPEGs to decode, pixels a side of the file and of the result
+FILES, STORED, CROP = 50, 500, 224  # JPEGs to decode; pixels per side of a file and of a result
 
 
 def rows(peer, turns):
@@ -40,7 +40,7 @@ def rows(peer, turns):
 
 
 def decoding_rows(turns):
-    """Rows for pictures decoded on one core, beside Pillow alone at the same work."""
+    """Rows for pictures decoded on one core, compared with Pillow alone."""
     with tempfile.TemporaryDirectory() as folder:
         rng = np.random.default_rng(0)
         write_pictures(Path(folder, "set"), rng, training=FILES, validation=0, side=STORED)
@@ -56,7 +56,7 @@ def decoding_rows(turns):
 
 
 def pillow_decode(path):
-    """The middle of a picture by nothing but Pillow: draft, decode, crop and resize."""
+    """The middle of a picture with Pillow alone: draft, decode, crop and resize."""
     from PIL import Image
 
     with Image.open(path) as image:
@@ -72,7 +72,7 @@ def pillow_decode(path):
 
 
 def step(name, images, side):
-    """The step of a ResNet-18 under a method, or "PyTorch BN, LAYOUT", on images of this side."""
+    """The step of a ResNet-18 on images of this side, under a method or "PyTorch BN, LAYOUT"."""
     if name in METHODS:
         return resnet_step(name, *pictures(images, side))
     import torch
@@ -82,7 +82,7 @@ def step(name, images, side):
 
 
 def torch_step(torch, name, images, side):
-    """The step of a name as `step` has it."""
+    """PyTorch's step for a name as in `step`."""
     return torch_resnet_step(torch, name.split(", ")[1], *pictures(images, side))
 
 
@@ -116,7 +116,7 @@ def torch_resnet_step(torch, layout, x, labels):
 
 
 def torch_resnet18(torch, classes=CLASSES):
-    """ResNet-18 in PyTorch, as torchvision has it."""
+    """ResNet-18 in PyTorch, as in torchvision."""
     nn = torch.nn
 
     def unit(inputs, outputs, size, stride):

@@ -1,4 +1,4 @@
-"""How the timings are taken and written, and the step that networks are timed by."""
+"""How functions are timed, how times are printed, and the training step of a classifier."""
 
 import functools
 import time
@@ -8,13 +8,15 @@ import numpy as np
 from geonet import ops
 from geonet.train import SGD
 
-PAUSE = 0.02  # seconds before each turn: OpenMP's threads keep a core busy for a while when done
-WARMING = 0.05  # seconds that a function runs, at least, before it is timed
+PAUSE = 0.02  # seconds before each turn: OpenMP's threads keep a core busy for a while afterwards
+WARMING = 0.05  # least seconds that a function runs before it is timed
 
 
 def seconds_a_call(function, repeats):
-    """Seconds that one of so many calls takes, after some that are not counted: a processor that
-    has waited for others takes a while to wake, and a short function would pay most for that."""
+    """Seconds per call, after some calls that are not counted.
+
+    An idle processor takes a while to reach full speed, which would count most for short functions.
+    """
     warm = time.perf_counter() + WARMING
     function()
     while time.perf_counter() < warm:
@@ -26,21 +28,21 @@ def seconds_a_call(function, repeats):
 
 
 def in_turns(ours, theirs, turns, repeats):
-    """Time functions against each other, A B A B …
+    """Time functions in turns: A B A B …
 
     Parameters
     ----------
     ours : dict of str to function
     theirs : dict of str to function
-        From a number of calls to the seconds that one takes, as `peer.Peer.function` makes them.
+        Each takes a number of calls and returns the seconds per call, as `peer.Peer.function` does.
     turns : int
     repeats : int
-        Calls a turn.
+        Calls per turn.
 
     Returns
     -------
     dict of str to numpy.ndarray
-        Seconds a call, (turns,).
+        Seconds per call, (turns,).
     """
     timers = {name: functools.partial(seconds_a_call, f) for name, f in ours.items()} | theirs
     seconds = {name: [] for name in timers}
@@ -52,30 +54,30 @@ def in_turns(ours, theirs, turns, repeats):
 
 
 def milliseconds(seconds):
-    """The median in words."""
+    """The median, as text."""
     return f"{np.median(seconds) * 1e3:.3g} ms"
 
 
 def ratio(theirs, ours):
-    """The median of the ratios of turns, in words."""
+    """The median of the ratios of the turns, as text."""
     return f"{np.median(theirs / ours):.2f}"
 
 
 def fastest(seconds, prefix):
-    """The seconds of the fastest of the functions whose names begin so, or None."""
+    """The seconds of the fastest function whose name has this prefix, or None."""
     found = [values for name, values in seconds.items() if name.startswith(prefix)]
     return min(found, key=np.median, default=None)
 
 
 def columns(ours, theirs):
-    """Our median, theirs and the ratio, in words; the last two empty where theirs is None."""
+    """Our median, theirs and the ratio, as text; the last two are empty if theirs is None."""
     if theirs is None:
         return milliseconds(ours), "", ""
     return milliseconds(ours), milliseconds(theirs), ratio(theirs, ours)
 
 
 def training_step(model, x, labels):
-    """Forward, backward and SGD of a classifier as one function without arguments."""
+    """A function without arguments: forward, backward and SGD of a classifier."""
     optimizer = SGD(model.parameters(), 1e-3, momentum=0.9)
 
     def step():

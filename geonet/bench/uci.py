@@ -18,7 +18,7 @@ def batch(dtype):
 
 
 def network(dtype):
-    """The network that both sides start from."""
+    """The network that geonet and PyTorch both start from."""
     return mlp([FEATURES, UNITS, 1], "GmP", rng=np.random.default_rng(0), dtype=dtype)
 
 
@@ -36,14 +36,14 @@ def step(dtype):
 
 
 def torch_step(torch, dtype, optimizer):
-    """The same step in eager PyTorch, u(θ) by roll and cumprod as the authors' code has it.
+    """The same step in eager PyTorch, with u(θ) by roll and cumprod as in the authors' code.
 
     Parameters
     ----------
     torch : module
     dtype : numpy.dtype
     optimizer : str
-        One of `OPTIMIZERS`, the forms that PyTorch's Adam comes in.
+        One of `OPTIMIZERS`, the variants of PyTorch's Adam.
     """
     x, y = map(torch.tensor, batch(dtype))
     start = [torch.tensor(p.data, requires_grad=True) for p in network(dtype).parameters()]
@@ -64,7 +64,7 @@ def torch_step(torch, dtype, optimizer):
 
 
 def rows(peer, turns):
-    """A row a precision; PyTorch with the fastest of its forms of Adam, on one thread as ours."""
+    """One row per precision; PyTorch with its fastest variant of Adam, on one thread like ours."""
     found = []
     for dtype in (np.float64, np.float32):
         theirs = {}

@@ -1,4 +1,4 @@
-"""Is a gradient right? Of one function, of a whole model; and products with the Hessian."""
+"""Checks of the gradients of a function or a whole model, and products with the Hessian."""
 
 from geonet.check.gradcheck import GradientError, check_model, gradcheck
 from geonet.check.hvp import hvp

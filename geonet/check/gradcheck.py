@@ -1,16 +1,18 @@
-"""Analytic against numeric gradients, entry by entry, naming the worst and its likely cause:
-of a function (`gradcheck`), of all parameters of a model (`check_model`), of an operation.
+"""Compare analytic with numeric gradients, entry by entry.
 
-Two numeric derivatives are compared with what `backward` gives:
+`gradcheck` checks a function, `check_model` all parameters of a model, and `check_operation` an
+operation. An error names the worst entry and its likely cause.
 
-- central differences, (f(x + h) − f(x − h)) / 2h: for any function, good to about ten digits of f;
+Two numeric derivatives are compared with the gradient from `backward`:
+
+- central differences, (f(x + h) − f(x − h)) / 2h: for any function, exact to about ten digits of f;
 - the complex step, Im f(x + ih) / h with h = 1e-20 (Squire & Trapp 1998): nothing cancels, so it is
-  good to rounding however small the derivative is. It needs a function that is analytic and
-  accepts complex numbers; whether it is, the central differences tell.
+  exact to rounding even if the derivative is tiny. It needs a function that accepts complex numbers
+  and is analytic. The central differences tell whether it is.
 
 The tolerance of ∂L/∂xⱼ is scaled to the size of its own column, Σᵢ |vᵢ ∂fᵢ/∂xⱼ|, for L = Σ vᵢ fᵢ
-with random v. With one absolute tolerance for all, a gradient of zero would pass for the late
-angles of u(θ), whose columns are of size sₖ.
+with random v. With one absolute tolerance for all columns, a gradient of zero would pass for the
+late angles of u(θ), whose columns are of size sₖ.
 """
 
 import copy
@@ -22,11 +24,11 @@ import numpy as np
 from geonet.tensor import Tensor, is_recording, no_grad
 
 COMPLEX_STEP = 1e-20
-MAX_ENTRIES = 500  # of an input: beyond, a random choice of entries and of directions is checked
+MAX_ENTRIES = 500  # of a larger input, random entries and random directions are checked
 DIRECTIONS = 20
-MODEL_ENTRIES = 20  # of a parameter of a model
-MODEL_SCALES = 1.0, 1e-2, 1e-4  # of the central step, ever smaller where it crosses a kink
-KINK = "a kink at this very point, where central differences mix both sides"
+MODEL_ENTRIES = 20  # the same for a parameter of a model
+MODEL_SCALES = 1.0, 1e-2, 1e-4  # of the central step: a smaller one where it crosses a kink
+KINK = "a kink at exactly this point, where central differences mix both sides"
 
 
 class GradientError(AssertionError):
@@ -38,11 +40,11 @@ class Report(NamedTuple):
 
     entries: int  # entries and directions compared
     central: float  # worst against central differences, where these resolve the column
-    complex: float  # worst against the complex step, NaN where the function is not analytic
+    complex: float  # worst against the complex step; NaN if the function is not analytic
 
 
 class _Columns(NamedTuple):
-    """Derivatives of L along some directions, and what is known of their accuracy; each (K,)."""
+    """Derivatives of L along K directions, and their accuracy; each (K,)."""
 
     slope: np.ndarray
     size: np.ndarray  # Σᵢ |vᵢ ∂fᵢ|
@@ -56,15 +58,15 @@ def gradcheck(f, *inputs, rng=None, tolerance=1e-9):
     Parameters
     ----------
     f : function
-        Takes Tensors, gives a Tensor of any shape.
+        Takes Tensors and returns a Tensor of any shape.
     *inputs : array_like
-        Where to check. Floating ones are differentiated (in float64), others are constants.
+        Where to check. Floating inputs are differentiated (in float64), others are constants.
     rng : numpy.random.Generator, optional
-        Draws the weights v of the outputs, and directions for large inputs; the same ones at each
-        call if left out.
+        Draws the weights v of the outputs, and directions for large inputs; by default the same
+        ones at each call.
     tolerance : float
         Largest error against the complex step, relative to the column. Against central
-        differences 1e-6 and their rounding are allowed.
+        differences, 1e-6 plus their rounding error is allowed.
 
     Returns
     -------
@@ -108,7 +110,7 @@ def gradcheck(f, *inputs, rng=None, tolerance=1e-9):
         accurate = _complex_steps(f, arrays, i, directions, weights)
         allowed, at_kink = 1e-6 * central.size + central.noise, False
         if accurate is not None and np.all(np.abs(accurate.slope - central.slope) <= allowed):
-            # where terms cancel, as for a bias before batch norm, a column is nothing but rounding
+            # where terms cancel, as for a bias before batch norm, a column is only rounding error
             floor = 20 * np.finfo(np.float64).eps * np.abs(weights * output.data).sum()
             moves = accurate.size > floor
             tiny = np.flatnonzero(~moves)
@@ -145,7 +147,7 @@ def _argument_name(f, i):
 
 
 def _directions(size, rng, entries=MAX_ENTRIES):
-    """Every unit vector; for large inputs a choice of them, and random directions."""
+    """Every unit vector; for large inputs, random ones of them and random directions."""
     if size <= entries:
         return np.eye(size)
     chosen = np.zeros((entries, size))
@@ -154,7 +156,7 @@ def _directions(size, rng, entries=MAX_ENTRIES):
 
 
 def _along(gradient, d):
-    """d · gradient, by the entries where d is not 0: elsewhere a NaN is not this direction's."""
+    """d · gradient over the entries where d is not 0, so that a NaN elsewhere does not matter."""
     with np.errstate(invalid="ignore"):
         return d[d != 0] @ gradient.ravel()[d != 0]
 
@@ -177,7 +179,7 @@ def _central_differences(f, arrays, i, directions, weights, scale=1.0):
 
 
 def _complex_steps(f, arrays, i, directions, weights, step=COMPLEX_STEP):
-    """None where the function does not take complex numbers."""
+    """None if the function does not accept complex numbers."""
     terms = []
     try:
         for d in directions:
@@ -189,7 +191,7 @@ def _complex_steps(f, arrays, i, directions, weights, step=COMPLEX_STEP):
 
 
 def _reproducible(f, arrays, i, directions, weights):
-    """Which tiny columns are derivatives: rounding changes with the step, a derivative does not."""
+    """Which tiny columns are derivatives, not rounding: rounding changes with the step."""
     steps = COMPLEX_STEP * np.array([1, 0.9, 0.7, 0.6, 0.3])
     columns = [_complex_steps(f, arrays, i, directions, weights, step) for step in steps]
     return np.ptp([c.slope for c in columns], axis=0) < 1e-6 * columns[0].size
@@ -225,9 +227,9 @@ def _likely_cause(analytic, numeric, shape):
 
     slope = numeric.slope
     if not np.isfinite(analytic).all():
-        return "NaN or infinity, such as a division by zero in the pullback"
+        return "NaN or infinity, for example from a division by zero in the pullback"
     if not analytic.any():
-        return "the gradient is zero: a pullback that returns 0, or a path cut by detach or .data"
+        return "the gradient is zero: a pullback returns 0, or detach or .data cut the path"
     if looks_like(-slope):
         return "the sign is wrong"
     for factor in (2.0, 0.5):
@@ -251,11 +253,11 @@ def _likely_cause(analytic, numeric, shape):
 def check_model(model, loss, x, y, rng=None, tolerance=1e-9):
     """Check the gradient of every parameter of a model, as training would use it.
 
-    The model is taken as it stands, in training or in evaluation mode, and left as it is: a copy of
-    it is worked on, in float64. The parameters alone are shared with it, so that the loss may use
-    them too (for weight decay, say); they are float64 meanwhile, and what they were afterwards. Of
-    a large parameter some entries and random directions are checked. A step over the kink of a unit
-    does not count as an error: there a smaller step and the complex step decide.
+    The check works on a copy of the model in float64, in its present mode (training or evaluation),
+    and leaves the model as it is. The copy shares the parameters, so that the loss may use them too
+    (for weight decay, say); they are float64 during the check and restored afterwards. Of a large
+    parameter, some entries and random directions are checked. A step over the kink of a unit does
+    not count as an error: a smaller step and the complex step decide there.
 
     Parameters
     ----------
@@ -265,10 +267,10 @@ def check_model(model, loss, x, y, rng=None, tolerance=1e-9):
     x, y : array_like
         A batch, (N, ...).
     rng : numpy.random.Generator, optional
-        Chooses entries and directions; the same ones at each call if left out.
+        Chooses entries and directions; by default the same ones at each call.
     tolerance : float
-        Largest error against the complex step, relative to the derivative; as much as rounding
-        makes of the loss and of the largest derivative of the model is allowed beside it.
+        Largest error against the complex step, relative to the derivative. In addition, the
+        rounding error of the loss and of the model's largest derivative is allowed.
 
     Returns
     -------
@@ -278,13 +280,13 @@ def check_model(model, loss, x, y, rng=None, tolerance=1e-9):
     Raises
     ------
     GradientError
-        If gradients are wrong. The message names their parameters, the one nearest to the loss
-        first: what is wrong lies between it and the loss, and spoils the others. Of each it tells
-        what `gradcheck` would.
+        If gradients are wrong. The message names their parameters, beginning with the one nearest
+        to the loss: the cause lies between it and the loss, and affects the others. For each
+        parameter it says the same as `gradcheck`.
     TypeError
-        If the loss is no Tensor of one number.
+        If the loss is not a Tensor of one number.
     ValueError
-        If the loss is NaN or infinite, so that it has no gradient.
+        If the loss is NaN or infinite, and therefore has no gradient.
     RuntimeError
         Inside `no_grad`.
     """
@@ -308,14 +310,14 @@ def check_model(model, loss, x, y, rng=None, tolerance=1e-9):
 
 
 def _check(model, loss, x, y, rng, tolerance):
-    """The same of a model in float64, in which it leaves gradients."""
+    """Check a model in float64, and leave gradients in its parameters."""
     output = loss(model(x), y)
     if not isinstance(output, Tensor) or output.size != 1:
         words = f"{type(output).__name__} {getattr(output, 'shape', '')}".strip()
         raise TypeError(f"loss must give a Tensor of one number, but gave {words}")
     if not np.isfinite(output.item()):
-        raise ValueError(f"the loss must be finite to be checked, but is {output.item()}: look for "
-                         "NaN and infinity in x, y and the parameters")  # fmt: skip
+        raise ValueError(f"the loss must be finite, but is {output.item()}: look for NaN and "
+                         "infinity in x, y and the parameters")  # fmt: skip
     if output.requires_grad:
         output.backward()
     parameters = {id(p): (name, p) for name, p in reversed([*model.named_parameters()]) if p.size}
@@ -348,7 +350,7 @@ def _in_float64(x):
 
 
 def _largest(gradient):
-    """The largest finite entry in absolute value."""
+    """The largest absolute value of the finite entries."""
     gradient = np.zeros(1) if gradient is None else gradient
     return np.abs(gradient[np.isfinite(gradient)]).max(initial=0.0)
 
@@ -382,7 +384,7 @@ def _check_parameter(name, parameter, loss_at, directions, tolerance, floor):
 
 
 def examples(operation, rng):
-    """Arguments on which to try a registered operation.
+    """Arguments on which to test a registered operation.
 
     Parameters
     ----------
@@ -394,7 +396,7 @@ def examples(operation, rng):
     -------
     list of (tuple, dict)
         Positional arguments and options: the operation's own samples or, for an elementwise
-        operation, arrays in its domain that broadcast in several ways and keep off the kink at 0.
+        operation, arrays in its domain that broadcast in several ways and avoid the kink at 0.
     """
     if "samples" in operation.examples:
         return operation.examples["samples"](rng)
@@ -427,7 +429,7 @@ def check_operation(operation, rng, tolerance=1e-12):
     Returns
     -------
     Report
-        Entries in all, and the worst errors.
+        Total number of entries, and the worst errors.
 
     Raises
     ------

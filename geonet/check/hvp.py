@@ -4,24 +4,23 @@ import numpy as np
 
 from geonet.tensor import Tensor
 
-STEP = 1e-20  # so small that what is of second order in it vanishes beside the rest
+STEP = 1e-20  # so small that second-order terms vanish in rounding
 
 
 def hvp(f, inputs, vectors):
     """H v for the Hessian H of a function of one or more arrays, by the complex step.
 
-    H v = Im ∇L(x + i h v) / h with h = 1e-20: the gradient, at a place moved by i h v, is the real
-    one plus i h times its derivative along v (Squire & Trapp 1998, applied to ∇L). Nothing is
-    subtracted, so nothing cancels. At a kink of a piecewise linear operation the piece of the real
-    part counts.
+    H v = Im ∇L(x + i h v) / h with h = 1e-20: the gradient at x + i h v is the gradient at x plus
+    i h times its derivative along v (Squire & Trapp 1998, applied to ∇L). Nothing is subtracted, so
+    nothing cancels. A piecewise linear operation uses the piece of the real part.
 
     Parameters
     ----------
     f : function
-        Takes one Tensor an input and gives a Tensor of one number, by analytic or piecewise linear
-        operations that accept complex numbers, as all of `geonet.ops` do.
+        Takes one Tensor per input and returns a Tensor of one number. Its operations must be
+        analytic or piecewise linear and accept complex numbers, as all of `geonet.ops` do.
     inputs : list of array_like
-        Where H is taken; worked out in float64.
+        Where H is taken; computed in float64.
     vectors : list of array_like
         v, of the shapes of the inputs.
 
@@ -33,7 +32,7 @@ def hvp(f, inputs, vectors):
     Raises
     ------
     ValueError
-        If the numbers or shapes of inputs and vectors differ, or f does not give one number.
+        If inputs and vectors differ in number or shape, or f does not return one number.
 
     Examples
     --------

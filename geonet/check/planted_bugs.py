@@ -1,5 +1,8 @@
-"""Eight wrong gradients as people write them, what the check says of each, and how large a step
-numeric derivatives should take: what `python -m geonet gradcheck --demo` shows."""
+"""The demo of `python -m geonet gradcheck --demo`.
+
+It shows eight typical wrong gradients, what the check says about each, and how large a step numeric
+derivatives should take.
+"""
 
 from typing import NamedTuple
 
@@ -13,8 +16,9 @@ from geonet.text import aligned
 STEPS = 10.0 ** np.arange(-20, 0.5, 0.5)
 POINT = 1.0
 CAPTION = (
-    "Large steps see the curvature, small ones lose digits: differences have a best step, the "
-    f"complex step does not. f = eˣ / √(sin³ x + cos³ x) at {POINT:g}, float64."
+    "A large step suffers from the curvature, a small one from rounding: differences have a best "
+    "step. The complex step can be arbitrarily small. "
+    f"f = eˣ / √(sin³ x + cos³ x) at {POINT:g}, float64."
 )
 KINDS = {  # derivative of f at x with step h
     "forward difference": lambda f, x, h: (f(x + h) - f(x)) / h,
@@ -24,7 +28,7 @@ KINDS = {  # derivative of f at x with step h
 
 
 class Bug(NamedTuple):
-    """An operation whose pullback is wrong, and on what it is tried."""
+    """An operation whose pullback is wrong, and the inputs on which it is checked."""
 
     title: str
     operation: object
@@ -34,7 +38,7 @@ class Bug(NamedTuple):
 
 @primitive
 def add_bias(x, bias):
-    """x + b. The pullback to b takes the gradient of the first row alone."""
+    """x + b. The pullback to b takes the gradient of the first row only."""
     return x + bias, (lambda g: g, lambda g: g[0])
 
 
@@ -58,13 +62,13 @@ def cosine(x):
 
 @primitive
 def rectify(x):
-    """max(x, 0). The pullback lets g pass where x < 0."""
+    """max(x, 0). The pullback passes g where x < 0."""
     return np.where(x.real > 0, x, 0), (lambda g: g * (x.real < 0),)
 
 
 @primitive
 def normalize(x):
-    """(x − μ)/σ over the batch. The pullback takes μ for a constant, and σ too."""
+    """(x − μ)/σ over the batch. The pullback treats μ and σ as constants."""
     deviation = x - x.mean(axis=0)
     std = np.sqrt((deviation * deviation).mean(axis=0) + 1e-3)
     return deviation / std, (lambda g: g / std,)
@@ -85,7 +89,7 @@ def direction(theta):
 
 
 class RunningCentre:
-    """x less a running mean, which every call moves; the pullback is that of the batch's mean."""
+    """x − running mean, which every call changes. The pullback is that of the batch's mean."""
 
     __name__ = "running_centre"
 
@@ -103,7 +107,7 @@ class RunningCentre:
 
 
 def bugs():
-    """All of them; a new list each time, as one has a state."""
+    """All bugs, in a new list each time, because one has a state."""
     rng = np.random.default_rng(0)
     x, weight = rng.normal(size=(4, 3)), rng.normal(size=(3, 3))
     pole = np.array([[1.2, 0.0, 0.7, 2.0]])
@@ -116,25 +120,25 @@ def bugs():
         Bug("batch-norm mean treated as constant", normalize, (x,),
             "(g − mean g − x̂ mean(g x̂))/σ, over the batch"),
         Bug("division by sin θ at a pole", direction, (pole,),
-            "sₖ (Aₖ₊₁ cos θₖ − gₖ sin θₖ), where nothing is divided"),
+            "sₖ (Aₖ₊₁ cos θₖ − gₖ sin θₖ), without division"),
         Bug("stale running mean", RunningCentre(), (x,),
             "that of the numbers used forward, which must not change from call to call"),
     ]  # fmt: skip
 
 
 def report(bug):
-    """What the check says of a bug: the text of its error.
+    """What the check says about a bug: the text of its error.
 
     Raises
     ------
     AssertionError
-        If the check lets it pass.
+        If the check does not find the bug.
     """
     try:
         gradcheck(bug.operation, *bug.inputs)
     except GradientError as error:
         return str(error)
-    raise AssertionError(f"the check lets {bug.title} pass")
+    raise AssertionError(f"the check did not find the bug: {bug.title}")
 
 
 def function(x):
@@ -151,7 +155,7 @@ def exact_derivative(x):
 
 
 def step_errors():
-    """kind of derivative -> relative error of each of `STEPS`, at `POINT`."""
+    """Kind of derivative -> relative error with each of `STEPS`, at `POINT`."""
     exact = exact_derivative(POINT)
     return {
         kind: np.array([abs(derivative(function, POINT, h) / exact - 1) for h in STEPS])
@@ -160,7 +164,7 @@ def step_errors():
 
 
 def demonstrate():
-    """Print what the check says of each bug and a table of step errors; returns those errors."""
+    """Print what the check says about each bug, and a table of step errors; return the errors."""
     for number, bug in enumerate(bugs(), start=1):
         words = bug.operation.__doc__
         print(f"{number}. {bug.title}: {words}\n{report(bug)}\nright: {bug.right}\n")
@@ -174,9 +178,9 @@ def demonstrate():
 
 
 def in_words(errors):
-    """The curve of step errors as a sentence for whoever cannot see the figure."""
+    """The curves of step errors in words, for readers who cannot see the figure."""
     best = ", ".join(f"{kind} {values.min():.0e}" for kind, values in errors.items())
     return (
-        "Error against step size on logarithmic axes. Forward and central differences make a V, "
+        "Error against step size on logarithmic axes. Forward and central differences form a V; "
         f"the complex step falls to rounding and stays there. Smallest errors: {best}"
     )
