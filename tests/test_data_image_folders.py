@@ -231,7 +231,7 @@ def test_folders_that_are_not_right_are_refused_by_name(tmp_path):
     plain(0).save(folder / "train" / "a" / "0.png")
     refusal(FileNotFoundError, folder / "val", "no such folder")
     write_tree(folder, {}, {"a": 1, "b": 1, "c": 1})
-    refusal(ValueError, folder / "val" / "b", "a class that", folder / "train", "lacks")
+    refusal(ValueError, folder / "val" / "b", "this class is missing in", folder / "train")
 
 
 def test_an_empty_validation_class_is_refused_by_name(tmp_path):
@@ -244,9 +244,9 @@ def test_a_class_without_validation_pictures_is_a_warning_or_an_error(tmp_path):
     write_tree(tmp_path, {"a": 1, "b": 1, "c": 1}, {"a": 1, "c": 2})
     data = ImageFolders(tmp_path, 8)
     (sentence,) = data.warnings
-    assert sentence == f"{tmp_path / 'val'}: lacks the class b of train"
+    assert sentence == f"{tmp_path / 'val'}: the class b of train is missing"
     assert shades(data.validation_batches(5)) == [([0, 1, 2], [0, 2, 2])]
-    with pytest.raises(ValueError, match="lacks the class b of train"):
+    with pytest.raises(ValueError, match="the class b of train is missing"):
         ImageFolders(tmp_path, 8, strict=True)
 
 

@@ -415,9 +415,9 @@ def test_damaged_files_are_read_or_refused_with_one_clear_error(tmp_path_factory
     [
         (b"", "the file is empty"),
         (b"\x89PNG\r\n\x1a\n", "refuses the instruction PERSID; expected a pickle of numpy arrays"),
-        (b"\xff\xd8\xff\xe0\x00\x10JFIF", "the file is damaged, or no pickle, at byte 1"),
-        (b"At1,At2,Class\n0,0,1\n", "the file is damaged, or no pickle, at byte 1"),
-        (b"\x00" * 100, "the file is damaged, or no pickle, at byte 1"),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF", "the file is damaged or not a pickle at byte 1"),
+        (b"At1,At2,Class\n0,0,1\n", "the file is damaged or not a pickle at byte 1"),
+        (b"\x00" * 100, "the file is damaged or not a pickle at byte 1"),
     ],
 )
 def test_a_file_that_is_not_a_pickle_is_said_not_to_be_one(tmp_path, content, expected):

@@ -56,7 +56,7 @@ NUMBER = "expected a finite number, found "
         ("data", None, "data.txt: no such file; the split layout has data.txt, index_features"),
         ("index_test_1", None, "index_test_1.txt: no such file"),
         ("n_splits", None, "n_splits.txt: no such file"),
-        ("data", "\n\n", "data.txt: expected a row of numbers a line, found none"),
+        ("data", "\n\n", "data.txt: expected one row of numbers per line, found none"),
         ("data", "1 2 3 4\n\n1 nan 3 4\n", f"data.txt, line 3, column 2: {NUMBER}'nan'"),
         ("data", "1 2 3 4\n1 2 3 -inf\n", f"data.txt, line 2, column 4: {NUMBER}'-inf'"),
         ("data", "1,2,3,4\n", f"data.txt, line 1, column 1: {NUMBER}'1,2,3,4'"),
@@ -70,7 +70,7 @@ NUMBER = "expected a finite number, found "
         ("index_features", "0\n4", "line 2, column 1: expected a column of data.txt, 0…3, found "),
         ("index_features", "", "index_features.txt: expected a column of data.txt, 0…3, found not"),
         ("index_features", "0 1 0", "index_features.txt: expected every index once, found 0 twice"),
-        ("index_features", "0 2", "index_target.txt: column 2 is the target, but a feature too in"),
+        ("index_features", "0 2", "index_target.txt: column 2 is the target, but also a feature"),
         ("index_target", "2 3", "index_target.txt: expected one number, a column of .*, found 2"),
         (
             "n_splits",

@@ -229,7 +229,7 @@ def _likely_cause(analytic, numeric, shape):
     if not np.isfinite(analytic).all():
         return "NaN or infinity, for example from a division by zero in the pullback"
     if not analytic.any():
-        return "the gradient is zero: a pullback returns 0, or detach or .data cut the path"
+        return "the gradient is zero: a pullback that returns 0, or a path cut by detach or .data"
     if looks_like(-slope):
         return "the sign is wrong"
     for factor in (2.0, 0.5):

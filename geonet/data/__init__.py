@@ -1,4 +1,4 @@
-"""What feeds a model: arrays of images, tables, image files, and folders of photographs."""
+"""Data for models: arrays of images, tables, image files, and folders of photographs."""
 
 from geonet.data.image_arrays import ImageSet
 from geonet.data.image_files import read_imagenet32
@@ -18,7 +18,7 @@ __all__ = [
     "standardize_target",
 ]
 
-# The paper's own sets went to the reproduction of its experiments.
+# The paper's own sets have moved to the reproduction of its experiments.
 moved("geonet.data.banana", "geonet.experiments.sets.banana")
 moved("geonet.data.levy", "geonet.experiments.sets.levy")
 moved("geonet.data.imagenet", "geonet.data.image_folders")

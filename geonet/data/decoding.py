@@ -1,4 +1,4 @@
-"""Decode a photograph, and cut from it what a network sees: a square of a given side."""
+"""Decode a photograph, and cut a square of a given side from it for a network."""
 
 import math
 import warnings
@@ -7,9 +7,9 @@ import numpy as np
 from PIL import Image
 
 FORMATS = ("JPEG", "PNG")
-MOST_PIXELS = 1 << 26  # of a file; what has more is taken for a decompression bomb
+MOST_PIXELS = 1 << 26  # of a file; a larger one is taken for a decompression bomb
 # How many times finer than the result a JPEG is decoded, and a picture averaged over whole pixels,
-# before it is resampled: from there on the shortcuts hardly show.
+# before it is resampled. With this factor the shortcuts hardly show.
 GAP = 2.0
 SCALES, RATIOS = (0.08, 1.0), (3 / 4, 4 / 3)  # of the area and the sides of a random crop
 ORIENTATION = 0x0112  # the EXIF tag
@@ -41,8 +41,8 @@ class DamagedPicture(ValueError):
 def decode(path, size, rng=None):
     """A square of a picture, upright, in three colours.
 
-    Greyscale, CMYK, palettes and 16 bits become RGB; what is transparent lies on white. CMYK is
-    taken to be stored inverted, as Adobe's programs do and browsers expect.
+    Greyscale, CMYK, palettes and 16 bits become RGB; transparent parts become white. CMYK is
+    assumed to be stored inverted, as Adobe's programs do and browsers expect.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ def decode(path, size, rng=None):
     size : int
         Side of the result.
     rng : numpy.random.Generator, optional
-        Draws a part of the picture and whether it is mirrored, see `random_box`. Without it the
-        result is the middle of the picture, see `middle_box`.
+        Draws a part of the picture (see `random_box`) and whether it is mirrored. Without it the
+        result is the middle of the picture (see `middle_box`).
 
     Returns
     -------
@@ -65,7 +65,7 @@ def decode(path, size, rng=None):
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata
+            warnings.simplefilter("ignore")  # about odd metadata
             with Image.open(path, formats=FORMATS) as image:
                 return _square(image, size, rng)
     except Image.UnidentifiedImageError as error:
@@ -78,9 +78,9 @@ def decode(path, size, rng=None):
 def random_box(width, height, rng):
     """A random part of a picture, as in Szegedy et al. (arXiv 1409.4842), section 6.
 
-    Its area is U(0.08, 1) of the picture's, the logarithm of its width over its height
-    U(ln ¾, ln 4⁄3), its place uniform; the first of ten such that fits, or else the largest in the
-    middle whose sides have an admitted ratio.
+    Its area is U(0.08, 1) times the picture's, the logarithm of its width over its height is
+    U(ln ¾, ln 4⁄3), and its place is uniform. Of ten such boxes the first that fits is taken. If
+    none fits, it is the largest box in the middle whose ratio is in this range.
 
     Parameters
     ----------
@@ -106,10 +106,10 @@ def random_box(width, height, rng):
 
 
 def middle_box(width, height, size):
-    """What is cropped from a picture whose shorter side is resized to 256⁄224 · size.
+    """The middle crop of a picture whose shorter side is resized to 256⁄224 · size.
 
-    The picture is resized to whole pixels, of which the middle ones are taken: the result is in
-    pixels of the picture as it is, where these begin and end.
+    The picture is resized to whole pixels, and the middle ones are taken. The result says where
+    these begin and end, in pixels of the picture before resizing.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def middle_box(width, height, size):
 def _square(image, size, rng):
     width, height = image.size
     if width * height > MOST_PIXELS:
-        raise ValueError(f"{width} × {height} pixels are more than the {MOST_PIXELS} admitted")
+        raise ValueError(f"{width} × {height} pixels are more than the limit of {MOST_PIXELS}")
     orientation = _orientation(image)
     upright = (height, width) if orientation in SIDEWAYS else (width, height)
     box = middle_box(*upright, size) if rng is None else random_box(*upright, rng)
@@ -145,7 +145,7 @@ def _square(image, size, rng):
 
 
 def _as_stored(box, orientation, width, height):
-    """A box of the upright picture in coordinates of the stored one, of this width and height."""
+    """A box of the upright picture, in coordinates of the stored one of this width and height."""
     left, top, right, bottom = box
     if orientation in SIDEWAYS:
         left, top, right, bottom = top, left, bottom, right
@@ -157,7 +157,7 @@ def _as_stored(box, orientation, width, height):
 
 
 def _draft(image, shrink):
-    """Have a JPEG decoded coarser, which is faster, by at most `shrink`; by what it will be."""
+    """Make a JPEG be decoded coarser by at most `shrink`, which is faster; returns the factor."""
     coarser = tuple(math.ceil(side / shrink) for side in image.size)
     drafted = shrink >= 2 and image.draft(None, coarser)
     return image.decoderconfig[0] if drafted else 1
@@ -166,7 +166,7 @@ def _draft(image, shrink):
 def _orientation(image):
     try:
         return image.getexif().get(ORIENTATION)
-    except Exception:  # a broken tag: what it would have said is lost, the picture need not be
+    except Exception:  # a broken tag is no reason to lose the picture
         return None
 
 

@@ -1,4 +1,4 @@
-"""What all sets of small images have in common: minibatches, whatever the images come from."""
+"""What all sets of small images have in common: minibatches, independent of the files."""
 
 import numpy as np
 
@@ -6,23 +6,23 @@ SCALE = 64.0  # about the standard deviation of the pixels of photographs, from 
 
 
 class ImageSet:
-    """Images to train on and images to validate on, as minibatches for a convnet.
+    """Training and validation images, as minibatches for a convnet.
 
-    The training images are in parts, such as the files of a folder, of which one at a time is in
-    memory; the validation images stay there. What a network sees is
+    The training images are in parts, such as the files of a folder. One part at a time is in
+    memory; the validation images stay in memory. A network sees
 
         x = (pixel − mean of its channel)/64,
 
     with the means of the training pixels. The scale gives x a variance of about 1, as initializers
-    presume: with a smaller one a deep ReLU network of standard weights starts on a long plateau.
+    assume. With a smaller one a deep ReLU network of standard weights starts on a long plateau.
 
     Parameters
     ----------
     parts : sequence of function
         Each returns images, uint8 (N, H, W, 3), and labels, int64 (N,) from 0. All are called
-        once at the start, to count, and then once an epoch.
+        once at the start, to count, and then once per epoch.
     validation : tuple of ndarray
-        Images and labels likewise.
+        Images and labels in the same form.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class ImageSet:
     num_classes : int
         1 + the largest training label.
     mean : ndarray, shape (3,)
-        Of the training pixels a channel, from 0 to 255, float64.
+        Mean of the training pixels per channel, from 0 to 255, float64.
     """
 
     def __init__(self, parts, validation):
@@ -44,16 +44,16 @@ class ImageSet:
     def train_batches(self, batch_size, rng):
         """One epoch of training: every image at most once, in a new order.
 
-        Parts are taken in random order, and the images of a part in random order; batches cross
-        from one part into the next. Half of the images are mirrored, left to right. The
-        train_count % batch_size images that fill no batch are left out.
+        Parts are taken in random order, and the images of a part in random order; a batch may
+        contain images of two or more parts. Each image is mirrored, left to right, with
+        probability ½. The last train_count % batch_size images, which fill no batch, are left out.
 
         Parameters
         ----------
         batch_size : int
             B, at most `train_count`.
         rng : numpy.random.Generator
-            Decides on orders and mirroring.
+            Draws the orders and the mirroring.
 
         Returns
         -------
@@ -73,7 +73,7 @@ class ImageSet:
         return self._epoch(batch_size, rng)
 
     def _epoch(self, batch_size, rng):
-        batch, labels = None, np.empty(0, np.int64)  # what the parts so far left over
+        batch, labels = None, np.empty(0, np.int64)  # left over from the parts so far
         for part in rng.permutation(len(self._parts)):
             images, targets = self._parts[part]()
             order = rng.permutation(len(targets))
@@ -88,7 +88,7 @@ class ImageSet:
             del images, targets  # before the next part is read
 
     def validation_batches(self, batch_size):
-        """The validation images in their order, as they are; the last batch may be smaller.
+        """The validation images in their order, not mirrored; the last batch may be smaller.
 
         Parameters
         ----------
@@ -113,10 +113,10 @@ class ImageSet:
 
     def _centred(self, images):
         x = images - self.mean.astype(np.float32)
-        return np.multiply(x, np.float32(1 / SCALE), order="C")  # x is laid out as images are
+        return np.multiply(x, np.float32(1 / SCALE), order="C")  # x has the layout of images
 
 
 def _survey(images, labels):
-    """Number of images, sum a channel, number of classes, and number of pixels."""
+    """Number of images, sum per channel, number of classes, and number of pixels."""
     sums = images.sum(axis=(0, 1, 2), dtype=np.uint64)
     return len(labels), sums, int(labels.max()) + 1, images[..., 0].size

@@ -17,10 +17,10 @@ CLASSES = 1000  # of ImageNet; a folder may have fewer
 def read_imagenet32(folder):
     """The images of a folder with train_data_batch_1, train_data_batch_2, … and val_data.
 
-    Each file is a pickle of a dict with `data`, uint8 (N, 3072): an image a row, its red pixels
-    first, then green, then blue; and `labels`, N whole numbers from 1. All files are read once,
-    one after the other; a single training file then stays in memory, several are read again in
-    each epoch.
+    Each file is a pickle of a dict. Its `data`, uint8 (N, 3072), has one image per row: the red
+    pixels first, then green, then blue. Its `labels` are N whole numbers from 1. All files are
+    read once, one after the other. A single training file then stays in memory; several are read
+    again in each epoch.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ def read_imagenet32(folder):
     FileNotFoundError
         If there is no such folder, or a file is missing.
     ValueError
-        If the files' numbering or the content of a file is not as it should be. The message names
-        the file, what was found and what was expected.
+        If the numbering of the files or the content of a file is wrong. The message names the
+        file, what was found and what was expected.
     """
     paths = _training_files(Path(folder))
     validation_path = Path(folder, VALIDATION)
@@ -67,7 +67,7 @@ def _training_files(folder):
     for expected, (number, name) in enumerate(found, start=1):
         if number > expected:
             raise FileNotFoundError(
-                f"{folder / TRAINING}{expected}: no such file, though there is {name}; "
+                f"{folder / TRAINING}{expected}: no such file, although there is {name}; "
                 "expected numbers from 1 without gaps"
             )
         if number < expected:
@@ -76,11 +76,11 @@ def _training_files(folder):
 
 
 def _read_batch(path):
-    """The images, a view of shape (N, 32, 32, 3) of channel-major rows, and labels from 0."""
+    """The images (N, 32, 32, 3), a view of channel-major rows, and the labels from 0."""
     content = read_pickle(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a dict, found a {type(content).__name__}")
-    # Python 2 may have written text as bytes, or someone's reader kept it so
+    # Python 2 may have written the keys as bytes
     content = {k.decode("latin-1") if isinstance(k, bytes) else k: v for k, v in content.items()}
     for key in ("data", "labels"):
         if key not in content:

@@ -1,4 +1,4 @@
-"""ImageNet, or any photographs, from folders train/CLASS/*.JPEG and val/CLASS/*.JPEG."""
+"""ImageNet or other photographs from folders train/CLASS/*.JPEG and val/CLASS/*.JPEG."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels
 
 
 class _Pictures(NamedTuple):
-    """Files of a folder, class after class; names alone, as there may be over a million."""
+    """Files of a folder, class after class; only their names, as there may be over a million."""
 
     folder: Path
     classes: list
@@ -29,45 +29,45 @@ class _Pictures(NamedTuple):
 
 
 class ImageFolders:
-    """Photographs in folders by class, decoded as they are needed, as minibatches for a convnet.
+    """Photographs in one folder per class, decoded when needed, as minibatches for a convnet.
 
-    A network sees x = (pixel/255 − mean)/std with ImageNet's mean and standard deviation a channel.
-    Training takes random parts, mirrored or not, validation the middle of a picture:
-    see `geonet.data.decoding`.
+    A network sees x = (pixel/255 − mean)/std with ImageNet's mean and standard deviation of each
+    channel. Training takes random parts of pictures, mirrored or not; validation takes the middle.
+    See `geonet.data.decoding`.
 
-    What cannot be decoded is left out, and its batch is so much smaller. Nothing else depends on
-    it, nor does anything depend on the number of workers.
+    A picture that cannot be decoded is left out, so its batch is smaller. The other pictures do not
+    depend on it, and nothing depends on the number of workers.
 
     Parameters
     ----------
     path : str or Path
-        A folder with train/CLASS/… and val/CLASS/…, files *.jpeg, *.jpg and *.png in any case.
-        Other files, and whatever begins with a dot, are ignored.
+        A folder with files train/CLASS/… and val/CLASS/…: *.jpeg, *.jpg and *.png, in upper or
+        lower case. Other files, and names that begin with a dot, are ignored.
     size : int
         Side of the squares.
     workers : int
-        Processes that decode ahead; with 0, this one decodes what is asked for. They need a POSIX
-        system, and end with `close` or with this process, however it ends.
+        Number of processes that decode ahead. With 0, this process decodes each batch when it is
+        needed. Workers require a POSIX system, and end with `close` or with this process.
     strict : bool
         Whether a damaged picture, or a class without validation pictures, is an error.
     rank, ranks : int
-        Which of several processes this is that share the pictures, and how many they are.
+        Several processes may share the pictures: the number of this one, and how many there are.
 
     Attributes
     ----------
     path : Path
     size : int
     classes : list of str
-        The folders of train, sorted; labels are places in it.
+        The folders of train, sorted; labels are indices into it.
     num_classes : int
     total_count : int
         Training pictures.
     train_count : int
-        Training pictures a rank: total_count // ranks.
+        Training pictures per rank: total_count // ranks.
     validation_count : int
         Validation pictures of this rank, whether damaged or not.
     damaged : dict
-        Path -> reason of the pictures left out so far.
+        Path -> reason, for the pictures left out so far.
     warnings : list of str
 
     Raises
@@ -75,8 +75,8 @@ class ImageFolders:
     FileNotFoundError
         If there is no such folder, or no train or val in it.
     ValueError
-        If there are no classes, a class is empty or in val alone, or a number is out of range; with
-        `strict`, if a class is in train alone.
+        If there are no classes, a class is empty or only in val, or a number is out of range; with
+        `strict`, also if a class is only in train.
     """
 
     def __init__(self, path, size, *, workers=0, strict=False, rank=0, ranks=1):
@@ -106,7 +106,7 @@ class ImageFolders:
 
     @property
     def digest(self):
-        """16 digits that stand for the names of all classes and pictures, wherever they lie."""
+        """16 digits that identify the names of all classes and pictures, in any folder."""
         parts = self._training, self._validation
         names = [(self.classes, part.names, part.labels.tolist()) for part in parts]
         return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
@@ -124,18 +124,18 @@ class ImageFolders:
     def train_batches(self, batch_size, rng, skip=0):
         """One epoch of training: every picture at most once, in a new order.
 
-        All ranks must be given generators in the same state. They draw the same order and take
-        their share of each stretch of ranks · B pictures; what fills no such stretch is left out.
+        The generators of all ranks must be in the same state. The ranks draw the same order, and
+        each takes its share of every ranks · B pictures. A remainder that is smaller is left out.
 
         Parameters
         ----------
         batch_size : int
             B, of one rank; at most `train_count`.
         rng : numpy.random.Generator
-            Decides on everything, and is not needed after this call: picture i has a generator of
-            its own, seeded by a number drawn from `rng`, and i.
+            Determines everything, and is used only in this call: picture i has its own generator,
+            seeded by i and a number drawn from `rng`.
         skip : int
-            Batches not to be given, nor decoded; the others are the same without them.
+            Number of first batches that are neither returned nor decoded. The others do not change.
 
         Returns
         -------
@@ -145,10 +145,10 @@ class ImageFolders:
         Raises
         ------
         ValueError
-            If the batch size is not from 1 to `train_count`, or skip not from 0 to the number of
+            If the batch size is not from 1 to `train_count`, or skip is not from 0 to the number of
             batches.
         DamagedPicture
-            Under `strict`, or where all pictures of a batch are damaged; from the iterator.
+            Under `strict`, or if all pictures of a batch are damaged; raised by the iterator.
         """
         if not 1 <= batch_size <= self.train_count:
             raise ValueError(
@@ -164,7 +164,7 @@ class ImageFolders:
         return self._batches(self._training, rows, seed)
 
     def validation_batches(self, batch_size):
-        """This rank's share of the validation pictures, every ranks-th, in their order.
+        """This rank's share of the validation pictures, one in every `ranks`, in their order.
 
         Parameters
         ----------
@@ -174,15 +174,15 @@ class ImageFolders:
         Returns
         -------
         iterator
-            Pairs x (B, size, size, 3) float32, labels (B,) int64. The last may be smaller, as is
-            any with damaged pictures; without pictures there is no batch.
+            Pairs x (B, size, size, 3) float32, labels (B,) int64. The last batch may be smaller,
+            and a batch with damaged pictures is. A batch without pictures is left out.
 
         Raises
         ------
         ValueError
             If the batch size is below 1.
         DamagedPicture
-            Under `strict`; from the iterator.
+            Under `strict`; raised by the iterator.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
@@ -191,7 +191,7 @@ class ImageFolders:
         return self._batches(self._validation, rows, None)
 
     def _batches(self, pictures, batches, seed):
-        """Batches of the rows of `pictures` in `batches`; with a seed, those of training."""
+        """Batches of `pictures`, for the rows in `batches`; a seed means training."""
         orders = (
             [(pictures.path(i), None if seed is None else (seed, i)) for i in rows.tolist()]
             for rows in batches
@@ -204,7 +204,7 @@ class ImageFolders:
                     pixels, rows = pixels[whole], rows[whole]
                 if len(whole):
                     yield _normalized(pixels), pictures.labels[rows]
-                elif seed is not None:  # a step that ranks would have to agree to leave out
+                elif seed is not None:  # all ranks would have to agree to leave out this step
                     first = damaged[0]
                     count = f"all {len(damaged)} pictures of a batch are damaged"
                     raise DamagedPicture(first.path, f"{first.reason}; {count}, so none is left")
@@ -216,27 +216,27 @@ class ImageFolders:
             self.damaged.setdefault(error.path, error.reason)
 
     def _compared(self, training, validation):
-        """Warnings about classes that are not in both."""
+        """Warnings about classes that are not in both folders."""
         alone = [name for name in validation if name not in training]
         if alone:
             raise ValueError(
-                f"{self.path / 'val' / alone[0]}: a class that {self.path / 'train'} lacks"
+                f"{self.path / 'val' / alone[0]}: this class is missing in {self.path / 'train'}"
             )
         lacking = [name for name in training if name not in validation]
-        sentences = [f"{self.path / 'val'}: lacks the class {name} of train" for name in lacking]
+        sentences = [f"{self.path / 'val'}: the class {c} of train is missing" for c in lacking]
         if sentences and self.strict:
             raise ValueError(sentences[0])
         return sentences
 
 
 def _files(folder):
-    """Class -> names of its pictures, both sorted."""
+    """Dict of class -> names of its pictures, both sorted."""
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; expected a folder a class in it")
+        raise FileNotFoundError(f"{folder}: no such folder; expected one with a folder per class")
     with os.scandir(folder) as entries:
         classes = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
     if not classes:
-        raise ValueError(f"{folder}: no classes; expected a folder for each")
+        raise ValueError(f"{folder}: no classes; expected a folder for each class")
     files = {}
     for name in classes:
         with os.scandir(folder / name) as entries:
@@ -259,7 +259,7 @@ def _pictures(folder, classes, files):
 
 def _normalized(pixels):
     """(pixel/255 − mean)/std of pixels (B, H, W, 3)."""
-    # rows of pixels, as NumPy is slow along an axis of 3
+    # on rows of pixels, because NumPy is slow along an axis of 3
     rows = pixels.reshape(*pixels.shape[:2], -1)
     mean, std = (np.tile(np.float32(channel), pixels.shape[2]) for channel in (MEAN, STD))
     x = np.multiply(rows, 1 / (255 * std), dtype=np.float32)

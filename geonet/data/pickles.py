@@ -1,9 +1,9 @@
 """Pickles of arrays and plain containers, read without running anything that they name.
 
-A pickle is a program for a machine with a stack, and Python's reader of pickles calls whatever
-function the program names. This is that machine with the instructions that plain data need, and
-no more. The functions it knows are those of this file, which check what they are given and put
-arrays together from bytes. Memory stays in proportion to the size of the file.
+A pickle is a program for a machine with a stack, and Python's reader of pickles calls any function
+that the program names. This machine has only the instructions that plain data need. It calls only
+functions of this file, which check their arguments and put arrays together from bytes. Memory stays
+in proportion to the size of the file.
 """
 
 import codecs
@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 CONTENT = "a pickle of numpy arrays, numbers, text, lists, tuples and dicts"
-# Instructions that push their argument, or something new, and those that gather values from the
-# top of the stack: so many, or all above the last mark.
+# Instructions that push their argument, or something new; and those that gather values from the
+# top of the stack: this number of values, or all above the last mark.
 VALUES = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT",
           "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE",
           "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"}  # fmt: skip
@@ -28,14 +28,14 @@ GATHERED = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "APPEND": 1, "SETITEM": 2, "T
 
 
 class _Refusal(ValueError):
-    """The pickle asks for what no data need; the message names it."""
+    """The pickle asks for something that no data need; the message names it."""
 
 
 def read_pickle(path):
     """Read a pickle of numpy arrays, numbers, text, lists, tuples and dicts, and refuse any other.
 
-    Protocols 0 to 5, written by Python 2 or 3 and NumPy 1 or 2. Byte strings of Python 2 become
-    text (Latin-1), scalars of NumPy Python's numbers. Arrays may be read-only.
+    It reads protocols 0 to 5, written by Python 2 or 3 and NumPy 1 or 2. Byte strings of Python 2
+    become text (Latin-1), and NumPy scalars become Python numbers. Arrays may be read-only.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ def read_pickle(path):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is empty, cut short, damaged or no pickle, or if it names anything but what
-        arrays are made of. The message names the file, and what it was that it refuses to load.
+        If the file is empty, cut short, damaged or not a pickle, or if it names anything that
+        arrays do not need. The message names the file and what it refuses to load.
     """
     path = Path(path)
     if not path.is_file():
@@ -66,16 +66,16 @@ def read_pickle(path):
             raise ValueError(f"{path}: {refusal}; expected {CONTENT}") from None
         except (OSError, MemoryError):
             raise
-        except Exception:  # whatever a damaged program trips over
+        except Exception:  # a damaged program can cause any error
             place = file.tell()
-            what = "damaged, or no pickle," if file.read(1) else "cut short"
+            what = "damaged or not a pickle" if file.read(1) else "cut short"
             raise ValueError(
                 f"{path}: the file is {what} at byte {place}; expected {CONTENT}"
             ) from None
 
 
 class _Stream:
-    """A file that never sets memory aside for more bytes than it has."""
+    """A file that never allocates memory for more bytes than it has."""
 
     def __init__(self, file, size):
         self.read = lambda count: file.read(min(count, size))
@@ -100,11 +100,11 @@ def _instructions(stream):
 
 
 class _Machine:
-    """The stack, the places marked on it, and the values that were put aside."""
+    """The stack, the marks on it, and the memo of stored values."""
 
     def __init__(self, limit):
         self.stack, self.marks, self.memo = [], [], {}
-        self.left = limit  # bytes that may be made of what the file has
+        self.left = limit  # bytes that may still be made
 
     def run(self, instructions):
         """The value that a program, pairs (name, argument), leaves on the stack."""
@@ -129,7 +129,7 @@ class _Machine:
                     stack.append(_admitted(*argument.split(" ", 1)))
                 case "STACK_GLOBAL":
                     stack.append(_admitted(*self._take(2)))
-                case "REDUCE":  # the functions of ADMITTED are all that there is to call
+                case "REDUCE":  # only functions in ADMITTED can be called
                     function, arguments = self._take(2)
                     stack.append(function(*arguments))
                     self._charge(stack[-1])
@@ -145,7 +145,7 @@ class _Machine:
                     raise _Refusal(f"refuses the instruction {name}")
 
     def _charge(self, made):
-        """Refuse a program that makes ever new copies of its data."""
+        """Refuse a program that makes too many copies of its data."""
         self.left -= len(made) if isinstance(made, bytes) else getattr(made, "nbytes", 0)
         if self.left < 0:
             raise _Refusal("refuses to make more data than the file has")
@@ -158,7 +158,7 @@ class _Machine:
         return values
 
     def _gather(self, name):
-        """Make a container of the topmost values, or put them into the one below them."""
+        """Make a container of the topmost values, or put them into the container below them."""
         values = self._take(GATHERED[name])
         if name.startswith("TUPLE"):
             self.stack.append(tuple(values))
@@ -170,13 +170,13 @@ class _Machine:
             if name == "DICT":
                 self.stack.append({})
             for key, value in zip(values[::2], values[1::2], strict=True):
-                if isinstance(key, tuple):  # whose hash would recurse without bound
+                if isinstance(key, tuple):  # its hash could recurse without bound
                     raise _Refusal("refuses a key that is a tuple")
                 self.stack[-1][key] = value
 
 
 def _empty_array(*_):
-    return np.empty(0, np.uint8)  # BUILD makes it what it is to be
+    return np.empty(0, np.uint8)  # BUILD gives it its shape, dtype and data
 
 
 def _dtype(code, *_):
@@ -186,7 +186,7 @@ def _dtype(code, *_):
 
 
 def _encode(text, codec):
-    """Python 3's spelling of bytes in the protocols of Python 2."""
+    """How Python 3 writes bytes in the protocols of Python 2."""
     if codec != "latin1":
         raise _Refusal(f"refuses the codec {_shown(codec)}")
     return text.encode(codec)
@@ -219,7 +219,7 @@ def _build(thing, state):
 
 
 def _data(data, dtype, shape):
-    """The bytes of an array, as many as it takes; a string of Python 2 was decoded."""
+    """The bytes of an array, checked; a string of Python 2, which was decoded, is encoded again."""
     data = data.encode("latin-1") if isinstance(data, str) else data
     if type(data) is not bytes or not isinstance(dtype, np.dtype):
         raise TypeError("an array is made of bytes and a dtype")
@@ -231,7 +231,7 @@ def _data(data, dtype, shape):
 
 
 ADMITTED = {
-    "numpy.ndarray": None,  # the type of every array here: a mere argument
+    "numpy.ndarray": None,  # the type of every array: only an argument
     "numpy.dtype": _dtype,
     "_codecs.encode": _encode,
     "__builtin__.bytes": _no_bytes,
@@ -250,7 +250,7 @@ def _admitted(module, name):
 
 
 def _shown(name):
-    """A name for people, and fit for a terminal, cut short where it is long."""
+    """A name as text that is safe for a terminal, cut short if it is long."""
     if not isinstance(name, str):
         return f"a {type(name).__name__}"
     return ascii(name[:60])[1:-1] + ("…" if len(name) > 60 else "")

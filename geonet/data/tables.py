@@ -8,8 +8,8 @@ import numpy as np
 class Split(NamedTuple):
     """A data set in three parts, each a pair x (N, features), y (N, 1).
 
-    `train` fits the parameters, `validation` steers (learning rate, early stopping), `test` is
-    looked at once. A protocol without a validation part puts the test part there.
+    `train` fits the parameters, `validation` steers the training (learning rate, early stopping),
+    and `test` is used once. A protocol without a validation part uses the test part instead.
     """
 
     train: tuple[np.ndarray, np.ndarray]
@@ -23,7 +23,7 @@ def standardize_features(split):
     Parameters
     ----------
     split : Split
-        Parts (x, y) with x of shape (N, features). y is passed on as it is.
+        Parts (x, y) with x of shape (N, features). y is not changed.
 
     Returns
     -------
@@ -39,17 +39,17 @@ def standardize_features(split):
 
 
 def part(rows, test, rng, protocol):
-    """Rows to train on and rows that steer, of those not kept for the test.
+    """Divide the rows that are not kept for the test into training and validation rows.
 
     Parameters
     ----------
     rows, test : ndarray
-        Indices of the two parts that there are.
+        Indices of the train and of the test part.
     rng : numpy.random.Generator
         Used by "clean" only.
     protocol : {"clean", "paper"}
-        "clean" draws a fifth of `rows` to steer; "paper" has the test part steer, as the authors
-        do, and trains on all of `rows`.
+        "clean" draws a fifth of `rows` for validation. "paper" trains on all of `rows` and
+        validates on the test part, as the authors do.
 
     Returns
     -------
@@ -58,14 +58,14 @@ def part(rows, test, rng, protocol):
     Raises
     ------
     ValueError
-        If the protocol is not one of the two, or there are too few rows to part.
+        If the protocol is not one of the two, or there are fewer than 2 rows to divide.
     """
     if protocol == "paper":
         return rows, test
     if protocol != "clean":
         raise ValueError(f"protocol must be 'clean' or 'paper', not {protocol!r}")
     if len(rows) < 2:
-        raise ValueError(f"the train part must have at least 2 rows to part, not {len(rows)}")
+        raise ValueError(f"the train part must have at least 2 rows to divide, not {len(rows)}")
     count = max(1, len(rows) // 5)
     drawn = rng.permutation(rows)
     return drawn[count:], drawn[:count]
@@ -77,14 +77,14 @@ def standardize_target(split):
     Parameters
     ----------
     split : Split
-        Parts (x, y) with y of shape (N, 1). x is passed on as it is.
+        Parts (x, y) with y of shape (N, 1). x is not changed.
 
     Returns
     -------
     split : Split
     std : float
-        An error of the new target times this is one in the target's units. 1 where the target is
-        constant over the train part.
+        An error of the new target times `std` is an error in the target's units. It is 1 if the
+        target is constant over the train part.
     """
     _, y = split.train
     mean, std = y.mean(), float(y.std()) if y.min() < y.max() else 1.0

@@ -1,12 +1,12 @@
 """The UCI regression sets in the split layout of Hernández-Lobato & Adams (2015) and Gal &
-Ghahramani (2016): a folder a set, with text files of numbers.
+Ghahramani (2016): one folder per set, with text files of numbers.
 
-    data.txt             a row a line, numbers with blanks between
+    data.txt             one row per line, numbers separated by blanks
     index_features.txt   the columns that are features, counted from 0
     index_target.txt     the column that is the target
     n_splits.txt         the number of splits into a train and a test part
     index_train_K.txt    the rows of the train part of split K, counted from 0
-    index_test_K.txt     and those of the test part
+    index_test_K.txt     the rows of its test part
 """
 
 import math
@@ -17,11 +17,11 @@ import numpy as np
 
 from geonet.data.tables import Split, part, standardize_features
 
-LARGEST = 1e100  # of the numbers: sums of their squares are finite
+LARGEST = 1e100  # allowed number, so that sums of squares are finite
 
 
 class Table(NamedTuple):
-    """A set: features x (N, n), target y (N, 1), and of each split the rows (train, test)."""
+    """A set: features x (N, n), target y (N, 1), and the rows (train, test) of each split."""
 
     x: np.ndarray
     y: np.ndarray
@@ -29,8 +29,7 @@ class Table(NamedTuple):
 
 
 def files(folder):
-    """The files of a set, which are all there, in the order of the list above; none is opened but
-    n_splits.txt.
+    """The files of a set in the order of the list above. All must exist; only n_splits.txt is read.
 
     Parameters
     ----------
@@ -60,7 +59,7 @@ def _there(path):
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: no such file; the split layout has data.txt, index_features.txt, "
-            "index_target.txt, n_splits.txt, and index_train_K.txt and index_test_K.txt a split"
+            "index_target.txt, n_splits.txt, and index_train_K.txt and index_test_K.txt per split"
         )
     return path
 
@@ -71,7 +70,7 @@ def read_uci(folder):
     Parameters
     ----------
     folder : str or Path
-        Blank lines in its files do not count.
+        Blank lines in its files are ignored.
 
     Returns
     -------
@@ -82,11 +81,11 @@ def read_uci(folder):
     FileNotFoundError
         If the folder or one of its files is missing.
     ValueError
-        If a file is malformed, naming the file, the line and the column (from 1), what was found
-        and what was expected: text or NaN among the numbers, rows of different lengths, an index
-        that is out of range or comes twice, a target among the features, a part without rows, a
-        train part of one, a number beyond ±1e100, whose square overflows, or a row in the train
-        and in the test part of a split.
+        If a file is malformed: text or NaN among the numbers, a number beyond ±1e100, rows of
+        different lengths, an index that is out of range or occurs twice, a target among the
+        features, a part without rows, a train part with one row, or a row in both parts of a split.
+        The message names the file, the line and the column (from 1), what was found and what was
+        expected.
     """
     data, features, target, _, *parts = files(folder)
     rows = _rows(data)
@@ -94,7 +93,7 @@ def read_uci(folder):
     chosen = _indices(features, columns, "a column of data.txt")
     goal = _only(target, f"a column of data.txt, 0…{columns - 1}", 0, columns)
     if goal in chosen:
-        raise ValueError(f"{target}: column {goal} is the target, but a feature too in {features}")
+        raise ValueError(f"{target}: column {goal} is the target, but also a feature in {features}")
     rows_of = [_indices(path, len(rows), "a row of data.txt") for path in parts]
     splits = list(zip(rows_of[::2], rows_of[1::2], strict=True))
     for k, both in enumerate(splits):
@@ -104,13 +103,13 @@ def read_uci(folder):
         if shared.size:
             raise ValueError(
                 f"{parts[2 * k + 1]}: expected rows that are not in {parts[2 * k].name}, "
-                f"but it shares {shared.size} with it, the first of them {shared[0]}"
+                f"but found {shared.size} of these, the first of them {shared[0]}"
             )
     return Table(rows[:, chosen], rows[:, [goal]], splits)
 
 
 def split_uci(table, k, rng, protocol="clean"):
-    """One split, its features standardized by the train part.
+    """One split, with features standardized by the train part.
 
     Parameters
     ----------
@@ -121,13 +120,12 @@ def split_uci(table, k, rng, protocol="clean"):
         Used by "clean" only.
     protocol : {"clean", "paper"}
         "clean" takes a fifth of the train rows, drawn from `rng`, as the validation part.
-        "paper" trains on all of them, and the test part steers, so it stands in for the
-        validation part too.
+        "paper" trains on all of them and uses the test part as the validation part too.
 
     Returns
     -------
     Split
-        Pairs x (·, n), y (·, 1), the target in its own units.
+        Pairs x (·, n), y (·, 1), with the target in its own units.
 
     Raises
     ------
@@ -144,7 +142,7 @@ def split_uci(table, k, rng, protocol="clean"):
 
 
 def _lines(path):
-    """(line number, words) of every line with words in it."""
+    """Pairs (line number, words) of every line that is not blank."""
     found = [(i, line.split()) for i, line in enumerate(path.read_bytes().splitlines(), start=1)]
     return [(i, words) for i, words in found if words]
 
@@ -152,7 +150,7 @@ def _lines(path):
 def _number(path, line, column, word):
     """A finite number, checked."""
     try:
-        value = float(word) if b"_" not in word else math.nan  # float() takes 1_000
+        value = float(word) if b"_" not in word else math.nan  # float() accepts 1_000
     except ValueError:
         value = math.nan
     if abs(value) > LARGEST and math.isfinite(value):
@@ -168,7 +166,7 @@ def _number(path, line, column, word):
 
 
 def _shown(word):
-    """What was found, quoted, and cut short where it is long."""
+    """What was found, quoted, and cut short if it is long."""
     return repr(word[:40].decode("utf-8", "replace") + ("…" if len(word) > 40 else ""))
 
 
@@ -176,7 +174,7 @@ def _rows(path):
     """All numbers of data.txt, (N, columns)."""
     lines = _lines(path)
     if not lines:
-        raise ValueError(f"{path}: expected a row of numbers a line, found none")
+        raise ValueError(f"{path}: expected one row of numbers per line, found none")
     first, columns = lines[0][0], len(lines[0][1])
     for line, words in lines:
         if len(words) != columns:
@@ -190,11 +188,11 @@ def _rows(path):
 
 
 def _whole_numbers(path, what, low, high):
-    """Whole numbers low ≤ i < high, with any white space between."""
+    """Whole numbers low ≤ i < high, separated by any white space."""
     values = []
     for line, words in _lines(path):
         for column, word in enumerate(words, start=1):
-            value = _number(path, line, column, word)  # some write them as 3.0e+00
+            value = _number(path, line, column, word)  # some sets have 3.0e+00
             if value != int(value) or not low <= value < high:
                 raise ValueError(
                     f"{path}, line {line}, column {column}: expected {what}, found {_shown(word)}"

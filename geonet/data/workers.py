@@ -1,8 +1,8 @@
-"""Pictures decoded ahead of their use, by other processes.
+"""Other processes that decode pictures ahead of their use.
 
-Run as a program, this module is such a process. It hears on a socket which pictures to decode,
+Run as a program, this module is such a process. It receives on a socket which pictures to decode,
 writes them into memory that it shares with its parent, and answers which are damaged. When the
-parent is gone, the socket is closed, and the process ends.
+parent ends, the socket is closed, and the process ends too.
 """
 
 import contextlib
@@ -23,19 +23,19 @@ import numpy as np
 
 from geonet.data.decoding import DamagedPicture, decode
 
-CHUNK = 16  # pictures a worker is given at a time, at most
-AHEAD = 2  # batches in the making while one is in use
+CHUNK = 16  # most pictures that a worker is given at a time
+AHEAD = 2  # batches that are being decoded while one is in use
 
 
 class Decoders:
-    """Decodes batches of pictures, here or in processes of its own.
+    """Decodes batches of pictures, in this process or in processes of its own.
 
     Parameters
     ----------
     workers : int
         Number of processes; 0 for none.
     size : int
-        Side of the pictures, see `geonet.data.decoding.decode`.
+        Side of the decoded squares, see `geonet.data.decoding.decode`.
     """
 
     def __init__(self, workers, size):
@@ -53,18 +53,18 @@ class Decoders:
         self._end()
 
     def batches(self, batches):
-        """Decode batches, in their order and a few of them ahead.
+        """Decode batches in their order, a few of them ahead.
 
         Parameters
         ----------
         batches : iterable of list
-            Of pairs: a path, and the seed of the generator for `decode` or None.
+            Each has pairs: a path, and the seed of the generator for `decode`, or None.
 
         Yields
         ------
         pixels : ndarray, shape (B, size, size, 3), dtype uint8
         damaged : dict
-            Place in the batch -> DamagedPicture; the pixels there mean nothing.
+            Index in the batch -> DamagedPicture; the pixels there are undefined.
 
         Raises
         ------
@@ -93,7 +93,7 @@ class Decoders:
         return np.empty((len(orders), self._size, self._size, 3), np.uint8)
 
     def _begin(self, orders):
-        """The pixels that a batch will have, and futures of what is damaged, a chunk each."""
+        """The array that will hold a batch, and one future per chunk: which are damaged."""
         pixels = self._empty(orders)
         length = min(CHUNK, -(-len(orders) // len(self.workers)))
         stretches = (slice(i, i + length) for i in range(0, len(orders), length))
@@ -121,7 +121,7 @@ def _damaged(orders, reasons):
 
 
 def decode_all(orders, pixels):
-    """Decode pictures, pairs (path, seed), into `pixels`; for each why it is damaged, or None."""
+    """Decode pictures, pairs (path, seed), into `pixels`; returns reasons of damage, or Nones."""
     reasons = []
     for place, (path, seed) in enumerate(orders):
         try:
@@ -152,14 +152,14 @@ class _Worker:
             )
 
     def decode(self, orders, pixels):
-        """As `decode_all`."""
+        """Do `decode_all` in the process."""
         try:
             self._connection.send_bytes(pickle.dumps(orders))
             reasons = self._connection.recv()
         except (EOFError, OSError):
             raise ChildProcessError(
                 f"a process that decodes pictures ended with status {self.process.wait()}, "
-                f"at one of the {len(orders)} from {orders[0][0]} on"
+                f"at one of the {len(orders)} pictures from {orders[0][0]} on"
             ) from None
         pixels[:] = self._pixels[: len(orders)]
         return reasons
@@ -171,7 +171,7 @@ class _Worker:
 
 
 def _shared_file():
-    """A file without a name, gone with the last process that has it open or mapped."""
+    """A file without a name, which exists while a process has it open or mapped."""
     if hasattr(os, "memfd_create"):
         return open(os.memfd_create("pictures"), "r+b")
     return tempfile.TemporaryFile()
@@ -184,7 +184,7 @@ def _mapped(descriptor, shape):
 def _end(threads, workers):
     threads.shutdown(wait=False, cancel_futures=True)
     for worker in workers:
-        worker.process.kill()  # which wakes the thread that waits for it
+        worker.process.kill()  # this wakes the thread that waits for it
     threads.shutdown()
     for worker in workers:
         worker.close()
@@ -196,7 +196,7 @@ def main(connection, memory, size):
     Parameters
     ----------
     connection, memory : int
-        Descriptors of the socket, and of the file that the pixels are written to.
+        Descriptors of the socket, and of the file to which the pixels are written.
     size : int
         Side of the pictures.
     """
