@@ -1,4 +1,4 @@
-"""Experiments from the inside: options, results on disk, and what a run of each leaves."""
+"""Experiments from the inside: options, results on disk, and what each run writes."""
 
 import argparse
 import json
@@ -35,7 +35,7 @@ def arguments_of(name, *words):
 
 @pytest.fixture
 def small(monkeypatch):
-    """Experiments with a handful of steps, in this process, as others know nothing of it."""
+    """Experiments with a few steps, in this process: other processes would not see the patch."""
     monkeypatch.delenv("GEONET_DATA", raising=False)
     monkeypatch.setattr(Experiment, "workers", 1)
     for name, experiment in EXPERIMENTS.items():
@@ -138,7 +138,7 @@ def test_a_run_whose_arrays_are_missing_counts_as_not_done(tmp_path):
 )
 def test_a_foreign_results_file_is_refused(tmp_path, text):
     (tmp_path / "results.json").write_text(text)
-    with pytest.raises(ValueError, match="no results file of geonet"):
+    with pytest.raises(ValueError, match="is not a results file of geonet"):
         Results(tmp_path, "levy", CONFIG)
 
 
@@ -336,7 +336,7 @@ def test_stored_steps_hold_the_start_the_end_and_the_change_of_each():
     assert kept["steps"][0] == 0
     assert kept["steps"][-1] == 1000
     assert {1, 10, 100} <= set(kept["steps"])
-    assert len(kept["steps"]) <= 152  # 50 a decade, the start and the end
+    assert len(kept["steps"]) <= 152  # 50 per decade, the start and the end
     np.testing.assert_array_equal(kept["bias"], kept["steps"][:, None] * np.ones(3))
     lengths = np.linalg.norm(tracker.weights[0], axis=1)
     np.testing.assert_allclose(kept["displacement_quantiles"][1], np.median(1 / lengths), rtol=1e-9)

@@ -1,4 +1,4 @@
-"""Claims as data, the rule that judges them, what they are measured by, and the report's forms."""
+"""Claims as data, the rule that judges them, their measures, and the forms of the report."""
 
 import argparse
 import base64
@@ -43,7 +43,7 @@ def arguments_of(name, words):
 
 
 def results_of(folder, values, arrays=None, **config):
-    """Constructed runs: method -> a metric a seed, None for a run that diverged."""
+    """Constructed runs, from method -> one metric per seed, None for a run that diverged."""
     methods = list(values)
     results = Results(folder, "levy", {"methods": methods, "seeds": SEEDS, **config})
     for method, numbers in values.items():

@@ -1,4 +1,4 @@
-"""The ImageNet experiment: what it leaves, what it refuses, and how it goes on after a stop."""
+"""The ImageNet experiment: what it writes, what it refuses, and how it continues after a stop."""
 
 import argparse
 import errno
@@ -41,7 +41,7 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture
 def damaged(pictures, tmp_path):
-    """The same, one of which is half a file."""
+    """The same, but one of the files is cut in half."""
     folder = shutil.copytree(pictures, tmp_path / "damaged")
     path = next(folder.glob("train/*/*_13.JPEG"))
     path.write_bytes(path.read_bytes()[:200])
@@ -55,7 +55,7 @@ def arguments_of(*words):
 
 
 def train(out, *words):
-    """Run the experiment; what it leaves in results.json but for the time it took."""
+    """Run the experiment, and return the content of results.json without times."""
     methods = () if "--methods" in words else ("--methods", "GmP+IMN")
     EXPERIMENT.main(arguments_of(*methods, "--out", out, *words))
     return results_of(out)
@@ -69,7 +69,7 @@ def results_of(out):
 
 
 def final_state(out, run="GmP+IMN-0"):
-    """All that the last checkpoint of a run holds, as bytes by path, and its step."""
+    """The content of the last checkpoint of a run, as bytes by path, and its step."""
     state, step = Checkpoints(out / "checkpoints" / run).load()
     return dict(_flat(state, "")), step
 
@@ -98,7 +98,7 @@ class Stopped(BaseException):
 
 
 def stop_after(monkeypatch, steps, save):
-    """Let the process of a run end after this many of its steps, with or without a save."""
+    """Let a run end after this many of its steps, with or without a checkpoint."""
     end_step = Run.end_step
 
     def stop(run):
@@ -244,7 +244,8 @@ def test_a_full_disk_is_reported_and_training_goes_on(
     assert train(tmp_path, *words) == results_of(whole)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3  # after step 6, the second epoch and at the end
-    assert all("not saved, but going on" in s and "No space left on device" in s for s in lines)
+    assert all("not saved, but training continues" in line for line in lines)
+    assert all("No space left on device" in line for line in lines)
     assert final_state(tmp_path)[1] == 4  # the last good one
 
 
@@ -351,7 +352,7 @@ def test_an_empty_name_of_a_folder_is_the_present_one(pictures, tmp_path, monkey
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--resume", "--overwrite"), "--resume goes on with what --overwrite removes"),
+        (("--resume", "--overwrite"), "--resume continues what --overwrite removes"),
         (("--warmup", "2"), r"--warmup must be in \[0, 2\), but is 2"),
         (("--label-smoothing", "1"), "--label-smoothing must be in"),
         (("--weight-decay", "nan"), "--weight-decay must be in"),
@@ -375,7 +376,7 @@ def test_arguments_that_make_no_sense_are_refused_and_nothing_is_written(
 
 
 def geonet(*words, launcher=(), wait=True):
-    """The command in a process of its own; its result, or the process."""
+    """Start the command in a process of its own, and return its result, or the process."""
     command = [*launcher, sys.executable, "-m", "geonet", "imagenet", *SMALL, *BATCHES, *words]
     options = {"env": os.environ | {"PYTHONPATH": str(ROOT)}, "text": True}
     if wait:
@@ -385,7 +386,7 @@ def geonet(*words, launcher=(), wait=True):
 
 
 def assert_readable(out):
-    """Every file that bears the name of a checkpoint is whole."""
+    """Check that every file with the name of a checkpoint is complete."""
     for folder in out.glob("checkpoints/*"):
         found = Checkpoints(folder)
         found.load()

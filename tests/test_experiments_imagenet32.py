@@ -1,4 +1,4 @@
-"""The ImageNet32 experiment: what it counts, what steers it, and what its cases leave."""
+"""The ImageNet32 experiment: what it counts, what controls it, and what its cases write."""
 
 import argparse
 import json
@@ -24,7 +24,7 @@ def arguments_of(*words):
 
 @pytest.fixture
 def few(monkeypatch):
-    """A few images of two classes in place of the real ones: dark and bright."""
+    """A few images of two classes, dark and bright, in place of the real ones."""
     rng = np.random.default_rng(0)
 
     def draw(count):

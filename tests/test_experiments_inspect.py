@@ -1,4 +1,4 @@
-"""The experiments on what gradients mean: their tables, their figures, and what they refuse."""
+"""The experiments on the meaning of gradients: tables, figures, and what they refuse."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ from geonet.text import BadInput
 
 @pytest.fixture
 def small(monkeypatch):
-    """A handful of steps, in this process."""
+    """Only a few steps, in this process."""
     for experiment, size in ((INSPECT, {"steps": 200}), (NATURAL, {"epochs": 3})):
         configure = experiment.configure
         monkeypatch.setattr(experiment, "configure", lambda a, c=configure, s=size: c(a) | s)

@@ -1,4 +1,4 @@
-"""The robustness sweep: what is run, how it is judged, and what a small one leaves behind."""
+"""The robustness sweep: what is run, how it is judged, and what a small one writes."""
 
 import argparse
 import json
@@ -79,7 +79,7 @@ def test_every_initializer_means_something_to_every_method(name):
         }
         assert all(np.isfinite(output).all() for output in outputs.values())
         size = np.abs(outputs["SP"]).max()
-        for method in ("WN", "GmP"):  # the same function, however large the rows
+        for method in ("WN", "GmP"):  # the same function, however large the rows are
             np.testing.assert_allclose(outputs[method], outputs["SP"], rtol=1e-3, atol=1e-3 * size)
 
 

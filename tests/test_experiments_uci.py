@@ -1,4 +1,4 @@
-"""The UCI experiment: what a run is given, what is refused, and what the table says."""
+"""The UCI experiment: the input of a run, what is refused, and the content of the table."""
 
 import argparse
 import json
@@ -19,7 +19,7 @@ UCI = uci.EXPERIMENT
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """Three epochs, in this process, and no data but those that a test names."""
+    """Three epochs, in this process, and only data that a test names."""
     monkeypatch.delenv("GEONET_DATA", raising=False)
     monkeypatch.setattr(Experiment, "workers", 1)
     configure = UCI.configure
@@ -74,7 +74,7 @@ def test_a_folder_without_sets_or_a_set_without_data_is_refused(tmp_path):
 
 
 def test_all_methods_get_the_same_data_weights_and_batches(tmp_path, monkeypatch):
-    """For one split, whatever the method: the function at the start, rows, and their order."""
+    """For one split: the function at the start, the rows, and their order."""
     write(tmp_path / "one")
     config = configured("--data", tmp_path, "--seeds", 2) | {"set": "one"}
     seen = {}
@@ -97,7 +97,7 @@ def test_all_methods_get_the_same_data_weights_and_batches(tmp_path, monkeypatch
 
 
 def test_errors_are_in_the_units_of_the_target(tmp_path):
-    """A target in other units has the same errors in those units, and nothing else changes."""
+    """With a target in other units, errors are in those units, and nothing else changes."""
     rows = np.random.default_rng(0).normal(size=(20, 4))
     for name, unit in (("one", 1.0), ("other", 1000.0)):
         text = "\n".join(" ".join(map(str, row)) for row in rows * [1, 1, unit, 1])
@@ -111,7 +111,7 @@ def test_errors_are_in_the_units_of_the_target(tmp_path):
 
 
 def test_under_clean_the_test_part_has_no_part_in_training(tmp_path):
-    """A test row that says something else changes the test error, and no validation error."""
+    """A changed test row changes the test error, but no validation error."""
     text = (write(tmp_path / "one") / "data.txt").read_text()
     write(tmp_path / "spoiled", data=text.replace("1 1\t1.5 1\n", "9 1\t-9 1\n"))
     config = configured("--data", tmp_path, "--seeds", 1)

@@ -1,4 +1,4 @@
-"""Sweeps on any executor: the same numbers everywhere, and nothing lost whatever happens."""
+"""Sweeps on any executor: the same numbers everywhere, and nothing is lost."""
 
 import functools
 import importlib.util
@@ -26,12 +26,12 @@ CONFIG = {"methods": ["SP", "GmP"], "seeds": [0, 1]}
 
 
 class Draws(Experiment):
-    """Runs that take no time; some methods come to grief. Workers import it from here."""
+    """Runs that take no time. Some methods fail on purpose. Workers import it from here."""
 
     name = "draws"
     metric = "error"
     methods = "SP,GmP"
-    refused = None  # a seed whose data are of no use
+    refused = None  # a seed whose data cannot be used
 
     def run_one(self, config, method, seed, lr, split):
         if method == "WN":
@@ -57,7 +57,7 @@ DRAWS = Draws()
 
 
 def numbers(folder):
-    """The bytes of results.json but for the lines that tell the time, and the arrays."""
+    """The bytes of results.json without the lines on time, and the arrays."""
     lines = (folder / "results.json").read_bytes().splitlines()
     arrays = {p.name: dict(np.load(p)) for p in sorted(folder.glob("boundaries/*.npz"))}
     return [line for line in lines if b'"seconds"' not in line], arrays
@@ -74,7 +74,7 @@ def test_processes_threads_and_this_process_give_the_same_numbers(tmp_path, caps
     assert DRAWS.run(*words, tmp_path / "two", "--workers", "2") == 0
     with ThreadPoolExecutor(3) as executor:
         assert DRAWS.run(*words, tmp_path / "three", executor=executor) == 0
-        assert executor.submit(int).result() == 0  # it is still the caller's
+        assert executor.submit(int).result() == 0  # the sweep did not shut it down
     assert "GmP     0.03" in capsys.readouterr().out
     one, two, three = (numbers(tmp_path / name) for name in ("one", "two", "three"))
     assert len(one[1]) == 2 * 2 * (6 + 1)
@@ -278,7 +278,7 @@ def test_other_lines_that_are_no_runs_are_refused_by_number(tmp_path, line):
     Results(tmp_path, "draws", CONFIG).add(a_run(0), {})
     with open(tmp_path / "runs.jsonl", "ab") as file:
         file.write(line + b"\n")
-    with pytest.raises(ValueError, match=r"runs.jsonl, line 2: no run of geonet"):
+    with pytest.raises(ValueError, match=r"runs.jsonl, line 2: not a run of geonet"):
         Results(tmp_path, "draws", CONFIG)
     assert not Results(tmp_path, "draws", CONFIG, overwrite=True).runs
     assert not (tmp_path / "runs.jsonl").exists()
@@ -287,7 +287,7 @@ def test_other_lines_that_are_no_runs_are_refused_by_number(tmp_path, line):
 def test_runs_without_their_configuration_are_refused(tmp_path):
     Results(tmp_path, "draws", CONFIG).add(a_run(0), {})
     (tmp_path / "results.json").unlink()
-    with pytest.raises(ValueError, match=r"results\.json is missing beside runs.jsonl"):
+    with pytest.raises(ValueError, match=r"runs.jsonl has no results.json next to it"):
         Results(tmp_path, "draws", CONFIG)
 
 
@@ -307,7 +307,7 @@ LEVY = ("levy", "--quick", "--methods", "SP,GmP", "--seeds", "4", "--out")
 
 
 def start(*words, launcher=(sys.executable, "-m")):
-    """A command of its own, in a session of its own."""
+    """Start a command in a session of its own."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [*launcher, *map(str, words)],
@@ -320,7 +320,7 @@ def start(*words, launcher=(sys.executable, "-m")):
 
 
 def finish(process):
-    """Exit status, output and errors, once neither it nor a process that it started has a part."""
+    """Exit status, output and errors, once the process and all its children have ended."""
     out, err = process.communicate(timeout=120)
     return process.returncode, out, err
 
@@ -334,7 +334,7 @@ def wait_for_runs(folder, process, count):
 
 @pytest.fixture(scope="module")
 def in_one_process(tmp_path_factory):
-    """What a sweep in one process comes to."""
+    """The results of a sweep in one process."""
     folder = tmp_path_factory.mktemp("levy")
     assert finish(start("geonet", *LEVY, folder, "--workers", "1"))[0] == 0
     return numbers(folder)
@@ -368,7 +368,7 @@ def test_a_sweep_that_is_killed_twice_loses_nothing(tmp_path, in_one_process):
     for count in (2, 4):
         process = start("geonet", *LEVY, tmp_path, "--workers", "2")
         wait_for_runs(tmp_path, process, count)
-        process.send_signal(signal.SIGKILL)  # of the sweep alone: its workers see to themselves
+        process.send_signal(signal.SIGKILL)  # only the sweep: its workers must end by themselves
         finish(process)
         lines.append((tmp_path / "runs.jsonl").read_bytes().splitlines())
         assert len(lines[-1]) < 8

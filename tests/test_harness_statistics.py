@@ -156,7 +156,7 @@ def test_the_bootstrap_covers_the_true_mean_as_often_as_it_says(draw, count, mon
 
 
 def test_unwidened_the_bootstrap_of_ten_values_covers_too_little(monkeypatch):
-    """So the simulation above can tell the difference that the widening makes."""
+    """So the simulation above can detect the effect of the widening."""
     monkeypatch.setattr(statistics, "RESAMPLES", 1000)
     normal = math.sqrt(0.9) * statistics.NORMAL.inv_cdf(0.975)
     monkeypatch.setattr(statistics, "student_t_quantile", lambda p, nu: normal)
@@ -195,7 +195,7 @@ def test_the_ratio_the_other_way_round_is_the_inverse(sample):
     a, b = np.array(sample), np.linspace(1, 2, len(sample))
     forth, back = ratio_interval(a, b, generator()), ratio_interval(b, a, generator())
     assert forth.value == pytest.approx(1 / back.value)
-    # to a change of resampling, which sees the other tail
+    # up to the randomness of resampling, which sees the other tail
     np.testing.assert_allclose(np.log(forth[1:]), -np.log(back[:0:-1]), atol=0.05)
 
 

@@ -1,4 +1,4 @@
-"""Figures: whole files, text for screen readers, same bytes for the same input, nothing hidden."""
+"""Figures: complete files, text for screen readers, reproducible bytes, and nothing hidden."""
 
 import xml.etree.ElementTree as ElementTree
 

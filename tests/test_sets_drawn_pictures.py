@@ -1,4 +1,4 @@
-"""Drawn pictures: ten classes that neither colour nor brightness gives away, and their files."""
+"""Drawn pictures: ten classes that neither colour nor brightness reveals, and their files."""
 
 import re
 
@@ -30,7 +30,7 @@ def pictures():
 
 
 def neighbour_accuracy(features, labels, k=25):
-    """Share of the last third whose class is that of most of the k nearest of the others."""
+    """Share of the last third whose class is the most frequent of their k nearest others."""
     features = (features - features.mean(axis=0)) / features.std(axis=0)
     (known, asked), (classes, truth) = (np.split(a, [2000]) for a in (features, labels))
     squares = (known**2).sum(axis=1) - 2 * asked @ known.T

@@ -1,4 +1,4 @@
-"""The experiments of the paper, one file each; `find` collects them for the command line."""
+"""The paper's experiments, one file each; `find` collects them for the command line."""
 
 import importlib
 import pkgutil

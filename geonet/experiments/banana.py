@@ -1,7 +1,8 @@
 """The Banana set: 10 units, batches of 128, Adam on the binary cross-entropy (figure 3).
 
-Protocols: under `clean` a validation part steers the rate and the stopping, and the test part is
-looked at once; under `paper` the test part also steers, as in the authors' code.
+Protocols: under `clean`, validation data decide when to lower the learning rate and when to stop,
+and the test data are used once, at the end. Under `paper`, the test data take the place of the
+validation data, as in the authors' code.
 """
 
 import functools
@@ -39,7 +40,7 @@ def points(path):
 
 
 def accuracy(logits, targets):
-    """Share of points on the right side, a Python number."""
+    """Share of points that are classified correctly, as a Python number."""
     return float(np.mean((logits > 0) == (targets > 0.5)))
 
 
@@ -55,8 +56,8 @@ class Banana(Experiment):
     def add_arguments(self, parser):
         super().add_arguments(parser)
         options.add_protocol(parser, options.STEERING_HELP)
-        words = "banana.csv or its folder (default: GEONET_DATA, or points of our own generator)"
-        parser.add_argument("--data", help=words)
+        text = "banana.csv or its folder (default: GEONET_DATA, or points from a generator)"
+        parser.add_argument("--data", help=text)
 
     def configure(self, arguments):
         config = super().configure(arguments)
@@ -106,7 +107,7 @@ class Banana(Experiment):
         arrays["grid_logits"] = self._on_grid(model)
         try:
             arrays["final_weight"], arrays["final_bias"] = boundary(model[0])
-        except ValueError:  # under a layer norm with β ≠ 0 there is none to draw
+        except ValueError:  # under layer norm with β ≠ 0, there is none to draw
             arrays["final_weight"], arrays["final_bias"] = np.zeros((0, 2)), np.zeros(0)
         return metrics | moves, arrays
 
@@ -133,11 +134,11 @@ class Banana(Experiment):
     def _trajectories(runs, caption):
         paths = {m: location(run["weight"], run["bias"]) for m, run in runs.items()}
         figure = plots.trajectories(paths, f"Paths of the locations φ during training. {caption}")
-        words = (
-            "One panel a method: the path in the plane of the point of each unit's boundary that "
-            "is nearest the origin, from the start of training to its end."
+        description = (
+            "One panel per method: the path in the plane of the point on each unit's boundary that "
+            "is closest to the origin, from the start of training to its end."
         )
-        return figure, "trajectories", "Paths of the boundaries' locations", words
+        return figure, "trajectories", "Paths of the boundaries' locations", description
 
     def _regions(self, results, runs, caption):
         (x, y), *_ = self._load(results.config, results.config["seeds"][0])[0]
@@ -152,11 +153,11 @@ class Banana(Experiment):
             {m: (run["final_weight"], run["final_bias"]) for m, run in runs.items()},
         )
         means = {m: np.nanmean(results.metrics(m, "test_accuracy")) for m in runs}
-        words = (
-            "One panel a method: the shaded region is where class 1 is more likely. Mean test "
+        description = (
+            "One panel per method: the shaded region is where class 1 is more likely. Mean test "
             "accuracy: " + list_values(means, ".3f")
         )
-        return figure, "regions", "Decision regions on the Banana set", words
+        return figure, "regions", "Decision regions on the Banana set", description
 
 
 EXPERIMENT = Banana()

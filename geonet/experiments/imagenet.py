@@ -1,14 +1,14 @@
 """ImageNet: a ResNet under every method (table 3 of the paper).
 
-SGD with momentum 0.9 on the cross-entropy of photographs in folders by class, or of pictures that
-are drawn for the purpose and read in the very same way. The validation pictures are looked at after
-each epoch but decide nothing: what is reported is how the weights of the last epoch do on the
-middle of each.
+SGD with momentum 0.9 on the cross-entropy, with photographs in one folder per class, or with
+pictures that are drawn for this experiment and read in the same way. The validation pictures are
+evaluated after each epoch but do not influence training: what is reported is the accuracy of the
+last epoch's weights on the centre crop of each.
 
-A run is saved on its way, and goes on from there bit for bit. Processes started by mpiexec train
-together: each takes its share of the pictures, and the first one alone writes. Methods that
-normalize do it by the batch of each process; the running statistics are averaged before they are
-used or saved.
+Checkpoints are written during a run, and a resumed run continues bit for bit as if it had not been
+interrupted. Processes started by mpiexec train together: each takes its share of the pictures, and
+only the first one writes. Methods that normalize use the batch of each process, and their running
+statistics are averaged over the processes before they are used or saved.
 """
 
 import contextlib
@@ -47,31 +47,31 @@ from geonet.train.parallel import DataParallel, sum_over_ranks, world
 
 NETWORKS = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}
 SCHEDULES = "cosine", "step"
-LARGE_SIZE = 64  # side of the pictures from which on the stem makes them smaller
-MAX_NAMED = 3  # damaged pictures that are named below the table
+LARGE_SIZE = 64  # the stem reduces pictures whose side is at least this
+MAX_NAMED = 3  # how many damaged pictures are named below the table
 
-# Options with numbers: least, and what it must be below; what it is about.
+# Options with numbers: the minimum, a bound that they must stay below, and the help text.
 CONFIG_OPTIONS = {
     "width": (1e-3, math.inf, "multiplies the channels of the network"),
-    "size": (8, 4096, "side of the pictures that the network sees"),
+    "size": (8, 4096, "side of the pictures that the network sees, in pixels"),
     "epochs": (1, math.inf, "passes over the training pictures"),
-    "batch_size": (1, math.inf, "pictures in a step, of each process"),
-    "warmup": (0, math.inf, "epochs in which the rate rises before the schedule begins"),
-    "weight_decay": (0, math.inf, "half this times the squared size of all weights is added to "
-                     "the loss, under each parameterization: no angle or bias decays"),
-    "label_smoothing": (0, 1, "share of a label that goes to all classes alike"),
+    "batch_size": (1, math.inf, "pictures per step and process"),
+    "warmup": (0, math.inf, "epochs in which the rate rises, before the schedule begins"),
+    "weight_decay": (0, math.inf, "half of this times the squared norm of all weights is added "
+                     "to the loss under every parameterization; angles and biases do not decay"),
+    "label_smoothing": (0, 1, "share of each label that is spread evenly over all classes"),
 }  # fmt: skip
 EXECUTION_OPTIONS = {
     "workers": (0, 1024, "processes that decode pictures"),
-    "checkpoint_every": (1, math.inf, "steps between saves; a run is also saved after each epoch"),
-    "keep": (1, math.inf, "how many of the last saves of a run are kept, besides the best one"),
+    "checkpoint_every": (1, math.inf, "steps between checkpoints; each epoch also ends with one"),
+    "keep": (1, math.inf, "how many of the last checkpoints of a run to keep, besides the best"),
 }
 COMMON_DEFAULTS = {"warmup": 0, "weight_decay": 1e-4, "label_smoothing": 0.0}
 DRAWN_DEFAULTS = COMMON_DEFAULTS | {"width": 0.25, "size": 64, "epochs": 20, "batch_size": 32}
 DATA_DEFAULTS = COMMON_DEFAULTS | {"width": 1.0, "size": 224, "epochs": 90, "batch_size": 64}
 EXECUTION_DEFAULTS = {"workers": max(1, os.cpu_count() - 1), "checkpoint_every": 500, "keep": 3}
 QUICK_DEFAULTS = {"width": 0.25, "size": 64, "epochs": 2}
-NOT_OF_ONE_RUN = "methods", "seeds", "lr", "execution"  # may change without changing a run
+NOT_OF_ONE_RUN = "methods", "seeds", "lr", "execution"  # config that is not of one run alone
 
 
 class ImageNet(Classification):
@@ -84,39 +84,39 @@ class ImageNet(Classification):
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
-        words = "folder with train/CLASS/*.JPEG and val/CLASS/*.JPEG (default: pictures that are "
-        parser.add_argument("--data", help=f"{words}drawn, into --out)")
-        words = "network (default: %(default)s)"
-        parser.add_argument("--arch", choices=tuple(NETWORKS), default="resnet18", help=words)
-        words = f"first layers of the network (default: small for sizes below {LARGE_SIZE})"
-        parser.add_argument("--stem", choices=STEMS, help=words)
-        words = "lower the rate along a cosine, or to a tenth after each third of the epochs"
-        words += " (default: %(default)s)"
-        parser.add_argument("--schedule", choices=SCHEDULES, default="cosine", help=words)
-        for name, (_, _, words) in (CONFIG_OPTIONS | EXECUTION_OPTIONS).items():
+        text = "folder with train/CLASS/*.JPEG and val/CLASS/*.JPEG (default: pictures that are "
+        parser.add_argument("--data", help=f"{text}drawn and stored in --out)")
+        text = "network (default: %(default)s)"
+        parser.add_argument("--arch", choices=tuple(NETWORKS), default="resnet18", help=text)
+        text = f"first layers of the network (default: small for sizes below {LARGE_SIZE})"
+        parser.add_argument("--stem", choices=STEMS, help=text)
+        text = "lower the rate along a cosine, or to a tenth after each third of the epochs"
+        text += " (default: %(default)s)"
+        parser.add_argument("--schedule", choices=SCHEDULES, default="cosine", help=text)
+        for name, (_, _, text) in (CONFIG_OPTIONS | EXECUTION_OPTIONS).items():
             drawn = (DRAWN_DEFAULTS | EXECUTION_DEFAULTS)[name]
             data = (DATA_DEFAULTS | EXECUTION_DEFAULTS)[name]
             default = f"{drawn:g}" if drawn == data else f"{drawn:g}, or {data:g} with --data"
-            words += f" (default: {default})"
-            parser.add_argument(f"--{name.replace('_', '-')}", type=type(data), help=words)
-        words = "stop at a damaged picture, or a class without validation pictures"
-        parser.add_argument("--strict", action="store_true", help=words)
-        words = "go on with unfinished runs from where they were saved, not from the start"
-        parser.add_argument("--resume", action="store_true", help=words)
+            text += f" (default: {default})"
+            parser.add_argument(f"--{name.replace('_', '-')}", type=type(data), help=text)
+        text = "stop at a damaged picture or a class without validation pictures"
+        parser.add_argument("--strict", action="store_true", help=text)
+        text = "continue unfinished runs from their last checkpoint, not from the start"
+        parser.add_argument("--resume", action="store_true", help=text)
 
     def add_execution_arguments(self, parser):
-        """None: a run is spread by threads, by processes that decode, and by mpiexec."""
+        """No options: a run uses threads, processes that decode pictures, and mpiexec."""
 
     def executor(self, arguments):
         return executors.InThisProcess()
 
     def configure(self, arguments):
         if arguments.resume and arguments.overwrite:
-            raise ValueError("--resume goes on with what --overwrite removes: choose one of them")
+            raise ValueError("--resume continues what --overwrite removes: choose one of them")
         defaults = DRAWN_DEFAULTS if arguments.data is None else DATA_DEFAULTS
         quick = QUICK_DEFAULTS if arguments.quick else {}
         numbers = _numbers(arguments, CONFIG_OPTIONS, defaults | quick)
-        self.execution(arguments)  # whose numbers are checked before anything is drawn
+        self.execution(arguments)  # checks its numbers before anything is drawn
         check_range("--warmup", numbers["warmup"], 0, numbers["epochs"])
         stem = arguments.stem or ("small" if numbers["size"] < LARGE_SIZE else "imagenet")
         config = super().configure(arguments)
@@ -137,7 +137,7 @@ class ImageNet(Classification):
         }  # fmt: skip
 
     def _folder(self, arguments):
-        """Where the pictures are; they are drawn if there are to be some and are not yet."""
+        """The folder of the pictures. Without --data, they are drawn if that has not been done."""
         if arguments.data is not None:
             return Path(arguments.data).resolve()
         folder = Path(arguments.out, "pictures").resolve()
@@ -145,7 +145,7 @@ class ImageNet(Classification):
             if Path(arguments.out, "results.json").exists() and not arguments.overwrite:
                 raise ValueError(
                     f"{arguments.out} holds results, but not the pictures that are drawn for this "
-                    "experiment: choose another --out, or --overwrite"
+                    "experiment: choose another --out, or use --overwrite"
                 )
             write_pictures(folder, np.random.default_rng(0))
         return folder
@@ -156,7 +156,7 @@ class ImageNet(Classification):
         return {"execution": numbers | switches | {"out": arguments.out}}
 
     def main(self, arguments, executor=None):
-        """As other experiments; of several processes the first leads, and the others follow."""
+        """As for other experiments. Of several processes, the first leads and the others follow."""
         rank, _, comm = world()
         if comm is None:
             return super().main(arguments, executor)
@@ -166,7 +166,7 @@ class ImageNet(Classification):
             finally:
                 comm.bcast(None)
         while (run := comm.bcast(None)) is not None:
-            with contextlib.suppress(Diverged):  # as it did for all
+            with contextlib.suppress(Diverged):  # as in all processes
                 self._train(*run)
         return 0
 
@@ -177,7 +177,7 @@ class ImageNet(Classification):
         return self._train(config, method, seed, lr)
 
     def _train(self, config, method, seed, lr):
-        """A run, or the part of this process in it; it ends for all if it fails for one."""
+        """Do a run, or this process's part of it. If one process fails, it ends in all of them."""
         rank, ranks, comm = world()
         execution = config["execution"]
         folder = config["data"] or Path(execution["out"], "pictures")
@@ -185,13 +185,13 @@ class ImageNet(Classification):
         try:
             with ImageFolders(folder, config["size"], **options, rank=rank, ranks=ranks) as data:
                 return Run(config, method, seed, lr, data).train()
-        except Diverged:  # which all processes find at the same step
+        except Diverged:  # raised in all processes at the same step
             raise
         except BaseException as error:
-            if comm is not None:  # the others would wait for this one
+            if comm is not None:  # the other processes would wait for this one
                 known = isinstance(error, DamagedPicture | BadInput | OSError)
-                words = f"geonet: {error}" if known else traceback.format_exc()
-                print(words, file=sys.stderr, flush=True)
+                message = f"geonet: {error}" if known else traceback.format_exc()
+                print(message, file=sys.stderr, flush=True)
                 comm.Abort(2)
             if isinstance(error, DamagedPicture):
                 raise BadInput(str(error)) from error
@@ -209,7 +209,7 @@ class ImageNet(Classification):
         )
 
     def rows(self, results):
-        """Accuracy of one centre crop in percent, mean ± standard deviation over seeds."""
+        """Accuracy on centre crops in percent, mean ± standard deviation over seeds."""
         rows = [("method", "rate", "top-1, %", "top-5, %", "diverged")]
         for method in results.config["methods"]:
             top1, top5 = (100 * results.metrics(method, f"test_top{k}") for k in (1, 5))
@@ -230,7 +230,7 @@ class ImageNet(Classification):
 
 
 def _numbers(arguments, limits, defaults):
-    """name -> number that was given, or else its default, if within its limits."""
+    """name -> the number that was given, or else its default, after checking its limits."""
     given = {name: getattr(arguments, name) for name in limits}
     numbers = {name: defaults[name] if n is None else n for name, n in given.items()}
     for name, (low, high, _) in limits.items():
@@ -239,7 +239,7 @@ def _numbers(arguments, limits, defaults):
 
 
 def _percent(values):
-    """Mean ± standard deviation of what is finite."""
+    """Mean ± standard deviation of the finite values."""
     known = values[np.isfinite(values)]
     if not known.size:
         return ""
@@ -248,12 +248,12 @@ def _percent(values):
 
 
 class Run:
-    """One training, which can be saved after any step and taken up from there.
+    """One training run, which can be saved after any step and resumed from there.
 
     Parameters
     ----------
     config : dict
-        With what `ImageNet.execution` says.
+        The configuration with what `ImageNet.execution` adds.
     method : str
     seed : int
     lr : float
@@ -293,7 +293,7 @@ class Run:
         return {name: getattr(self, name) for name in names}
 
     def train(self):
-        """Metrics and arrays of the run, as `Experiment.run_one` has them."""
+        """Train, and return metrics and arrays as `Experiment.run_one` does."""
         self._restore_or_clear()
         history = fit(
             self.model,
@@ -311,14 +311,14 @@ class Run:
             label=self.label,
         )
         self.checkpoints.keep, self.checkpoints.scores = 1, {}
-        self.save()  # the last weights stay, the others go
+        self.save()  # keep the last weights only
         train_loss, _, _, top1, top5 = self.curves.epochs[-1].tolist()
         metrics = {"test_top1": top1, "test_top5": top5, "train_loss": train_loss}
         metrics |= {"steps": history.steps, "damaged": self._damaged_so_far()}
         return metrics, self.curves.arrays()
 
     def _restore_or_clear(self):
-        """Take up the newest checkpoint under --resume, or else begin anew."""
+        """With --resume, continue from the newest checkpoint; otherwise remove all of them."""
         state = None
         if self.rank == 0:
             if self.execution["resume"]:
@@ -333,28 +333,30 @@ class Run:
             self.known_damaged = json.loads(state["damaged"])
 
     def _load_checkpoint(self):
-        """The state in the newest checkpoint that is of use, if there is one."""
+        """The state in the newest checkpoint that can be read, or None."""
         found = self.checkpoints.load()
         for sentence in self.checkpoints.refused:
             print(f"imagenet: {sentence}", file=sys.stderr)
         if found is not None and found[0].get("identity") != self.identity:
             raise BadInput(
                 f"{self.checkpoints.folder} holds checkpoints of another run: choose another "
-                "--out, or leave out --resume to begin anew"
+                "--out, or omit --resume to start again"
             )
         return found and found[0]
 
     def end_step(self):
+        """Save the run if it is time for that."""
         if self.position.history.steps % self.execution["checkpoint_every"] == 0:
             self.save()
 
     def end_epoch(self, model):
+        """Evaluate the model, as `Curves.end_epoch` does."""
         if self.comm is not None:
             self._average_statistics()
         return self.curves.end_epoch(model)
 
     def _average_statistics(self):
-        """One state of the model for all processes, whose parameters are the same anyway."""
+        """Give all processes the mean of their running statistics. Parameters are equal anyway."""
         state, parameters = self.model.state_dict(), dict(self.model.named_parameters())
         for name in state:
             if name not in parameters:
@@ -362,7 +364,7 @@ class Run:
         self.model.load_state_dict(state)
 
     def save(self, score=None):
-        """Write a checkpoint; if that fails, say so and go on."""
+        """Write a checkpoint. If that fails, say so and continue."""
         if self.comm is not None:
             self._average_statistics()
             self.curves.average_over_processes(self.ranks)
@@ -373,10 +375,10 @@ class Run:
             try:
                 self.checkpoints.save(state, self.position.history.steps, score)
             except CheckpointNotWritten as error:
-                print(f"imagenet: not saved, but going on: {error}", file=sys.stderr)
+                print(f"imagenet: not saved, but training continues: {error}", file=sys.stderr)
 
     def _damaged_so_far(self):
-        """Path in the folder -> reason, of the damaged pictures that all processes met so far."""
+        """Path in the folder -> reason, for the damaged pictures found so far by all processes."""
         own = {_name(path, self.data.path): str(r) for path, r in self.data.damaged.items()}
         met = [own] if self.comm is None else self.comm.allgather(own)
         everything = [item for part in (self.known_damaged, *met) for item in part.items()]
@@ -384,12 +386,12 @@ class Run:
 
 
 def _name(path, folder):
-    """A path within a folder, in characters that any file can hold."""
+    """A path relative to a folder, with all of its characters encodable."""
     return os.path.relpath(path, folder).encode(errors="backslashreplace").decode()
 
 
 def make_schedule(optimizer, config):
-    """What lowers the rate after each epoch."""
+    """The schedule that changes the learning rate after each epoch."""
     warmup = config["warmup"]
     epochs = config["epochs"] - warmup
     if config["schedule"] == "step":

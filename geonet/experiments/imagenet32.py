@@ -1,9 +1,10 @@
 """ImageNet32: a VGG-6 under every method (figure 4 and table 2 of the paper).
 
-SGD with momentum 0.9 on the cross-entropy. Protocols: under `clean` the training loss steers the
-learning rate, and the validation images are looked at but decide nothing: what is reported is how
-the weights of the last epoch do on them. Under `paper` the validation top-5 also steers the rate,
-ends training and picks the weights that are reported, as in the authors' code.
+SGD with momentum 0.9 on the cross-entropy. Protocols: under `clean`, the training loss controls the
+learning rate. The validation images are evaluated but do not influence training, and what is
+reported is the accuracy of the last epoch's weights on them. Under `paper`, the validation top-5
+accuracy controls the learning rate, ends training and selects the weights that are reported, as in
+the authors' code.
 """
 
 import functools
@@ -25,25 +26,25 @@ EVALUATION_BATCH = 250
 
 @functools.cache
 def images(path):
-    """The images of a folder, or the embedded ones for None."""
+    """The images of a folder, or drawn ones for None."""
     return load_pictures(np.random.default_rng(0)) if path is None else read_imagenet32(path)
 
 
 def batch_sizes(text, largest):
-    """Whole numbers with commas between, each from 1 to `largest`."""
-    words = text.split(",")
-    if not all(word.strip().isdecimal() and 1 <= int(word) <= largest for word in words):
+    """Integers from a comma-separated list, each from 1 to `largest`."""
+    numbers = text.split(",")
+    if not all(n.strip().isdecimal() and 1 <= int(n) <= largest for n in numbers):
         raise ValueError(
             f"--batch-sizes must be numbers from 1 to the {largest} training images, not {text!r}"
         )
-    return list(dict.fromkeys(map(int, words)))
+    return list(dict.fromkeys(map(int, numbers)))
 
 
 class PaperCurves(Curves):
-    """Curves by whose validation top-5 a run is steered."""
+    """Curves whose validation top-5 accuracy controls the training."""
 
     def end_epoch(self, model):
-        """Minus the top-5 accuracy; NaN as `Curves` has it."""
+        """Record the epoch, and return minus the top-5 accuracy; NaN as `Curves` does."""
         loss = super().end_epoch(model)
         return -self.epochs[-1][-1] if np.isfinite(loss) else loss
 
@@ -57,21 +58,21 @@ class ImageNet32(Classification):
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
-        words = "training loss steers the rate, or validation top-5 as in the authors' code"
-        options.add_protocol(parser, words)
-        words = "folder with train_data_batch_1, … and val_data (default: imagenet32 in "
-        words += "GEONET_DATA, or pictures that are drawn for the purpose)"
-        parser.add_argument("--data", help=words)
-        words = "multiplies the channels of the network (default: 1, or 0.25 with --quick)"
-        parser.add_argument("--width", type=float, help=words)
-        words = "at most (default: 30, or 2 with --quick)"
-        parser.add_argument("--epochs", type=int, help=words)
-        words = "with commas between (default: 256)"
-        parser.add_argument("--batch-sizes", default="256", help=words)
-        words = "divide the rate by 10 when it stops to help, or lower it along a cosine"
-        words += " (default: plateau)"
+        text = "training loss controls the rate, or validation top-5 as in the authors' code"
+        options.add_protocol(parser, text)
+        text = "folder with train_data_batch_1, … and val_data (default: imagenet32 in "
+        text += "GEONET_DATA, or pictures that are drawn for this experiment)"
+        parser.add_argument("--data", help=text)
+        text = "multiplies the channels of the network (default: 1, or 0.25 with --quick)"
+        parser.add_argument("--width", type=float, help=text)
+        text = "maximum number of epochs (default: 30, or 2 with --quick)"
+        parser.add_argument("--epochs", type=int, help=text)
+        text = "comma list (default: 256)"
+        parser.add_argument("--batch-sizes", default="256", help=text)
+        text = "divide the rate by 10 when the loss stops falling, or lower it along a cosine"
+        text += " (default: plateau)"
         choices = ("plateau", "cosine")
-        parser.add_argument("--schedule", choices=choices, default="plateau", help=words)
+        parser.add_argument("--schedule", choices=choices, default="plateau", help=text)
 
     def configure(self, arguments):
         config = super().configure(arguments)

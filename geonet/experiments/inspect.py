@@ -1,7 +1,7 @@
 """What gradients mean geometrically while networks learn: three layers of 20 units on Banana.
 
-Every step takes all of the training points, so a unit whose boundary has left the data has all of
-them on one side, and a dead one is inactive on all of them. Adam on the binary cross-entropy.
+Every step uses all of the training points. So a unit whose boundary has left the data has all of
+them on one side, and a dead unit is inactive on all of them. Adam on the binary cross-entropy.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from geonet.models import mlp
 from geonet.train import Adam, fit, predict
 
 UNITS, LAYERS = 20, 3
-RECORDS, INTERVALS = 200, 40  # taken down, and drawn: means over stretches even on a log axis
+RECORDS, INTERVALS = 200, 40  # steps recorded, and drawn as means over intervals of a log axis
 
 
 class Inspection(Experiment):
@@ -28,7 +28,7 @@ class Inspection(Experiment):
     larger_is_better = True
     further_metrics = (
         ("radial_share", "radial share"),
-        ("turn", "turn a step"),
+        ("turn", "turn per step"),
         ("dead_start", "dead, start"),
         ("dead_end", "end"),
         ("outside_start", "outside, start"),
@@ -76,17 +76,17 @@ class Inspection(Experiment):
             return {m: run[name] for m, run in runs.items()}
 
         shares = curves("radial_share")
-        words = "Radial share of the squared gradient of the weights; coloured below the mean of "
-        words += f"the layers, grey where it is angular. {caption}"
-        figure = plots.gradient_shares(steps, shares, layers, words)
+        text = "Radial share of the squared gradient of the weights; coloured below the mean of "
+        text += f"the layers, grey where it is angular. {caption}"
+        figure = plots.gradient_shares(steps, shares, layers, text)
         means = list_values({m: values.mean() for m, values in shares.items()}, ".2f")
-        description = "One panel a method: how much of the gradient would scale the weights only, "
-        description += f"and how much would turn boundaries. Mean radial share: {means}"
+        description = "One panel per method: how much of the gradient only scales the weights, "
+        description += f"and how much turns boundaries. Mean radial share: {means}"
         yield figure, "shares", "Radial and angular share of the gradient", description
 
-        words = f"Norm of the gradient of each layer's weights w, times ‖w‖. {caption}"
-        figure = plots.layer_curves(steps, curves("flow"), layers, "‖w‖ ‖∂L/∂w‖", words)
-        description = "One panel a method: the gradient's norm at each layer, on log axes."
+        text = f"Norm of the gradient of each layer's weights w, times ‖w‖. {caption}"
+        figure = plots.layer_curves(steps, curves("flow"), layers, "‖w‖ ‖∂L/∂w‖", text)
+        description = "One panel per method: the gradient's norm at each layer, on log axes."
         yield figure, "flow", "Gradient flow by layer", description
 
         kinds = {
@@ -94,15 +94,15 @@ class Inspection(Experiment):
             "outside": ("boundaries outside", "Units with all training points on one side"),
         }
         for kind, (label, what) in kinds.items():
-            words = f"{what}, of {UNITS} in each layer. {caption}"
-            figure = plots.layer_curves(steps, curves(kind), layers, label, words, UNITS)
+            text = f"{what}, of {UNITS} in each layer. {caption}"
+            figure = plots.layer_curves(steps, curves(kind), layers, label, text, UNITS)
             ends = {m: results.metrics(m, f"{kind}_end")[0] for m in runs}
-            description = f"{what}, one panel a method. In all layers at the end: "
+            description = f"{what}, one panel per method. In all layers at the end: "
             yield figure, kind, what, description + list_values(ends, ".0f")
 
 
 def summarize_inspector(inspector):
-    """Metrics of a training, and by layer and stretch of it, (S, layers), what is drawn."""
+    """Metrics of a training, and the arrays to draw by interval and layer, (S, layers) each."""
     layers = [inspector[name] for name in inspector.layers]
     flow = np.stack([layer.flow for layer in layers], axis=1)
     radial = np.stack(

@@ -1,8 +1,9 @@
 """The 1-D Levy function: 100 units, full batches, Adam on the mean absolute error (figure 2).
 
-Protocols: `clean` redraws the data for each seed; `paper` has the authors' one data set, and their
-choices where the methods differ. Their plateau rule counts an absolute improvement of 1e-4, their
-stopping rule any improvement; Adam's eps is 1e-7, as in Keras.
+Protocols: `clean` redraws the data for each seed. `paper` uses the authors' single data set, and
+their choices where their methods differ from ours. As in their code, the plateau rule counts an
+absolute improvement of at least 1e-4, the stopping rule counts any improvement, and Adam's eps is
+1e-7, the default of Keras.
 """
 
 import numpy as np
@@ -24,7 +25,7 @@ from geonet.models import mlp
 from geonet.train import Adam, EarlyStopping, ReduceLROnPlateau, fit, predict
 
 UNITS = 100
-STAGES = (0, 10, 100, 1000)  # steps at which the boundaries are drawn, and the last
+STAGES = (0, 10, 100, 1000)  # steps at which the boundaries are drawn, besides the last
 
 
 class Levy(Experiment):
@@ -37,7 +38,7 @@ class Levy(Experiment):
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
-        options.add_protocol(parser, "data redrawn for each seed, or the authors'")
+        options.add_protocol(parser, "data redrawn for each seed, or the authors' data")
 
     def configure(self, arguments):
         steps = 1500 if arguments.quick else 10_000
@@ -99,11 +100,11 @@ class Levy(Experiment):
             f"Fits by the best weights of each run. {caption}",
         )
         means = {m: np.nanmean(results.metrics(m, "test_rmse")) for m in runs}
-        words = (
-            "One panel a method: the function, 50 noisy training points, and the network's fit. "
+        description = (
+            "One panel per method: the function, 50 noisy training points, and the network's fit. "
             "Mean test RMSE: " + list_values(means, ".3g")
         )
-        return figure, "fits", "Fits of the Levy function", words
+        return figure, "fits", "Fits of the Levy function", description
 
     @staticmethod
     def _evolution(results, runs, caption):
@@ -111,11 +112,11 @@ class Levy(Experiment):
         places = {m: _at_stages(run, stages) for m, run in runs.items()}
         stages = [*(f"step {stage}" for stage in stages), "last step"]
         figure = plots.boundary_evolution(stages, places, f"Boundaries of {UNITS} units. {caption}")
-        words = (
-            f"Stacked bars, one panel a method: how many of {UNITS} boundaries lie in each part of "
-            "[-10, 10], the early stages of training below, the late ones on top."
+        description = (
+            f"Stacked bars, one panel per method: how many of the {UNITS} boundaries lie in each "
+            "part of [-10, 10], with early stages of training below and late stages on top."
         )
-        return figure, "evolution", "Where the boundaries go", words
+        return figure, "evolution", "Where the boundaries go", description
 
 
 def _at_stages(run, stages):

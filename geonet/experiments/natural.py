@@ -1,9 +1,10 @@
-"""The natural gradient on the sphere: angles' gradients divided by s_k² + δ, beside plain ones.
+"""The natural gradient on the sphere: gradients of angles divided by s_k² + δ, or plain.
 
-Two hidden layers of 50 units by SGD with momentum, so that units have angles whatever the data: on
-the 1-D Levy function (all of 50 points a step, squared error, standardized) or the Banana set
-(batches of 128, cross-entropy). A learning rate means something else once the metric divides, so
-each damping has its own best rate of one grid by validation data, unless --lr says otherwise.
+Two hidden layers of 50 units, trained by SGD with momentum. With two layers, units have angles
+whatever the data. These are the 1-D Levy function (all 50 points in each step, squared error,
+standardized) or the Banana set (batches of 128, cross-entropy). Dividing by the metric changes what
+a learning rate means. So each damping has its own best rate from the same grid, chosen on
+validation data, unless --lr says otherwise.
 """
 
 from collections import Counter
@@ -44,10 +45,10 @@ SETS = {  # inputs, loss, epochs, those of --quick, and the data
 
 
 class Natural(Experiment):
-    """Geometric parameterization by plain gradients and by natural ones."""
+    """Geometric parameterization trained by plain gradients and by natural ones."""
 
     name = "natural"
-    summary = "the metric of the sphere put to use: angles by the natural gradient or the plain one"
+    summary = "the metric of the sphere in use: angles trained by the natural or the plain gradient"
     metric = "loss"
     metric_title = "test loss"
     seeds = "10"
@@ -58,8 +59,8 @@ class Natural(Experiment):
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
-        words = "data to learn (default: levy)"
-        parser.add_argument("--set", choices=tuple(SETS), default="levy", help=words)
+        text = "data to learn (default: levy)"
+        parser.add_argument("--set", choices=tuple(SETS), default="levy", help=text)
 
     def configure(self, arguments):
         config = super().configure(arguments)
@@ -99,7 +100,7 @@ class Natural(Experiment):
         )
 
     def rows(self, results):
-        """A row a method and damping; differences are those from the plain gradient's."""
+        """One row per method and damping, with differences from the plain gradient."""
         rows = [("method", "damping δ", "rate", "test loss, mean ± sd", "95 % interval",
                  "minus plain, paired 95 %", "training loss", "diverged")]  # fmt: skip
         for method in results.config["methods"]:
@@ -121,7 +122,7 @@ class Natural(Experiment):
         return rows
 
     def notes(self, results):
-        """As for any experiment, but for the rates of the grid that are too large."""
+        """As for any experiment, but diverged runs are only counted: some rates are too large."""
         yield from (line for line in super().notes(results) if "training diverged" not in line)
         lost = Counter(run["lr"] for run in results.runs.values() if run["metrics"].get("diverged"))
         for lr, count in sorted(lost.items()):
@@ -142,10 +143,10 @@ class Natural(Experiment):
         if not curves:
             return
         seeds = len(config["seeds"])
-        words = f"{config['set']}: mean of each epoch, median and 10–90 % of {seeds} seeds."
-        figure = plots.step_changes(steps, curves, "training loss", words)
+        text = f"{config['set']}: mean of each epoch, median and 10–90 % of {seeds} seeds."
+        figure = plots.step_changes(steps, curves, "training loss", text)
         ends = list_values({label: loss[1, -1] for label, loss in curves.items()}, ".2g")
-        description = "Training loss over training, one panel a damping, on log axes. At the end: "
+        description = "Training loss by step, one panel per damping, on log axes. At the end: "
         yield figure, "learning", "Plain and natural gradients", description + ends
 
 

@@ -1,4 +1,4 @@
-"""One training step, looked into: what `python -m geonet graph` does."""
+"""A look into one training step: what `python -m geonet graph` does."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def small_network(method):
 
 
 def convnet(method):
-    """A VGG-6 of a quarter of the width, its loss, and a batch of pictures."""
+    """A VGG-6 with a quarter of the channels, its loss, and a batch of pictures."""
     rng = np.random.default_rng(0)
     pictures = draw_pictures(16, rng)
     x, labels = next(ImageSet([lambda: pictures], pictures).train_batches(16, rng))
@@ -30,7 +30,7 @@ MODELS = {"mlp": small_network, "vgg6": convnet}
 
 
 def main(kind, method, folder):
-    """Print the table of one step's graph, and write graph.html, graph.png and graph.svg.
+    """Print the table of one step's graph and write graph.html, graph.png and graph.svg.
 
     Parameters
     ----------
@@ -52,9 +52,9 @@ def main(kind, method, folder):
     if kind == "mlp":
         drawing, caption = found.drawing(found.nodes), f"{caption} Parameters are green."
     else:
-        drawing = found.drawing()  # modules alone
+        drawing = found.drawing()  # modules only
     made = [node for node in found.nodes if node.inputs]
-    words = f"{caption} In order: {', '.join(node.title for node in made)}."
-    png, _ = plots.save(plots.computation(drawing, caption), folder, "graph", title, words)
+    description = f"{caption} In order: {', '.join(node.title for node in made)}."
+    png, _ = plots.save(plots.computation(drawing, caption), folder, "graph", title, description)
     print(f"{title}, on a batch of {len(x)}\n\n{found.table()}")
     print(f"\npage, with values, gradients and equations: {page}\nfigure: {png}")

@@ -1,11 +1,11 @@
-"""How far noise on the parameters throws a boundary (figure 1b-e, and the bounds of section 2).
+"""How far noise on the parameters moves a boundary (figure 1b-e, and the bounds of section 2).
 
-First one unit in the plane: w and b are drawn at scale 1e-3, the same ε is added to every
-component of every parameter, and batch normalization sees a named batch: 256 standard normal
-points. All methods start from one boundary; BN from γ = σ and β = b + μ, which give it that of SP.
+First, one unit in the plane: w and b are drawn with scale 1e-3, and the same ε is added to every
+component of every parameter. The batch for batch normalization is 256 standard normal points. All
+methods start from the same boundary; BN starts from γ = σ and β = b + μ, which give it that of SP.
 
-Then whole layers: random changes of a given norm of the parameters that set the direction (w, v or
-θ), against the largest turn that such a change can cause.
+Then whole layers: the parameters that set the direction (w, v or θ) are changed at random by a
+given norm, and the turns are compared with the largest that such a change can cause.
 """
 
 import numpy as np
@@ -33,7 +33,7 @@ DIRECTION_PARAMETER = {"standard": "weight", "weight_norm": "v", "geometric": "t
 
 
 def make_unit(method, weight, bias, batch):
-    """A layer of a method (not LN) whose boundaries on a batch are those of (weight, bias).
+    """A layer under a method (not LN) whose boundaries on a batch are those of (weight, bias).
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def make_unit(method, weight, bias, batch):
 
 
 class Perturbation(Experiment):
-    """Noise on the parameters, and how far it throws the boundaries."""
+    """Noise on the parameters, and how far it moves the boundaries."""
 
     name = "perturbation"
     summary = "noise on the parameters of one unit, and what it does to the boundary (figure 1)"
@@ -77,13 +77,13 @@ class Perturbation(Experiment):
     seeds = "20"
     methods = "SP,WN,BN,GmP"
     takes_lr = False
-    workers = 1  # for other processes would take longer to start than the runs take
+    workers = 1  # other processes would take longer to start than the runs take
 
     def configure(self, arguments):
         units = 20 if arguments.quick else 100
         config = super().configure(arguments)
         if "LN" in config["methods"]:
-            raise ValueError("--methods: leave LN out, as noise on its β leaves no boundary")
+            raise ValueError("--methods: leave LN out, because noise on its β leaves no boundary")
         return config | {"epsilons": EPSILONS, "norms": NORMS, "units": units}
 
     def run_one(self, config, method, seed, lr, split):
@@ -109,7 +109,7 @@ class Perturbation(Experiment):
 
     @staticmethod
     def _turns(config, method, fan_in, rng):
-        """Measured turns and bounds, (norms, units) each, of random changes of each norm."""
+        """Measured turns and bounds for random changes of each norm, each (norms, units)."""
         units = config["units"]
         weight = initial_weight(config["init"], units, fan_in, units, rng)
         batch = rng.normal(size=(BATCH_SIZE, fan_in))
@@ -153,11 +153,11 @@ class Perturbation(Experiment):
             f"parameter; BN on {BATCH_SIZE} standard normal points. {caption}",
         )
         turns = {m: results.metrics(m, f"turn_{EPSILONS[1]:g}").mean() for m in runs}
-        words = (
-            "One panel a size of noise: the boundary before in black, and after for each method. "
+        description = (
+            "One panel per size of noise: the boundary before in black, and after for each method. "
             f"Mean turn in radians at ε = {EPSILONS[1]:g}: " + list_values(turns, ".2g")
         )
-        return figure, "boundaries", "One boundary in the plane before and after noise", words
+        return figure, "boundaries", "One boundary in the plane before and after noise", description
 
     @staticmethod
     def _angles(results):
@@ -177,15 +177,15 @@ class Perturbation(Experiment):
             f"of {config['units']} units × {len(config['seeds'])} seeds; the bound is that of the "
             "unit with the largest. For rows of length 1 all bounds would agree for small ‖ε‖.",
         )
-        words = (
-            "One panel a fan-in, log-log axes: the median and the largest measured angle of each "
-            "method, and the bound, which no measured angle passes but for rounding."
+        description = (
+            "One panel per fan-in, log-log axes: the median and the largest measured angle of each "
+            "method, and the bound, which no measured angle exceeds by more than rounding."
         )
-        return figure, "angles", "Turning angle against the size of the noise", words
+        return figure, "angles", "Turning angle against the size of the noise", description
 
 
 def _number(value):
-    """A Python number for JSON, None for what is not finite."""
+    """A Python number for JSON; None if it is not finite."""
     return float(value) if np.isfinite(value) else None
 
 

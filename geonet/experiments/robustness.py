@@ -1,21 +1,21 @@
 """Careless initializers and rates: what trains, how fast, and how unsteadily boundaries move.
 
-Every method meets every initializer at every learning rate, on four sets: the Levy function, the
-Banana set, Friedman's first function, and small pictures of disks and stripes. Runs are short (a
-few hundred steps of Adam at a constant rate, nothing stops early), so slow rates show as slow;
-thousands of them are worth more here than a few that go to their end.
+Every method is run with every initializer at every learning rate, on four sets: the Levy function,
+the Banana set, Friedman's first function, and small pictures of disks and stripes. Runs are short:
+a few hundred steps of Adam at a constant rate, without early stopping. So rates that are too low
+show as slow, and there is time for thousands of runs, which tell more here than a few long ones.
 
 The quality of a run is its skill: the share of the test error of the best constant answer that the
-network takes away, 1 − error/error₀. It is 1 for a perfect network, and 0 for one that learned
+network removes, 1 − error/error₀. It is 1 for a perfect network, and 0 for one that learned
 nothing. The error is the RMSE, or the share of wrong labels. A run *trains* if its skill is at
-least `TRAINS_FROM` times the largest that any method reaches on the set, in the median over seeds.
-It *diverged* if it met NaN or infinity, or if its training loss rose above `EXPLOSION_FACTOR` times
-that of the first step and it ends with no skill: Adam's steps are of limited length, and seldom
+least `TRAINS_FROM` times the largest median over seeds that any method reaches on the set. It
+*diverged* if it met NaN or infinity, or if its training loss rose above `EXPLOSION_FACTOR` times
+that of the first step and it ended without skill: Adam's steps are of limited length, and seldom
 reach infinity.
 
-An initializer draws the rows of all layers, the last one included; biases are 0. All of them mean
-something to every method: WN and GmP start from the very function that SP has, however large the
-rows, and where rows have one entry (Levy), `sphere` draws signs and `orthogonal` one column.
+An initializer draws the rows of all layers, including the last one; biases are 0. Every initializer
+makes sense for every method: WN and GmP start from the same function as SP, however large the rows
+are, and where rows have one entry (Levy), `sphere` draws signs and `orthogonal` one column.
 """
 
 from itertools import product
@@ -41,15 +41,15 @@ INITS = ("glorot_uniform,he_normal,normal:0.001,normal:0.1,normal:1,normal:10,un
 QUICK_INITS = "glorot_uniform,normal:0.001,normal:10"
 LRS = [float(f"{digit}e{power}") for power in range(-4, 1) for digit in (1, 2, 5)] + [10.0]
 QUICK_LRS = LRS[::3]
-TRAINS_FROM = 0.7  # of the best skill on a set
+TRAINS_FROM = 0.7  # share of the best skill on a set
 STEPS = "160 (pictures) or 600"
 EXPLOSION_FACTOR = 10
-LOSS_LEVEL = 0.7  # of the training loss of the best constant: what a run that converges gets below
-EDGES = np.linspace(-8, 6, 71)  # log₁₀ of the changes per step that are counted between them
+LOSS_LEVEL = 0.7  # share of the best constant's training loss: converging runs get below it
+EDGES = np.linspace(-8, 6, 71)  # of the bins in which log₁₀ of the changes per step is counted
 
 
 def count_moves(moves):
-    """What is kept of changes per step (T, O): counts between EDGES, median and 99 % quantile."""
+    """What is stored of changes per step (T, O): counts by bin, median and 99 % quantile."""
     known = moves[np.isfinite(moves)]
     if not known.size:
         return np.zeros(len(EDGES) - 1, np.int64), None, None
@@ -62,11 +62,11 @@ class Robustness(Experiment):
     """Methods × initializers × rates × seeds on four small sets."""
 
     name = "robustness"
-    summary = "initializers and learning rates, careless ones included: what trains, how steadily"
+    summary = "initializers and learning rates, even careless ones: what trains, how steadily"
     metric = "skill"
     larger_is_better = True
     seeds, quick_seeds = "2", "1"
-    takes_lr = False  # at rates of its own
+    takes_lr = False  # it has rates of its own
     figures_of_one_seed = False
     init = INITS
 
@@ -74,8 +74,8 @@ class Robustness(Experiment):
         super().add_arguments(parser)
         known = ",".join(PROBLEMS)
         parser.add_argument("--sets", default=known, help=f"some of {known} (default: all)")
-        words = "rates with commas between (default: 1, 2 and 5 of each decade from 1e-4, to 10)"
-        parser.add_argument("--lr", help=words)
+        text = "comma list of rates (default: 1, 2 and 5 of each decade from 1e-4, up to 10)"
+        parser.add_argument("--lr", help=text)
 
     def configure(self, arguments):
         quick = arguments.quick
@@ -99,7 +99,7 @@ class Robustness(Experiment):
         }
 
     def cases(self, config):
-        """Sets in turns, so that the time left can be told from what has been done."""
+        """The sets take turns, so that the remaining time can be estimated from finished runs."""
         found = product(config["init"], config["lrs"], config["set"])
         return [{"set": name, "init": init, "lr": lr} for init, lr, name in found]
 
@@ -126,12 +126,12 @@ class Robustness(Experiment):
             on_step=tracker.record,
             label=None,
         )
-        least_loss, least_error = constant_baseline(problem, train[1], test_y)
+        constant_loss, constant_error = constant_baseline(problem, train[1], test_y)
         error = error_of(problem, predict(model, test_x), test_y)
-        below = np.flatnonzero(np.array(history.loss) <= LOSS_LEVEL * least_loss)
+        below = np.flatnonzero(np.array(history.loss) <= LOSS_LEVEL * constant_loss)
         a_pass = history.steps // len(history.loss)
         metrics = {
-            "test_skill": 1 - error / least_error,
+            "test_skill": 1 - error / constant_error,
             f"test_{'accuracy' if problem.classifies else 'rmse'}": (
                 1 - error if problem.classifies else error
             ),
@@ -157,18 +157,18 @@ class Robustness(Experiment):
         )
 
     def rows(self, results):
-        """What each method does on each set, over all initializers and rates."""
+        """What each method achieves on each set, over all initializers and rates."""
         rows = [("method", "trains, share of runs ± sd", "best skill", "at", "diverged",
                  f"loss below {LOSS_LEVEL:g} of a constant's", "median steps to it")]  # fmt: skip
         for name in results.config["set"]:
             rows.append((f"set {name}", *[""] * 6))
             grids = {m: Grid(results, name, m) for m in results.config["methods"]}
-            least = threshold(grids.values())
-            rows += [(m, *grid.row(least)) for m, grid in grids.items()]
+            min_skill = threshold(grids.values())
+            rows += [(m, *grid.row(min_skill)) for m, grid in grids.items()]
         return rows
 
     def notes(self, results):
-        yield "best skill: that of the best initializer and rate by the test part itself"
+        yield "best skill: of the initializer and rate that are best on the test data themselves"
         runs = [run["metrics"] for run in results.find()]
         seconds = sum(metrics["seconds"] for metrics in runs)
         yield f"{len(runs)} runs, {duration(seconds)} of computing"
@@ -194,42 +194,44 @@ class Robustness(Experiment):
 
     @staticmethod
     def _map(config, name, grids, caption):
-        least = threshold(grids.values())
+        min_skill = threshold(grids.values())
         figure = plots.lr_maps(
             config["lrs"],
             config["init"],
             {m: grid.median for m, grid in grids.items()},
-            least,
+            min_skill,
             "skill",
-            f"Set {name}. Skill: the share of a constant's test error that a network takes away, "
-            f"median over seeds. A dot: trains (from {least:.2f} on); a cross: it met NaN or "
+            f"Set {name}. Skill: the share of a constant's test error that a network removes, "
+            f"median over seeds. A dot: trains ({min_skill:.2f} or more); a cross: it met NaN or "
             f"infinity for half of the seeds or more. {caption}",
         )
-        words = (
-            "One panel a method, a row an initializer, a column a rate. Share of cells that "
-            "train: "
-            + list_values({m: grid.share_trained(least).mean() for m, grid in grids.items()}, ".2f")
+        description = (
+            "One panel per method, one row per initializer, one column per rate. Share of cells "
+            "that train: "
+            + list_values(
+                {m: grid.share_trained(min_skill).mean() for m, grid in grids.items()}, ".2f"
+            )
         )
-        return figure, f"map_{name}", f"What trains on {name}", words
+        return figure, f"map_{name}", f"What trains on {name}", description
 
     @staticmethod
     def _outcomes(grids, caption):
         shares = {}
         for name, methods in grids.items():
-            least = threshold(methods.values())
-            shares[name] = {m: grid.outcomes(least) for m, grid in methods.items()}
+            min_skill = threshold(methods.values())
+            shares[name] = {m: grid.outcomes(min_skill) for m, grid in methods.items()}
         figure = plots.stacked_shares(
             shares,
             "share of runs",
-            "What became of all runs, one panel a set. Diverged: met NaN or infinity, or its loss "
-            f"rose above {EXPLOSION_FACTOR} times that of the first step and it ends no better "
-            f"than a constant. {caption}",
+            "The outcomes of all runs, one panel per set. Diverged: met NaN or infinity, or its "
+            f"loss rose above {EXPLOSION_FACTOR} times that of the first step and it ends no "
+            f"better than a constant. {caption}",
         )
-        words = "Stacked bars, one a method. Share that trains: " + "; ".join(
+        description = "Stacked bars, one per method. Share that trains: " + "; ".join(
             f"{name}: " + list_values({m: s["trains"] for m, s in methods.items()}, ".2f")
             for name, methods in shares.items()
         )
-        return figure, "outcomes", "How many runs train, and how many diverge", words
+        return figure, "outcomes", "How many runs train, and how many diverge", description
 
     @staticmethod
     def _convergence(grids, caption):
@@ -240,8 +242,9 @@ class Robustness(Experiment):
             f"Share of all runs whose training loss has come below {LOSS_LEVEL:g} of the best "
             f"constant's. {caption}",
         )
-        words = "One panel a set, a line a method: in how many steps which share of runs got there."
-        return figure, "convergence", "Steps to a given loss", words
+        description = "One panel per set, one line per method: the share of runs that got there "
+        description += "within each number of steps."
+        return figure, "convergence", "Steps to a given loss", description
 
     @staticmethod
     def _moves(results, kind, quantity, caption):
@@ -262,10 +265,11 @@ class Robustness(Experiment):
             quantity,
             "share of changes that are larger",
             "Changes of all units of the first layer in all steps of all runs that met no NaN or "
-            f"infinity; without a boundary (LN) there are none. {caption}",
+            f"infinity; units without a boundary (LN) have none. {caption}",
         )
-        words = "One panel a set, a line a method: the share of steps that change more than this."
-        return figure, f"{kind}s", f"How far steps move boundaries: {kind}s", words
+        description = "One panel per set, one line per method: the share of steps that change more "
+        description += "than each size."
+        return figure, f"{kind}s", f"How far steps move boundaries: {kind}s", description
 
 
 class Grid:
@@ -276,7 +280,7 @@ class Grid:
     skill : ndarray
         NaN where a run met NaN or infinity, or failed; −∞ where its error is not finite.
     reached : ndarray
-        Steps to the level, ∞ where it was not reached.
+        Steps to the loss level, ∞ where it was not reached.
     diverged : ndarray of bool
     """
 
@@ -298,28 +302,28 @@ class Grid:
 
     @property
     def median(self):
-        """Skill over seeds, (initializers, rates); NaN where half of them diverged."""
+        """Median skill over seeds, (initializers, rates); NaN where half or more diverged."""
         low = np.sort(np.where(np.isnan(self.skill), -np.inf, self.skill), axis=-1)
         count = low.shape[-1]
         middle = low[..., (count - 1) // 2 : count // 2 + 1].mean(axis=-1)
         return np.where(2 * np.isnan(self.skill).sum(axis=-1) >= count, np.nan, middle)
 
-    def share_trained(self, least):
-        """Share of initializers and rates that train, (seeds,)."""
-        return (self.skill >= least).mean(axis=(0, 1))
+    def share_trained(self, min_skill):
+        """Share of the initializers and rates that train, (seeds,)."""
+        return (self.skill >= min_skill).mean(axis=(0, 1))
 
-    def outcomes(self, least):
-        """Shares of runs, by what became of them."""
+    def outcomes(self, min_skill):
+        """The share of runs with each outcome."""
         with np.errstate(invalid="ignore"):
             return {
-                "trains": float(np.mean(self.skill >= least)),
-                "learns something": float(np.mean((self.skill > 0) & (self.skill < least))),
+                "trains": float(np.mean(self.skill >= min_skill)),
+                "learns something": float(np.mean((self.skill > 0) & (self.skill < min_skill))),
                 "no better than a constant": float(np.mean((self.skill <= 0) & ~self.diverged)),
                 "diverged": float(np.mean(self.diverged)),
             }
 
-    def row(self, least):
-        """Words for the table."""
+    def row(self, min_skill):
+        """The cells of the table."""
         best, at = "", ""
         if np.isfinite(self.median).any():
             i, j = np.unravel_index(np.nanargmax(self.median), self.median.shape)
@@ -328,12 +332,12 @@ class Grid:
         reached = np.isfinite(self.reached)
         steps = f"{np.median(self.reached[reached]):.0f}" if reached.any() else ""
         lost = f"{np.count_nonzero(self.diverged)} of {self.diverged.size}"
-        area = format_mean(mean_interval(self.share_trained(least)))
+        area = format_mean(mean_interval(self.share_trained(min_skill)))
         return area, best, at, lost, f"{reached.mean():.3f}", steps
 
 
 def diverged(metrics):
-    """Whether a run met NaN or infinity, or exploded and ended with no skill."""
+    """Whether a run met NaN or infinity, or its loss exploded and it ended without skill."""
     if "test_skill" not in metrics:
         return metrics.get("diverged", False)
     peak, skill = metrics["peak_over_first_loss"], metrics["test_skill"]
@@ -341,7 +345,7 @@ def diverged(metrics):
 
 
 def threshold(grids):
-    """The least skill that counts as trained, from the best of all methods on a set."""
+    """The minimum skill that counts as trained, from the best of all methods on a set."""
     found = [grid.median[np.isfinite(grid.median)] for grid in grids]
     return TRAINS_FROM * float(np.max(np.concatenate(found), initial=0.0)) or np.inf
 

@@ -1,4 +1,4 @@
-"""Four small sets, and networks that take a second or less to train on them."""
+"""Four small sets, each with a network that trains in a second or less."""
 
 import functools
 from typing import NamedTuple
@@ -15,13 +15,13 @@ from geonet.experiments.sets.friedman import load_friedman
 from geonet.experiments.sets.levy import load_levy
 from geonet.models import mlp, vgg6
 
-MOMENTUM = 0.9  # of running statistics, as 0.99 would remember the start after 160 steps
-GENERATED = 5300  # points of Banana, of which some are chosen
+MOMENTUM = 0.9  # of running statistics: with 0.99 they would still depend on their start
+GENERATED = 5300  # points of Banana, from which some are chosen
 PICTURES, SIDE, PICTURE_CLASSES = (640, 400), 12, ("disk", "stripes")
 
 
 class Problem(NamedTuple):
-    """A data set and what is trained on it."""
+    """A data set, and the network, loss and training for it."""
 
     data: object  # generator -> (train x, y), (test x, y)
     network: object  # method, options -> model
@@ -76,14 +76,14 @@ PROBLEMS = {
 }
 
 
-@functools.lru_cache(maxsize=64)  # a process meets each again and again
+@functools.lru_cache(maxsize=64)  # a process uses each many times
 def load_problem_data(name, seed):
-    """The parts of a set for a seed: train x, y; test x, y."""
+    """The data of a problem for a seed: train (x, y), test (x, y)."""
     return PROBLEMS[name].data(generators(seed, 3)[0])
 
 
 def error_of(problem, prediction, y):
-    """RMSE, or the share of wrong labels; infinite where predictions are so large."""
+    """RMSE, or the share of wrong labels. It is infinite if predictions overflow."""
     with np.errstate(over="ignore", invalid="ignore"):
         if problem.loss is ops.mae:
             return float(np.sqrt(np.mean(np.square(prediction - y))))
@@ -93,7 +93,7 @@ def error_of(problem, prediction, y):
 
 
 def constant_baseline(problem, train_y, test_y):
-    """Training loss and test error, each of the constant answer that is best in training."""
+    """Training loss and test error of the constant answers that are best on the training data."""
     if not problem.classifies:
         loss = np.abs(train_y - np.median(train_y)).mean()
         return float(loss), error_of(problem, train_y.mean(), test_y)

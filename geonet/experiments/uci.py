@@ -1,14 +1,16 @@
 """UCI regression: 100 units, batches of 1024, Adam on the mean absolute error (table 1).
 
-A seed is a split: seed K takes split K of every set, and draws from K what else there is to draw.
-Features and target are standardized by the train part; errors are in the target's own units.
-Protocols: under `clean` a fifth of the train rows steers the rate and the stopping, and the test
-part is looked at once; under `paper` the test part steers, as in the authors' code for Banana.
-As for Levy, the plateau rule counts an absolute improvement of 1e-4 (of the standardized target),
-the stopping rule any.
+The seed chooses the split into training and test rows: seed K takes split K of every set, and also
+seeds everything else that is drawn. Features and target are standardized by the training rows, and
+errors are in the target's own units.
 
-The splits of a UCI set share rows, so a test over them is somewhat too sure of itself (Nadeau &
-Bengio 2003); Friedman's sets are drawn anew for each seed.
+Protocols: under `clean`, a fifth of the training rows decides when to lower the learning rate and
+when to stop, and the test rows are used once, at the end. Under `paper`, the test rows decide, as
+in the authors' code for Banana. As for Levy, the plateau rule counts an absolute improvement of at
+least 1e-4 (of the standardized target), and the stopping rule counts any improvement.
+
+The splits of a UCI set share rows, so a test over them is somewhat overconfident (Nadeau & Bengio
+2003). Friedman's sets are redrawn for each seed.
 """
 
 import functools
@@ -34,17 +36,17 @@ from geonet.models import mlp
 from geonet.train import Adam, EarlyStopping, ReduceLROnPlateau, fit, predict
 
 UNITS, BATCH_SIZE, PATIENCE = 100, 1024, 100
-SIGNIFICANCE = 0.05  # p below which a method is marked as the best
+SIGNIFICANCE = 0.05  # below this p-value, a method is marked as the best
 
 
 @functools.cache
 def read_once(folder, digest):
-    """A set, once for each state of its files: the digest tells when they have changed."""
+    """A set, read once for each state of its files: their digest tells whether they changed."""
     return read_uci(folder)
 
 
 class Uci(Experiment):
-    """Regression of tables by one hidden layer: a row a set, a column a method."""
+    """Regression of tables by one hidden layer: one row per set, one column per method."""
 
     name = "uci"
     summary = "regression of the UCI sets, or of Friedman's functions (table 1)"
@@ -57,11 +59,11 @@ class Uci(Experiment):
     def add_arguments(self, parser):
         super().add_arguments(parser)
         options.add_protocol(parser, options.STEERING_HELP)
-        words = "folder with a folder a set (default: uci in GEONET_DATA)"
-        parser.add_argument("--data", help=words)
+        text = "folder with one folder per set (default: uci in GEONET_DATA)"
+        parser.add_argument("--data", help=text)
         known = ",".join(FRIEDMAN)
-        words = f"comma list of folders there, or of {known} (default: all there, or those three)"
-        parser.add_argument("--sets", help=words)
+        text = f"comma list of its folders, or of {known} (default: all of them, or these three)"
+        parser.add_argument("--sets", help=text)
 
     def configure(self, arguments):
         config = super().configure(arguments)
@@ -112,7 +114,7 @@ class Uci(Experiment):
         )
 
     def rows(self, results):
-        """Table 1: mean ± standard error over splits, a row a set, a column a method."""
+        """Table 1: mean ± standard error over splits, one row per set, one column per method."""
         methods, splits = results.config["methods"], len(results.config["seeds"])
         rows = [("set", *methods)]
         for case in self.cases(results.config):
@@ -138,14 +140,15 @@ class Uci(Experiment):
             f"Test RMSE over {first}'s of the same split: geometric mean and paired 95 % interval. "
             f"Left of 1 is better. Protocol {config['protocol']}, {len(config['seeds'])} splits.",
         )
-        words = (
+        sentences = (
             f"{n}: " + list_values({m: r[0] for m, r in s.items()}, ".2f") for n, s in found.items()
         )
-        yield figure, "ratios", f"Test RMSE over {first}'s", f"One panel a set. {' '.join(words)}"
+        description = f"One panel per set. {' '.join(sentences)}"
+        yield figure, "ratios", f"Test RMSE over {first}'s", description
 
 
 def _set_names(text, folder):
-    """The names of the sets: those asked for, or all that there are."""
+    """The names of the sets: those requested, or all that are available."""
     there = list(FRIEDMAN)
     if folder is not None:
         there = sorted(path.parent.name for path in folder.glob("*/data.txt"))
@@ -164,7 +167,7 @@ def _set_names(text, folder):
 
 
 def _digest_of(folder, seeds):
-    """Digest of a set's files, once they are known to be in order and to have the splits."""
+    """Digest of a set's files, after checking that they are valid and have all the splits."""
     content = b"".join(path.read_bytes() for path in files(folder))
     digest = hashlib.sha256(content).hexdigest()[:16]
     splits = len(read_once(folder, digest).splits)
@@ -184,31 +187,35 @@ def _load(config, seed, rng):
 
 
 def _cells(errors, splits):
-    """One row of the table, of method -> test errors (splits,), NaN where a run diverged."""
+    """One row of the table, from method -> test errors (splits,), NaN where a run diverged."""
     finished = {m: e[np.isfinite(e)] for m, e in errors.items()}
-    spread = {m: e.std(ddof=1) / len(e) ** 0.5 for m, e in finished.items() if len(e) > 1}
-    least = min((s for s in spread.values() if s > 0), default=None)
+    standard_error = {m: e.std(ddof=1) / len(e) ** 0.5 for m, e in finished.items() if len(e) > 1}
+    smallest = min((s for s in standard_error.values() if s > 0), default=None)
     best, cells = _significantly_best(errors), []
     for method, values in finished.items():
-        own = spread.get(method, 0)
-        style = _format_of(own if least is not None and own >= 100 * least else least)
+        own = standard_error.get(method, 0)
+        style = _format_of(own if smallest is not None and own >= 100 * smallest else smallest)
         cell = f"{values.mean():{style}}" if len(values) else ""
-        cell += f" ± {spread[method]:{style}}" if method in spread else ""
+        cell += f" ± {standard_error[method]:{style}}" if method in standard_error else ""
         cell += " *" if method == best else ""
         lost = splits - len(values)
         cells.append(f"{cell} ({lost} lost)".strip() if lost else cell)
     return cells
 
 
-def _format_of(least):
-    """Two digits of the row's smallest standard error, or of a cell's own where that is of another
-    magnitude; one split alone shows four of the mean."""
-    return ".4g" if least is None else f".{max(0, 1 - int(np.floor(np.log10(least))))}f"
+def _format_of(error):
+    """Format of a cell: two digits of the given standard error, or four of the mean without one.
+
+    It is the smallest of the row, or the cell's own if that is of another order of magnitude.
+    """
+    return ".4g" if error is None else f".{max(0, 1 - int(np.floor(np.log10(error))))}f"
 
 
 def _significantly_best(errors):
-    """The method whose error is surely below that of every other, if there is one; where a run
-    diverged none is."""
+    """The method whose error is significantly below that of every other one, or None.
+
+    If any run diverged, there is none.
+    """
     for method, values in errors.items():
         others = [e for m, e in errors.items() if m != method]
         if others and all(values.mean() < e.mean() for e in others):
@@ -217,7 +224,7 @@ def _significantly_best(errors):
 
 
 def _ratios(results, first, others, name):
-    """method -> geometric mean of its error over the first method's, and its interval."""
+    """method -> geometric mean of its error divided by the first method's, and its interval."""
     reference = results.metrics(first, "test_rmse", set=name)
     ratios = {}
     for method in others:

@@ -1,9 +1,9 @@
 """The figures of the experiments: plain arrays in, a Matplotlib Figure out, and `save`.
 
-Every method has a colour (of Okabe and Ito's, safe for colour-blind readers), a line style and a
-marker, so that a figure reads in black and white too. Legends stand outside the panels, a caption
-below them (the argument `caption`: what is shown, over how many seeds), and what a panel cannot
-show (out of view, not finite) is named in its title.
+Every method has its own colour (from Okabe and Ito's palette, safe for colour-blind readers), line
+style and marker, so that figures are also readable in black and white. Legends stand above the
+panels, and a caption below them: the argument `caption` says what is shown, over how many seeds.
+What a panel cannot show (out of view, not finite) is noted in its title.
 """
 
 from geonet.plots.base import METHOD_STYLES, save, styles

@@ -1,4 +1,4 @@
-"""What all figures share: how methods look, panels, legends, and `save`."""
+"""What all figures share: the style of each method, panels, legends, and `save`."""
 
 import html
 import math
@@ -39,7 +39,7 @@ OTHER_STYLES = (
 
 
 def styles(labels):
-    """The style of each label: a method's own; for other labels the spare ones in turn."""
+    """The style of each label: a method's own style, or one of the spare styles in turn."""
     others = [label for label in labels if label not in METHOD_STYLES]
     spare = {label: OTHER_STYLES[i % len(OTHER_STYLES)] for i, label in enumerate(others)}
     return {label: METHOD_STYLES.get(label) or spare[label] for label in labels}
@@ -54,20 +54,20 @@ def save(figure, folder, name, title, description):
     folder : str or Path
         Made if missing.
     name : str
-        File name without its ending.
+        File name without its extension.
     title, description : str
-        What a screen reader says in place of the SVG: a few words, and a few sentences.
+        What a screen reader reads in place of the SVG: a few words, and a few sentences.
 
     Returns
     -------
     png, svg : Path
-        The same figure gives the same SVG, byte for byte.
+        The same figure always gives the same SVG, byte for byte.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
         png, svg = Path(scratch, f"{name}.png"), Path(scratch, f"{name}.svg")
-        figure.draw_without_rendering()  # lays out the panels, once for both files
+        figure.draw_without_rendering()  # lays out the panels once, for both files
         figure.set_layout_engine("none")
         with matplotlib.rc_context({"svg.hashsalt": "geonet"}):
             figure.savefig(png, dpi=150)
@@ -84,7 +84,7 @@ def save(figure, folder, name, title, description):
 
 
 def _panels(titles, caption, xlabel, ylabel, widest=4, size=(3.0, 2.7), sharex=True):
-    """A figure with one panel a title, axes shared, labelled at its rim, and a caption below."""
+    """A figure with one panel per title, shared axes with outer labels, and a caption below."""
     rows = math.ceil(len(titles) / widest)
     columns = math.ceil(len(titles) / rows)
     width = max(columns * size[0], 6.0)
@@ -97,7 +97,7 @@ def _panels(titles, caption, xlabel, ylabel, widest=4, size=(3.0, 2.7), sharex=T
         panel.set_axisbelow(True)
         if i % columns == 0:
             panel.set_ylabel(ylabel)
-        if i + columns >= len(titles):  # nothing below it
+        if i + columns >= len(titles):  # no panel below it
             panel.set_xlabel(xlabel)
             panel.tick_params(labelbottom=True)
     for unused in axes[len(titles) :]:
@@ -107,7 +107,7 @@ def _panels(titles, caption, xlabel, ylabel, widest=4, size=(3.0, 2.7), sharex=T
 
 
 def _legend(figure, handles):
-    """A legend above the panels, in as few rows as fit the width of the figure."""
+    """A legend above the panels, in as few rows as the width of the figure allows."""
     inches = sum(0.65 + 0.075 * len(handle.get_label()) for handle in handles)
     columns = math.ceil(len(handles) / math.ceil(inches / figure.get_figwidth()))
     look = {"frameon": False, "fontsize": 9, "handlelength": 2.7, "columnspacing": 1.5}
@@ -119,19 +119,19 @@ def _handle(label, **look):
 
 
 def _titled(label, *notes):
-    """A panel title: the label, and below it whatever the panel cannot show."""
+    """A panel title: the label, and below it notes on what the panel cannot show."""
     lines = [line for note in notes if note for line in textwrap.wrap(note, 38)]
     return "\n".join([str(label), *lines])
 
 
-def _note(words, flagged):
-    """How many are flagged, or nothing if none is."""
+def _note(what, flagged):
+    """How many are flagged, or an empty string if none are."""
     count = np.count_nonzero(flagged)
-    return f"{words}: {count} of {np.size(flagged)}" if count else ""
+    return f"{what}: {count} of {np.size(flagged)}" if count else ""
 
 
 def _for_log_axis(values, caption):
-    """Zeros raised to a floor, a decade below the smallest positive value; the caption says so."""
+    """Raise zeros to a decade below the smallest positive value, and say so in the caption."""
     finite = {key: np.where(np.isfinite(v), v, np.nan) for key, v in values.items()}
     everything = np.concatenate([v.ravel() for v in finite.values()])
     floor = 0.1 * np.min(everything[everything > 0], initial=1.0)

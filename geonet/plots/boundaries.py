@@ -7,10 +7,10 @@ from geonet.plots.base import _for_log_axis, _handle, _legend, _note, _panels, _
 
 
 def _draw_boundary(panel, weight, bias, window, **line):
-    """Draw w·x + b = 0; False if it misses the window (x low, x high, y low, y high)."""
+    """Draw w·x + b = 0, or return False if it misses the window (x low, x high, y low, y high)."""
     corners = np.array([(x, y) for x in window[:2] for y in window[2:]])
     heights = corners @ weight + bias
-    if not (heights.min() <= 0 <= heights.max() and weight.any()):  # NaN is a miss too
+    if not (heights.min() <= 0 <= heights.max() and weight.any()):  # NaN misses too
         return False
     norm = np.hypot(*weight)
     x, y = weight / norm
@@ -26,8 +26,8 @@ def perturbation_boundaries(epsilons, boundaries, caption):
     epsilons : sequence of float, length E
         One panel each.
     boundaries : dict
-        method -> (weight (1+E, 2), bias (1+E,)); row 0 before the perturbation (black), row k + 1
-        after that of epsilons[k]. The marker is the location φ = −b w/‖w‖².
+        method -> (weight (1+E, 2), bias (1+E,)). Row 0 is before the perturbation (black), row
+        k + 1 is after that by epsilons[k]. The marker is the location φ = −b w/‖w‖².
     """
     weights, biases = (np.array(part) for part in zip(*boundaries.values(), strict=True))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -49,7 +49,7 @@ def perturbation_boundaries(epsilons, boundaries, caption):
                 continue
             x, y = locations[m, k + 1]
             panel.plot([0, x], [0, y], ":", color=look.color, linewidth=1)
-            edge = {"markeredgecolor": "black", "markersize": 12 - m}  # all seen where they meet
+            edge = {"markeredgecolor": "black", "markersize": 12 - m}  # all visible if equal
             panel.plot(x, y, look.marker, color=look.color, **edge)
         if missed:
             panel.title.set_text(_titled(titles[k], "out of view: " + ", ".join(missed)))
@@ -61,7 +61,7 @@ def perturbation_boundaries(epsilons, boundaries, caption):
 def turning_angles(norms, measured, bounds, caption):
     """How far perturbations of norm ‖ε‖ turn the direction of a unit, and the bound on it.
 
-    Here the line style tells the quantity (median, maximum, bound), the marker the method.
+    Here, line styles distinguish the quantities (median, maximum, bound), and markers the methods.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def turning_angles(norms, measured, bounds, caption):
     measured : dict
         fan-in -> method -> angles in radians, shape (E, trials).
     bounds : dict
-        fan-in -> method -> bound in radians, shape (E,); methods without a bound may be missing.
+        fan-in -> method -> bound in radians, shape (E,). Methods without a bound may be missing.
     """
     curves, titles = {}, []
     for fan_in, methods in measured.items():
@@ -108,15 +108,15 @@ def boundary_evolution(stages, locations, caption):
         Training steps.
     locations : dict
         label -> boundary locations, shape (S, units); NaN for a unit without a boundary. Those
-        outside [−10, 10] are counted in the title, a number a stage.
+        outside [−10, 10] are counted in the title, one number per stage.
     """
     edges = np.linspace(-10, 10, 41)
     titles = []
     for label, x in locations.items():
         notes = []
-        for words, flagged in (("outside", np.abs(x) > 10), ("no boundary", np.isnan(x))):
+        for what, flagged in (("outside", np.abs(x) > 10), ("no boundary", np.isnan(x))):
             if flagged.any():
-                notes.append(f"{words}: " + ", ".join(map(str, flagged.sum(axis=1))))
+                notes.append(f"{what}: " + ", ".join(map(str, flagged.sum(axis=1))))
         titles.append(_titled(label, *notes))
     caption = f"{caption} Outside: units beyond ±10 at each stage."
     figure, panels = _panels(titles, caption, "boundary location x", "units, stages stacked")
@@ -136,12 +136,12 @@ def boundary_evolution(stages, locations, caption):
 
 
 def step_changes(steps, changes, ylabel, caption):
-    """A positive quantity at every training step, one panel a method, the others grey behind it.
+    """A positive quantity at every training step, one panel per method, with the others in grey.
 
     Parameters
     ----------
     steps : dict
-        label -> training steps, shape (T,); T may differ where training stopped early.
+        label -> training steps, shape (T,). T may differ if training stopped early.
     changes : dict
         label -> shape (T,), or (3, T): the 10 % quantile, the median and the 90 % quantile.
     ylabel : str
@@ -154,8 +154,8 @@ def step_changes(steps, changes, ylabel, caption):
     middle = {label: values[len(values) // 2] for label, values in changes.items()}
     looks = styles(changes)
     for panel, (label, values) in zip(panels, changes.items(), strict=True):
-        panel.set(xscale="log", yscale="log")  # before there are data, which may all be NaN
-        for other, median in middle.items():  # as pixels: nobody looks closely at so many points
+        panel.set(xscale="log", yscale="log")  # before plotting, as all data may be NaN
+        for other, median in middle.items():  # as pixels, because there are so many points
             panel.plot(steps[other], median, color="0.8", linewidth=0.7, rasterized=True)
         x, color = steps[label], looks[label].color
         if len(values) == 3:
@@ -165,14 +165,14 @@ def step_changes(steps, changes, ylabel, caption):
 
 
 def trajectories(locations, caption, window=3.0):
-    """The paths that the locations of 2-D units take while training, one panel a method.
+    """The paths of the locations of 2-D units during training, one panel per method.
 
     Parameters
     ----------
     locations : dict
         label -> φ at each recorded step, shape (T, units, 2). Hollow marker: start; filled: end.
     window : float
-        The view is |φ₁|, |φ₂| ≤ window; units that end outside it are counted in the title.
+        The view is |φ₁|, |φ₂| ≤ window. Units that end outside it are counted in the title.
     """
     titles = []
     for label, paths in locations.items():
@@ -202,7 +202,8 @@ def decision_regions(grid_x, grid_y, probabilities, points, labels, caption, bou
     points : array, shape (N, 2)
     labels : array of 0 and 1, shape (N,) or (N, 1)
     boundaries : dict, optional
-        label -> (weight (units, 2), bias (units,)): the boundaries of the units, as thin lines.
+        label -> (weight (units, 2), bias (units,)): the boundaries of the units, drawn as thin
+        lines.
     """
     titles = [_titled(k, _note("not finite", ~np.isfinite(p))) for k, p in probabilities.items()]
     figure, panels = _panels(titles, caption, "$x_1$", "$x_2$", size=(3.0, 3.0))

@@ -1,4 +1,4 @@
-"""Figures of the report on the paper's claims: effects with intervals, and what boundaries do."""
+"""Figures of the report on claims: effects with intervals, and how boundaries behave."""
 
 import textwrap
 
@@ -8,17 +8,17 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from geonet.plots.base import _handle, _legend, styles
 
-FARTHEST = 4.0  # effects beyond this, or below its inverse, stand at the rim with their number
+FARTHEST = 4.0  # effects beyond this or its inverse are drawn at the edge, with their number
 
 
 def effects(claims, caption):
-    """A forest plot: ratios with their intervals, one line a comparison, grouped by claim.
+    """A forest plot: ratios with their intervals, one line per comparison, grouped by claim.
 
     Parameters
     ----------
     claims : dict
-        title of a claim -> (verdict, list of (method or rival, value, low, high)); values above 1
-        are on the predicted side, and NaN where there is none.
+        title of a claim -> (verdict, list of (method or rival, value, low, high)). Values above 1
+        are on the predicted side, and missing ones are NaN.
     caption : str
 
     Returns
@@ -61,7 +61,7 @@ def effects(claims, caption):
 
 
 def _effect(panel, y, look, value, low, high):
-    """One line; what is out of view is a triangle at the rim and a number."""
+    """One line. An effect out of view is drawn as a triangle at the edge, with its number."""
     if np.isnan(value):
         panel.text(1, y, "no number", ha="center", va="center", fontsize=7, color="0.3")
         return
@@ -69,8 +69,8 @@ def _effect(panel, y, look, value, low, high):
         right = value > 1
         place = FARTHEST * 1.15 if right else 1 / FARTHEST / 1.15
         panel.plot([place], [y], marker=">" if right else "<", color=look.color, markersize=5)
-        words = {"fontsize": 7, "va": "center", "ha": "right" if right else "left"}
-        panel.text(place / 1.06 if right else place * 1.06, y, f"{value:.3g}", **words)
+        style = {"fontsize": 7, "va": "center", "ha": "right" if right else "left"}
+        panel.text(place / 1.06 if right else place * 1.06, y, f"{value:.3g}", **style)
         return
     if not np.isnan(low):
         ends = np.clip([low, high], 1 / FARTHEST / 1.3, FARTHEST * 1.3)
@@ -79,14 +79,14 @@ def _effect(panel, y, look, value, low, high):
 
 
 def boundary_statistics(quantities, caption):
-    """What the boundaries of each method do, one panel a quantity, one row a method.
+    """How the boundaries of each method behave, one panel per quantity, one row per method.
 
     Parameters
     ----------
     quantities : dict
-        title of the panel -> dict of method -> three ascending numbers with the middle one marked
-        (on a log axis), or two, start and end (shares from 0 to 1); NaN for a method without
-        boundaries.
+        title of the panel -> dict of method -> numbers, NaN for a method without boundaries.
+        Three ascending numbers are drawn on a log axis, with the middle one marked. Two are the
+        start and end of a share from 0 to 1.
     caption : str
     """
     methods = list(next(iter(quantities.values())))
@@ -116,7 +116,7 @@ def boundary_statistics(quantities, caption):
 
 
 def _row(panel, y, look, numbers):
-    """A line from the first number to the last; hollow where it starts, if it has a start."""
+    """A line from the first number to the last. A start is marked by a hollow marker."""
     if np.isnan(numbers).any():
         place = {"transform": panel.get_yaxis_transform(), "ha": "center", "va": "center"}
         panel.text(0.5, y, "has no hyperplane", fontsize=8, color="0.3", **place)

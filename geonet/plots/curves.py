@@ -1,4 +1,4 @@
-"""What networks make of their data: fits, and learning curves."""
+"""Results of training: fits, learning curves, and ratios of errors."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from geonet.plots.base import (
 
 
 def function_fits(test_x, test_y, train_x, train_y, predictions, caption):
-    """What each method made of a 1-D regression problem, one panel each.
+    """Each method's fit to a 1-D regression problem, one panel each.
 
     Parameters
     ----------
@@ -46,15 +46,15 @@ def function_fits(test_x, test_y, train_x, train_y, predictions, caption):
 
 
 def learning_curves(quantities, ylabel, caption):
-    """Curves of all methods over the epochs, one panel a quantity, median and range over seeds.
+    """Curves of all methods over epochs, one panel per quantity: median and range over seeds.
 
     Parameters
     ----------
     quantities : dict
-        title of the panel -> dict of label -> values, shape (seeds, epochs); rows that ended early
-        are filled up with NaN.
+        title of the panel -> dict of label -> values, shape (seeds, epochs). Rows that ended early
+        are padded with NaN.
     ylabel : str
-        What all of them are, with the unit.
+        The axis label of all panels, with the unit.
     caption : str
     """
     labels = list(next(iter(quantities.values())))
@@ -74,14 +74,14 @@ def learning_curves(quantities, ylabel, caption):
 
 
 def errors_by_step(steps, errors, caption):
-    """Error of numeric derivatives against the size of the step, on logarithmic axes.
+    """Error of numeric derivatives against the step size, on logarithmic axes.
 
     Parameters
     ----------
     steps : numpy.ndarray
         (S,).
     errors : dict of str to numpy.ndarray
-        label -> relative errors (S,); those of 0 are drawn at a floor, and the caption says so.
+        label -> relative errors (S,). Zeros are drawn at a floor, and the caption says so.
     caption : str
     """
     errors, caption = _for_log_axis(errors, caption)
@@ -96,12 +96,12 @@ def errors_by_step(steps, errors, caption):
 
 
 def ratios(intervals, xlabel, caption):
-    """How methods do beside another one, a ratio and its interval, one panel a data set.
+    """Methods compared with another one: ratios and their intervals, one panel per data set.
 
     Parameters
     ----------
     intervals : dict
-        title of the panel -> dict of label -> (ratio, low, high), all above 0; NaN is not drawn.
+        title of the panel -> dict of label -> (ratio, low, high), all positive. NaN is not drawn.
     xlabel, caption : str
     """
     labels = list(dict.fromkeys(label for found in intervals.values() for label in found))
@@ -114,6 +114,6 @@ def ratios(intervals, xlabel, caption):
             place, look = labels.index(label), looks[label]
             panel.plot(ends, [place, place], color=look.color)
             panel.plot(ratio, place, color=look.color, marker=look.marker, linestyle="")
-    panel.set_yticks(range(len(labels)), labels)  # of all panels, as they share the axis
+    panel.set_yticks(range(len(labels)), labels)  # for all panels, which share the axis
     panel.invert_yaxis()
     return figure

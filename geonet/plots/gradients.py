@@ -1,24 +1,24 @@
-"""What an inspector saw of the layers of networks over training."""
+"""Quantities of layers over training, as an inspector records them."""
 
 import numpy as np
 
 from geonet.plots.base import _for_log_axis, _handle, _legend, _note, _panels, _titled, styles
 
-LINES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1, 1, 1)), (0, (10, 2)))  # by layer, in turn
+LINES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1, 1, 1)), (0, (10, 2)))  # by layer, repeating
 
 
 def gradient_shares(steps, shares, layers, caption):
-    """The radial share of gradients over training, one panel a method.
+    """The radial share of gradients over training, one panel per method.
 
-    Below the mean of the layers a panel is shaded in the method's colour, and above it, where the
-    rest of the gradient is angular, in grey.
+    Below the mean over layers, a panel is shaded in the method's colour; above it, which stands for
+    the angular share, in grey.
 
     Parameters
     ----------
     steps : dict
         label -> training steps, shape (T,), from 0.
     shares : dict
-        label -> radial part of the squared gradient of each layer, shape (T, layers), in [0, 1].
+        label -> radial share of each layer's squared gradient, shape (T, layers), in [0, 1].
     layers : list of str
     caption : str
     """
@@ -32,7 +32,7 @@ def gradient_shares(steps, shares, layers, caption):
 
 
 def layer_curves(steps, values, layers, ylabel, caption, top=None):
-    """A quantity of each layer over training, one panel a method.
+    """A quantity of each layer over training, one panel per method.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def layer_curves(steps, values, layers, ylabel, caption, top=None):
     ylabel : str
         The quantity and its unit.
     top : float, optional
-        Where a linear axis ends that begins at 0; without it, the axis is logarithmic.
+        Upper end of a linear axis that starts at 0. Without it, the axis is logarithmic.
     """
     return _by_layer(steps, values, layers, ylabel, caption, top)[0]
 

@@ -7,19 +7,19 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 
-SIZE = 7.5  # of the letters, in points
-LETTER, LINE = 0.61 * SIZE / 72, 1.35 * SIZE / 72  # inches across and down
+SIZE = 7.5  # font size in points
+LETTER, LINE = 0.61 * SIZE / 72, 1.35 * SIZE / 72  # width and height in inches
 MARGIN = 0.15  # inches
 COLORS = {"parameter": "#e2f4ec", "input": "#f3ecdd"}
 
 
 def computation(drawing, caption):
-    """Modules or operations from the top to the bottom.
+    """Modules or operations as boxes, from top to bottom.
 
     Parameters
     ----------
     drawing : geonet.graph.layout.Drawing
-        As `geonet.graph.Graph.drawing` gives it.
+        As `geonet.graph.Graph.drawing` returns it.
     caption : str
 
     Returns
@@ -28,8 +28,8 @@ def computation(drawing, caption):
         Parameters are green, inputs yellow, operations and modules blue.
     """
     width = max(drawing.width * LETTER, 5.0) + 2 * MARGIN
-    words = textwrap.fill(caption, int(width * 13))
-    below = 0.17 * (words.count("\n") + 1) + MARGIN
+    text = textwrap.fill(caption, int(width * 13))
+    below = 0.17 * (text.count("\n") + 1) + MARGIN
     height = drawing.height * LINE + 2 * MARGIN + below
     figure = Figure(figsize=(width, height))
     panel = figure.add_axes((0, below / height, 1, 1 - below / height))
@@ -50,12 +50,12 @@ def computation(drawing, caption):
             look = {"ha": "center", "va": "center", "fontsize": SIZE, "family": "monospace"}
             panel.text(*place, line, fontweight=weight, parse_math=False, **look)
     look = {"fontsize": 9, "va": "bottom", "parse_math": False}
-    figure.text(MARGIN / width, MARGIN / height, words, **look)
+    figure.text(MARGIN / width, MARGIN / height, text, **look)
     return figure
 
 
 def _arrow(points):
-    """Down from point to point, smoothly."""
+    """A smooth arrow down from point to point."""
     vertices, codes = [points[0]], [Path.MOVETO]
     for (a, b), (c, d) in pairwise(points):
         vertices += [(a, (b + d) / 2), (c, (b + d) / 2), (c, d)]

@@ -1,4 +1,4 @@
-"""Many runs at once: what trains over initializers and rates, how fast, and how unsteadily."""
+"""Many runs at once: which initializers and rates train, how fast, and how steadily."""
 
 import numpy as np
 from matplotlib.patches import Patch
@@ -8,8 +8,8 @@ from geonet.plots.base import _handle, _legend, _panels, styles
 OUTCOME_LOOKS = (("#009E73", ""), ("#F0E442", "//"), ("#BBBBBB", ".."), ("#000000", ""))
 
 
-def lr_maps(lrs, names, values, least, quantity, caption):
-    """A quantity from 0 to 1 over rates and names, one panel a method.
+def lr_maps(lrs, names, values, threshold, quantity, caption):
+    """A quantity from 0 to 1 over learning rates and names, one panel per method.
 
     Parameters
     ----------
@@ -18,9 +18,9 @@ def lr_maps(lrs, names, values, least, quantity, caption):
     names : sequence of str
         (I,), such as initializers.
     values : dict
-        label -> (I, R); below 0 is drawn as 0, and NaN as a cross.
-    least : float
-        Cells from here on have a dot.
+        label -> (I, R). Negative values are drawn as 0, and NaN as a cross.
+    threshold : float
+        Cells of at least this value are marked by a dot.
     quantity, caption : str
     """
     size = (1.2 + 0.15 * len(lrs), max(0.9 + 0.19 * len(names), 2.0))
@@ -31,7 +31,7 @@ def lr_maps(lrs, names, values, least, quantity, caption):
         shown = np.ma.masked_invalid(np.clip(cells, 0, 1))
         mesh = panel.pcolormesh(shown, cmap="viridis", vmin=0, vmax=1)
         for chosen, marker, color in (
-            (cells >= least, ".", "black"),
+            (cells >= threshold, ".", "black"),
             (np.isnan(cells), "x", "red"),
         ):
             look = {"linestyle": "", "marker": marker, "color": color, "markersize": 3.5}
@@ -47,12 +47,12 @@ def lr_maps(lrs, names, values, least, quantity, caption):
 
 
 def stacked_shares(shares, xlabel, caption):
-    """What shares of a whole there are, one panel a set, a bar a method.
+    """The shares that make up a whole, one panel per set, one bar per method.
 
     Parameters
     ----------
     shares : dict
-        title of the panel -> dict of label -> dict of name -> share; the same names in all.
+        title of the panel -> dict of label -> dict of name -> share, with the same names in all.
     xlabel, caption : str
     """
     labels = list(next(iter(shares.values())))
@@ -80,12 +80,12 @@ def stacked_shares(shares, xlabel, caption):
 
 
 def shares_reached(values, xlabel, ylabel, caption):
-    """The share of values that are no larger than x, one panel a set, a line a method.
+    """The share of values that are at most x, one panel per set, one line per method.
 
     Parameters
     ----------
     values : dict
-        title of the panel -> dict of label -> (N,), ∞ for what is never reached.
+        title of the panel -> dict of label -> (N,), ∞ for levels that are never reached.
     xlabel, ylabel, caption : str
     """
     figure, axes = _panels(list(values), caption, xlabel, ylabel, widest=2, size=(4.2, 2.9))
@@ -109,14 +109,15 @@ def shares_reached(values, xlabel, ylabel, caption):
 
 
 def exceedance(edges, counts, xlabel, ylabel, caption):
-    """The share of counted values above x on log axes, one panel a set, a line a method.
+    """The share of counted values above x on log axes, one panel per set, one line per method.
 
     Parameters
     ----------
     edges : array
         (B + 1,).
     counts : dict
-        title of the panel -> dict of label -> counts between the edges, (B,), or 0 for none.
+        title of the panel -> dict of label -> counts between the edges, (B,), or 0 if there are
+        none.
     xlabel, ylabel, caption : str
     """
     figure, axes = _panels(list(counts), caption, xlabel, ylabel, widest=2, size=(4.2, 2.9))

@@ -1,4 +1,4 @@
-"""The paper's claims as data, what they are measured by, the verdicts, and the report."""
+"""The paper's claims as data, the measures that test them, the verdicts, and the report."""
 
 from geonet.experiments.claims.command import EXPERIMENT
 

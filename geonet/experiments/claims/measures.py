@@ -1,9 +1,10 @@
-"""What claims are measured by: numbers, one a seed, from the runs of an experiment.
+"""The measures that test claims: one number per seed, from the runs of an experiment.
 
 Every function takes results and a method and returns an array (seeds,), NaN where a run diverged
-or the quantity is not defined. Shares that can be 0 are turned round (alive instead of dead), as
-effects are ratios. A run that diverged is a result; one that failed (for want of memory, or by an
-error of the program) is none, and a `Measure` is NaN on its seed, whatever the function says.
+or the quantity is not defined. Shares that can be 0 are inverted (alive instead of dead), because
+effects are ratios. A run that diverged is a result. A run that failed, for lack of memory or
+because of an error in the program, is not: a `Measure` is NaN on its seed, whatever the function
+returns.
 """
 
 from functools import partial
@@ -18,11 +19,11 @@ from geonet.experiments.perturbation import FAN_INS, NORMS
 from geonet.experiments.robustness import Grid, threshold
 from geonet.experiments.sets.levy import HIGH, load_levy
 
-LOSS_LEVEL = 0.75  # of the loss of chance: what counts as having begun to learn
+LOSS_LEVEL = 0.75  # share of the chance loss: below it, a network has begun to learn
 
 
 class Measure(NamedTuple):
-    """A quantity, and which of two values of it is the better one."""
+    """A quantity, and whether smaller or larger values are better."""
 
     title: str
     better: str  # "smaller" or "larger"
@@ -30,7 +31,7 @@ class Measure(NamedTuple):
 
 
 def failed(results, method):
-    """Whether a run of a seed failed, or is not there; bool (seeds,)."""
+    """Whether a run of each seed failed or is missing; bool (seeds,)."""
     found = {seed: [] for seed in results.config["seeds"]}
     for run in results.find(method=method, split="test"):
         found[run["seed"]].append("failed" in run["metrics"])
@@ -38,7 +39,7 @@ def failed(results, method):
 
 
 def metric(results, method, name):
-    """A metric of the tested runs; of several runs a seed (cases) the geometric mean."""
+    """A metric of the test runs; the geometric mean over cases if a seed has several runs."""
     found = {seed: [] for seed in results.config["seeds"]}
     for run in results.find(method=method, split="test"):
         value = run["metrics"].get(name)
@@ -52,7 +53,7 @@ def _geometric_mean(values):
 
 
 def _per_seed(results, method, quantity):
-    """quantity(arrays, seed) of each tested run; NaN of one that left no arrays."""
+    """quantity(arrays, seed) of each test run; NaN if it left no arrays."""
     values = []
     for seed in results.config["seeds"]:
         done = bool(results.find(method=method, seed=seed, split="test"))
@@ -62,9 +63,9 @@ def _per_seed(results, method, quantity):
 
 
 def moves(results, method, kind, quantile=2):
-    """Mean over the stored steps of a quantile (10, 50, 90 %) of the units' moves at a step.
+    """Mean over the stored steps of a quantile (10, 50, 90 %) of the units' moves in a step.
 
-    The steps are evenly spaced on a log scale, so that every tenfold of training counts alike.
+    The steps are evenly spaced on a log scale, so that every factor of ten counts equally.
 
     Parameters
     ----------
@@ -96,10 +97,10 @@ def alive(results, method, step=-1):
 
 
 def epochs_to_level(results, method):
-    """Epochs until the training loss is `LOSS_LEVEL` of what it is before training, ln(classes).
+    """Epochs until the training loss is `LOSS_LEVEL` times its value at chance, ln(classes).
 
-    Interpolated between epochs; one more than there are for a run that does not get there, or that
-    diverges.
+    It is interpolated between epochs. A run that does not get there, or that diverges, counts as
+    one epoch more than there are.
     """
     chance = np.log(results.config.get("classes", 10))
 
@@ -116,10 +117,10 @@ def epochs_to_level(results, method):
 
 
 def first_order_excess(results, method):
-    """How far random turns of u(θ) are from √(Σ sₖ² εₖ²), over what second order allows, ‖ε‖₁².
+    """How far random turns of u(θ) are from √(Σ sₖ² εₖ²), divided by ‖ε‖₁², the second order.
 
-    Along θ + tε the curve u has a second derivative of at most ‖ε‖₁², so the angle between its
-    ends differs from first order by ½ ‖ε‖₁² and terms of third order. The method is GmP.
+    The curve u(θ + tε) has a second derivative in t of at most ‖ε‖₁². So the angle between its ends
+    differs from its first order by ½ ‖ε‖₁² and terms of third order. The method is GmP.
     """
     largest = []
     for seed in results.config["seeds"]:
@@ -136,14 +137,14 @@ def first_order_excess(results, method):
                 ends = map(hypersphere.to_cartesian, (theta, moved))
                 turn = hypersphere.angle_between(*ends)
                 first = np.sqrt(np.sum(hypersphere.metric(theta) * step**2, axis=1))
-                allowed = np.sum(np.abs(step), axis=1) ** 2 + 1e-14  # and rounding
+                allowed = np.sum(np.abs(step), axis=1) ** 2 + 1e-14  # for rounding
                 worst = max(worst, float(np.max(np.abs(turn - first) / allowed)))
         largest.append(worst)
     return np.array(largest)
 
 
 def _over_sets(results, method, quantity):
-    """Geometric mean over the sets of a sweep of quantity(grid, least skill that trains)."""
+    """Geometric mean of quantity(grid, minimum skill that trains) over the sets of a sweep."""
     config, found = results.config, []
     for name in config["set"]:
         grids = {m: Grid(results, name, m) for m in config["methods"]}
@@ -153,10 +154,10 @@ def _over_sets(results, method, quantity):
 
 
 def largest_lr(results, method):
-    """The largest rate of a sweep that trains, from the sweep's one initializer."""
+    """The largest learning rate that trains in a sweep with a single initializer."""
 
-    def largest(grid, least):
-        trains = grid.skill[0] >= least  # (rates, seeds)
+    def largest(grid, min_skill):
+        trains = grid.skill[0] >= min_skill  # (rates, seeds)
         lrs = np.array(results.config["lrs"])[:, None]
         return np.max(np.where(trains, lrs, 0), axis=0)
 
@@ -165,14 +166,14 @@ def largest_lr(results, method):
 
 
 def share_that_trains(results, method):
-    """Share of the initializers and rates of a sweep that train."""
-    return _over_sets(results, method, lambda grid, least: grid.share_trained(least))
+    """Share of the initializers and learning rates of a sweep that train."""
+    return _over_sets(results, method, lambda grid, min_skill: grid.share_trained(min_skill))
 
 
 def error_left(results, method, lrs):
-    """Error over that of the best constant answer, at the rate that `lrs` has for the method.
+    """Error divided by that of the best constant answer, at the method's rate in `lrs`.
 
-    At most 1, which is also that of a run that diverged.
+    It is at most 1, which is also the value of a run that diverged.
     """
     place = results.config["lrs"].index(lrs[method])
 
@@ -183,11 +184,11 @@ def error_left(results, method, lrs):
     return _over_sets(results, method, left)
 
 
-def make_measure(title, better, function, *words, **options):
-    """A `Measure` by one of the functions above with its further arguments."""
-    return Measure(title, better, partial(_called, function, words, options))
+def make_measure(title, better, function, *arguments, **options):
+    """A `Measure` that calls one of the functions above with further arguments."""
+    return Measure(title, better, partial(_values, function, arguments, options))
 
 
-def _called(function, words, options, results, method):
-    values = function(results, method, *words, **options)
+def _values(function, arguments, options, results, method):
+    values = function(results, method, *arguments, **options)
     return np.where(failed(results, method), np.nan, values)

@@ -1,7 +1,7 @@
 """The report on the paper's claims as Markdown, as one HTML page, and as JSON.
 
-Markdown and HTML are two forms of one list of blocks: headings, paragraphs, tables and figures. Two
-figures are drawn for the report; the others are those of the experiments.
+Markdown and HTML are two renderings of the same list of blocks: headings, paragraphs, tables and
+figures. Two figures are drawn for the report; the others come from the experiments.
 """
 
 import base64
@@ -23,7 +23,7 @@ from geonet.models import METHODS
 from geonet.plots.claims import boundary_statistics, effects
 from geonet.text import aligned, duration
 
-ORDER = (NOT_REPRODUCED, INCONCLUSIVE, REPRODUCED)  # what speaks least for a claim first
+ORDER = (NOT_REPRODUCED, INCONCLUSIVE, REPRODUCED)  # from the weakest support for a claim
 STYLE = """
 body { font: 1rem/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff;
        max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }
@@ -35,21 +35,21 @@ figure { margin: 1.5rem 0; } figure img { max-width: 100%; height: auto; }
 figcaption { font-size: 0.9rem; color: #444; }
 """
 QUICK = (
-    "THIS IS A QUICK RUN: few seeds and few steps, to see that everything works. Its verdicts say "
-    "nothing about the paper."
+    "THIS IS A QUICK RUN: few seeds and few steps, to check that everything works. Its verdicts "
+    "say nothing about the paper."
 )
 BOUNDARIES = (
-    "What the boundaries do from one start at one rate, means over seeds: steps at 10, 50 and 90 % "
-    "of the units; shares at the start and at the end of training"
+    "How the boundaries behave with the same start and rate, means over seeds: moves per step at "
+    "10, 50 and 90 % of the units; shares at the start and at the end of training"
 )
 HOW = (
-    "An effect is how many times better the method is than its rival: the geometric mean of "
-    "the ratio of their measures over paired seeds, which share data and initial weights, turned "
-    "so that a number above 1 is what the paper predicts. Its 95 % interval is that of a bootstrap "
-    "over seeds (BCa, widened by Student's t); of fewer than 8 seeds it is Student's t on "
-    "logarithms, and none if they all agree. p is that of exchanging the two methods seed by seed "
-    "(exact up to 20 seeds). No correction is made for the number of claims: of 20 true equalities "
-    "one may look like a difference."
+    "An effect says how many times better the method is than its rival. It is the geometric mean "
+    "of the ratio of their measures over paired seeds, which share data and initial weights, "
+    "oriented so that a number above 1 is what the paper predicts. Its 95 % interval is that of a "
+    "bootstrap over seeds (BCa, widened by Student's t). For fewer than 8 seeds it is Student's t "
+    "on logarithms, and there is none if they all agree. p comes from exchanging the two methods "
+    "seed by seed (exact for up to 20 seeds). There is no correction for the number of claims: of "
+    "20 true equalities, one may look like a difference."
 )
 
 
@@ -59,7 +59,7 @@ def write(report, folder):
     Parameters
     ----------
     report : dict
-        As `geonet.experiments.claims.command.Claims.report` gives it.
+        As `geonet.experiments.claims.command.Claims.report` returns it.
     folder : str or Path
         Made if missing.
 
@@ -82,28 +82,28 @@ def write(report, folder):
 
 def summary(report):
     """The table of verdicts, as text for the terminal."""
-    words = [
+    lines = [
         "",
         *([QUICK, ""] if report["quick"] else []),
         *_failures(report),
         aligned(_summary(report)),
         "",
     ]
-    return "\n".join(words)
+    return "\n".join(lines)
 
 
 def _failures(report):
-    """How many runs failed, if any."""
+    """A sentence on the runs that failed, if any."""
     if found := {key: e["failed"] for key, e in report["evidence"].items() if e["failed"]}:
         yield (
-            f"{sum(found.values())} runs failed (by an error of the program, or for want of "
-            f"memory) in {', '.join(found)}: they count neither for nor against a claim, and what "
-            "they enter is inconclusive. The same command tries them again."
+            f"{sum(found.values())} runs failed (because of an error in the program or a lack of "
+            f"memory) in {', '.join(found)}: they count neither for nor against a claim, and the "
+            "comparisons that need them are inconclusive. The same command retries them."
         )
 
 
 def blocks(report):
-    """What the report says, as (kind, content …) each."""
+    """The content of the report, as tuples (kind, content …)."""
     yield "heading", 1, "The paper's claims, measured"
     if report["quick"]:
         yield "text", QUICK
@@ -114,16 +114,16 @@ def blocks(report):
             "Parameterization for ReLU Networks, arXiv 2305.15912. Claims are in our words."
         ),
     )
-    yield from (("text", words) for words in _failures(report))
+    yield from (("text", text) for text in _failures(report))
     yield "heading", 2, "Verdicts"
-    yield "table", "The comparison that speaks least for each claim", _summary(report)
+    yield "table", "For each claim, the comparison that supports it least", _summary(report)
     for figure in report["figures"]:
         yield "figure", figure
     if report["boundaries"]:
         yield "table", BOUNDARIES, _boundaries(report["boundaries"])
     yield "heading", 2, "Where the outcome differs from the paper"
     yield from _differences(report["claims"])
-    shown = set()  # figures: each once
+    shown = set()  # so that each figure appears once
     for claim in report["claims"]:
         yield "heading", 2, f"{claim['title']}: {_marked(claim, report)}"
         yield from _claim(claim, report["evidence"])
@@ -133,7 +133,8 @@ def blocks(report):
                 yield "figure", figure
             shown.add(key)
     yield "heading", 2, "What it was measured on"
-    yield "table", "Experiments, and what differs from the paper's", _evidence(report["evidence"])
+    caption = "Experiments, and how they differ from the paper's"
+    yield "table", caption, _evidence(report["evidence"])
     yield "heading", 2, "How verdicts are made"
     yield "text", HOW
     for word, rule in report["rule"]:
@@ -148,30 +149,30 @@ def _summary(report):
         counted = [c for c in claim["comparisons"] if not c["control"]]
         if counted:
             weakest = min(counted, key=_support)
-            words = f"{weakest['method']} with {weakest['rival']}, {weakest['measure']}"
+            what = f"{weakest['method']} with {weakest['rival']}, {weakest['measure']}"
             numbers = _number(weakest["effect"]), _interval(weakest), _seeds(weakest)
         else:
-            words = "largest value over its bound"
+            what = "largest value over its bound"
             weakest = min(claim["bounds"], key=lambda b: ORDER.index(b["verdict"]))
             numbers = _number(_largest(claim["bounds"])), "", _seeds(weakest)
-        rows.append((claim["title"], words, *numbers, _marked(claim, report)))
+        rows.append((claim["title"], what, *numbers, _marked(claim, report)))
     return rows
 
 
 def _marked(claim, report):
-    """The verdict, and that it is of a quick run."""
+    """The verdict, marked if it comes from a quick run."""
     return claim["verdict"] + (" (quick run)" if report["quick"] else "")
 
 
 def _support(comparison):
-    """How much a comparison speaks for its claim: by its verdict, then by its interval."""
-    word, low = comparison["verdict"], comparison["low"]
-    without = math.inf if word == REPRODUCED else 0.0
-    return ORDER.index(word), without if low is None else low
+    """How much a comparison supports its claim: by its verdict, then by its interval."""
+    verdict, low = comparison["verdict"], comparison["low"]
+    without = math.inf if verdict == REPRODUCED else 0.0
+    return ORDER.index(verdict), without if low is None else low
 
 
 def _seeds(test):
-    """On how many seeds a test stands, and why on no more."""
+    """The number of seeds that a test uses, and why it is not larger."""
     names = [test[k] for k in ("method", "rival") if k in test]
     lost = [
         f"{count} of {name} {word}"
@@ -198,24 +199,24 @@ def _largest(bounds):
 def _differences(claims):
     if all(claim["verdict"] == REPRODUCED for claim in claims):
         yield "text", "Every claim that was tested is reproduced."
-    for word, why in ((NOT_REPRODUCED, "differ"), (INCONCLUSIVE, "not show")):
-        for claim in (c for c in claims if c["verdict"] == word):
+    for verdict, why in ((NOT_REPRODUCED, "differ"), (INCONCLUSIVE, "not show")):
+        for claim in (c for c in claims if c["verdict"] == verdict):
             found = "; ".join(
                 _sentence(test)
                 for test in claim["comparisons"] + claim["bounds"]
-                if test["verdict"] == word and not test.get("control")
+                if test["verdict"] == verdict and not test.get("control")
             )
             yield (
                 "text",
                 (
-                    f"{claim['title']}: {word}. The paper says: {claim['statement']} Measured: "
+                    f"{claim['title']}: {verdict}. The paper says: {claim['statement']} Measured: "
                     f"{found}. Why it may {why}: {claim['why']}"
                 ),
             )
 
 
 def _sentence(test):
-    """One test in words."""
+    """The outcome of one test as a sentence."""
     if "largest" in test:
         value = _number(test["largest"])
         return f"under {test['method']} {test['measure']} reaches {value} (seeds: {_seeds(test)})"
@@ -224,8 +225,8 @@ def _sentence(test):
             f"{test['method']} and {test['rival']} have no ratio of {test['measure']}: numbers of "
             f"both on seeds: {_seeds(test)}"
         )
-    words = f"{test['method']} is {_number(test['effect'])} times as good as {test['rival']}"
-    return f"{words} by {test['measure']} {_interval(test)}".rstrip()
+    effect = f"{test['method']} is {_number(test['effect'])} times as good as {test['rival']}"
+    return f"{effect} by {test['measure']} {_interval(test)}".rstrip()
 
 
 def _claim(claim, evidence):
@@ -237,7 +238,7 @@ def _claim(claim, evidence):
         for b in claim["bounds"]:
             row = b["method"], b["measure"], _number(b["largest"], ".7g"), _seeds(b)
             rows.append((*row, b["verdict"]))
-        yield "table", "Bounds: no number may pass 1", rows
+        yield "table", "Bounds: no number may exceed 1", rows
     if claim["comparisons"]:
         yield "table", "Comparisons", _comparisons(claim["comparisons"])
     if claim["verdict"] == REPRODUCED:
@@ -248,18 +249,18 @@ def _comparisons(comparisons):
     rows = [("method", "rival", "on", "measure (better)", "means", "effect", "95 % interval", "p",
              "seeds", "verdict")]  # fmt: skip
     for c in comparisons:
-        word = f"control: {c['verdict']}" if c["control"] else c["verdict"]
+        verdict = f"control: {c['verdict']}" if c["control"] else c["verdict"]
         means = ", ".join(_number(mean) for mean in c["means"])
         numbers = _number(c["effect"]), _interval(c), _number(c["p"], ".2g")
         measure = f"{c['measure']} ({c['better']})"
         rows.append(
-            (c["method"], c["rival"], c["evidence"], measure, means, *numbers, _seeds(c), word)
+            (c["method"], c["rival"], c["evidence"], measure, means, *numbers, _seeds(c), verdict)
         )
     return rows
 
 
 def _evidence(evidence):
-    rows = [("name", "command", "seeds", "computing", "what differs from the paper's")]
+    rows = [("name", "command", "seeds", "computing", "how it differs from the paper's")]
     for key, found in evidence.items():
         row = key, found["command"], _runs(found), duration(found["seconds"])
         rows.append((*row, found["setting"]))
@@ -280,7 +281,7 @@ def _interval(test):
 
 
 def markdown(blocks, folder):
-    """Blocks as Markdown; figures are linked from the folder that the text is in."""
+    """Blocks as Markdown. Links to figures are relative to the folder of the text."""
     lines = []
     for kind, *content in blocks:
         if kind == "heading":
@@ -299,18 +300,18 @@ def markdown(blocks, folder):
 
 
 def page(blocks):
-    """Blocks as one HTML page that needs no other file: its pictures are in it."""
+    """Blocks as one HTML page that needs no other file, because it contains its pictures."""
     body = []
     for kind, *content in blocks:
         if kind == "heading":
-            level, words = content
-            body.append(f"<h{level}>{escape(words)}</h{level}>")
+            level, text = content
+            body.append(f"<h{level}>{escape(text)}</h{level}>")
         elif kind == "text":
             body.append(f"<p>{escape(content[0])}</p>")
         elif kind == "figure":
             picture = base64.b64encode(Path(content[0]["path"]).read_bytes()).decode("ascii")
-            title, words = (escape(content[0][k]) for k in ("title", "description"))
-            image = f'<img alt="{title}. {words}" src="data:image/png;base64,{picture}">'
+            title, description = (escape(content[0][k]) for k in ("title", "description"))
+            image = f'<img alt="{title}. {description}" src="data:image/png;base64,{picture}">'
             body.append(f"<figure>{image}<figcaption>{title}</figcaption></figure>")
         else:
             body.append(_table(*content))
@@ -333,39 +334,39 @@ def _table(caption, rows):
 
 
 def draw_figures(claims, outcomes, folder, quick):
-    """Write the figures that the chosen claims call for into folder/figures.
+    """Write the figures for the chosen claims into folder/figures.
 
     Parameters
     ----------
     claims : list of dict
-        As `geonet.experiments.claims.verdicts.judge_claim` gives them.
+        As `geonet.experiments.claims.verdicts.judge_claim` returns them.
     outcomes : dict
-        As `boundary_outcomes` gives them, or empty.
+        As `boundary_outcomes` returns them, or empty.
     folder : Path
     quick : bool
 
     Returns
     -------
     list of dict
-        As `figure_in` describes a figure.
+        One per figure, as `figure_in` returns it.
     """
     drawn = []
     if any(claim["comparisons"] for claim in claims):
         drawn.append(_effects_figure(claims, quick))
     if outcomes:
         drawn.append(_boundaries_figure(outcomes))
-    for figure, name, *words in drawn:
-        plots.save(figure, folder / "figures", name, *words)
+    for figure, name, *texts in drawn:
+        plots.save(figure, folder / "figures", name, *texts)
     return [figure_in(folder, name) for _, name, *_ in drawn]
 
 
 def figure_in(folder, name):
-    """A figure of an experiment: its path, and what its SVG tells a screen reader.
+    """A figure of an experiment: its path, and the title and description in its SVG.
 
     Returns
     -------
     dict or None
-        None where there is no such figure, as all runs that it would show diverged.
+        None if there is no such figure, because all runs that it would show diverged.
     """
     png, svg = (folder / "figures" / f"{name}{ending}" for ending in (".png", ".svg"))
     if not (png.exists() and svg.exists()):
@@ -397,15 +398,15 @@ def _effects_figure(claims, quick):
     caption = (
         f"{'A QUICK RUN, no verdict is final. ' if quick else ''}Geometric mean over paired seeds "
         "of how many times better the method is than the rival, with its 95 % interval. A triangle "
-        "at the rim stands for an effect beyond it, with its number. Colours and markers are "
-        "those of the rival; where SP alone is the rival, those of the method."
+        "at the edge stands for an effect beyond it, with its number. Colours and markers are "
+        "those of the rival, or those of the method where SP is the only rival."
     )
-    words = "The paper's claims: effects and their intervals", " ".join(sentences)
-    return effects(shown, caption), "claims", *words
+    title = "The paper's claims: effects and their intervals"
+    return effects(shown, caption), "claims", title, " ".join(sentences)
 
 
 def boundary_outcomes(results):
-    """Steps of the boundaries, their share in the data, and dead units; means over seeds.
+    """Moves of the boundaries, their share inside the data, and dead units: means over seeds.
 
     Parameters
     ----------
@@ -416,8 +417,8 @@ def boundary_outcomes(results):
     -------
     dict
         Title of a quantity -> dict of method -> list of numbers: 10, 50 and 90 % of the units, or
-        start and end of training; None for a method without hyperplanes. Empty where the runs are
-        not at hand.
+        start and end of training; None for a method without hyperplanes. It is empty if the runs
+        are not available.
     """
     if not {"levy-equal", "banana-equal"} <= results.keys():
         return {}
@@ -445,12 +446,12 @@ def _boundaries_figure(outcomes):
     caption = (
         "All methods from the same start and at the rate 0.01, means over seeds. "
         "Above: 10, 50 and 90 % of the units, over steps evenly spaced on a log scale. "
-        "Below: hollow at the start, full at the end of training."
+        "Below: hollow at the start, filled at the end of training."
     )
-    words = [
+    sentences = [
         f"{title}: " + ", ".join(f"{m} {v[1]:.2g}" for m, v in rows.items() if None not in v) + "."
         for title, rows in outcomes.items()
     ]
     shown = {k: {m: np.array(v, float) for m, v in rows.items()} for k, rows in outcomes.items()}
     figure = boundary_statistics(shown, caption)
-    return figure, "boundaries", "What the boundaries of each method do", " ".join(words)
+    return figure, "boundaries", "How the boundaries of each method behave", " ".join(sentences)

@@ -1,8 +1,8 @@
-"""The claims of the paper as data: what it says, what tests it, and what it predicts.
+"""The paper's claims as data: what the paper says, which tests a claim has, what they predict.
 
-A claim is tested by comparisons over paired seeds (one data set and one set of initial weights a
-seed), each of which predicts that a method is better than a rival by some measure; or by bounds,
-which hold for every single number or do not hold.
+A claim is tested by comparisons over paired seeds, with one data set and one set of initial weights
+per seed: each predicts that a method is better than a rival by some measure. Or it is tested by
+bounds, which must hold for every single number.
 """
 
 from typing import NamedTuple
@@ -12,20 +12,20 @@ from geonet.experiments.claims.measures import make_measure
 
 
 class Evidence(NamedTuple):
-    """An experiment with its options, whose runs claims are tested on."""
+    """An experiment with its options, whose runs test claims."""
 
     experiment: str
     options: str
-    quick: str  # further options with --quick, after which few seeds are left
-    minutes: float  # of one seed, all methods and cases, on one core
-    figure: str  # of the experiment's own, the one to show
-    setting: str  # what differs from the paper's
+    quick: str  # further options for --quick
+    minutes: float  # per seed for all methods and cases, on one core
+    figure: str  # which of the experiment's own figures to show
+    setting: str  # how it differs from the paper's experiment
     seeds: int = 10
     quick_seeds: int = 3
 
 
 class Comparison(NamedTuple):
-    """A method against a rival by a measure; a control is shown but decides nothing."""
+    """A method against a rival by a measure. A control is shown but does not affect verdicts."""
 
     evidence: str
     method: str
@@ -35,7 +35,7 @@ class Comparison(NamedTuple):
 
 
 class Bound(NamedTuple):
-    """Something that never passes 1, whatever the seed: a largest number over its bound."""
+    """A number that never exceeds 1, whatever the seed: a largest value divided by its bound."""
 
     evidence: str
     method: str
@@ -53,11 +53,11 @@ class Claim(NamedTuple):
 
 
 def against(evidence, method, rivals, measure, control=False):
-    """One comparison a rival; rivals with commas between."""
+    """One comparison per rival, from a comma-separated list of rivals."""
     return tuple(Comparison(evidence, method, r, measure, control) for r in rivals.split(","))
 
 
-EQUAL_LR = "--lr 0.01"  # one rate for all methods, so that steps can be judge_comparison
+EQUAL_LR = "--lr 0.01"  # one rate for all methods, so that steps can be compared
 SMALL_SETS = "--methods SP,WN,BN,GmP --sets levy,banana,friedman"
 EVIDENCE = {
     "perturbation": Evidence(
@@ -71,25 +71,27 @@ EVIDENCE = {
     ),
     "levy-paper": Evidence(
         "levy", "--methods SP,WN,BN,GmP --protocol paper", "", 0.1, "fits",
-        "the authors' one data set and one network a seed",
+        "the authors' single data set, and one network per seed",
     ),
     "levy-equal": Evidence(
-        "levy", EQUAL_LR, "", 0.3, "evolution", "the data are redrawn, all methods at the rate 0.01"
+        "levy", EQUAL_LR, "", 0.3, "evolution",
+        "the data are redrawn, with all methods at the rate 0.01",
     ),
     "banana": Evidence(
         "banana", "--methods SP,WN,BN,GmP", "", 0.03, "regions",
-        "a validation part steers, the data are redrawn; without its file a likeness of the set",
+        "validation data control training, and the data are redrawn; an imitation of the set if "
+        "its file is missing",
     ),
     "banana-equal": Evidence(
-        "banana", EQUAL_LR, "", 0.05, "turns", "as banana, all methods at the rate 0.01"
+        "banana", EQUAL_LR, "", 0.05, "turns", "as banana, with all methods at the rate 0.01"
     ),
     "friedman": Evidence(
         "uci", "--methods SP,WN,BN,GmP --sets friedman1,friedman2,friedman3", "", 0.1,
-        "ratios", "Friedman's three functions in place of the UCI sets, which are not embedded",
+        "ratios", "Friedman's three functions in place of the UCI sets, which are not included",
     ),
     "friedman-equal": Evidence(
         "uci", f"--methods SP,WN,BN,GmP --sets friedman1,friedman2,friedman3 {EQUAL_LR}", "", 0.1,
-        "ratios", "as friedman, all methods at the rate 0.01",
+        "ratios", "as friedman, with all methods at the rate 0.01",
     ),
     "rates": Evidence(
         "robustness", f"{SMALL_SETS} --init glorot_uniform", "", 0.8, "outcomes",
@@ -105,7 +107,7 @@ EVIDENCE = {
         "--schedule cosine",
         "--epochs 2 --width 0.125", 16.0, "curves_64",
         "a quarter of the channels and ten epochs on 8,000 pictures of ten classes; "
-        "in place of ImageNet32, drawn ones",
+        "drawn ones instead of ImageNet32",
         seeds=3, quick_seeds=1,
     ),
     "resnet": Evidence(
@@ -119,7 +121,7 @@ RMSE = make_measure("test RMSE", "smaller", measures.metric, "test_rmse")
 ACCURACY = make_measure("test accuracy", "larger", measures.metric, "test_accuracy")
 TOP1 = make_measure("validation top-1", "larger", measures.metric, "test_top1")
 EPOCHS_TO_LEVEL = make_measure(
-    "epochs to three quarters of the loss of chance", "smaller", measures.epochs_to_level
+    "epochs to three quarters of the chance loss", "smaller", measures.epochs_to_level
 )
 LARGEST_LR = make_measure("largest rate that trains", "larger", measures.largest_lr)
 SHARE_THAT_TRAINS = make_measure(
@@ -147,14 +149,14 @@ ALIVE = make_measure("share of units alive at the end", "larger", measures.alive
 
 LR_NOTE = (
     "The rates are the authors', 0.1 for GmP and 0.01 for the others: what is compared is a "
-    "parameterization with its rate, and another rate may serve another method as well (the "
+    "parameterization with its rate, and other rates may suit other methods just as well (the "
     "controls, where there are any, have one rate for all). "
 )
 CLAIMS = {
     "bounds": Claim(
         "Bounds on the turn",
         "A change ε of the angles of a GmP unit turns its boundary by at most ‖ε‖, and to first "
-        "order by √(Σ sₖ² εₖ²); under SP, WN and BN the turn of a unit is bounded by ‖ε‖/‖w‖ only.",
+        "order by √(Σ sₖ² εₖ²); under SP, WN and BN the turn of a unit is only bounded by ‖ε‖/‖w‖.",
         "Section 2",
         (
             *(Bound("perturbation", m, OVER_BOUND) for m in ("GmP", "SP", "WN", "BN")),
@@ -164,14 +166,14 @@ CLAIMS = {
     ),
     "instability": Claim(
         "Instability of SP, WN and BN",
-        "A small noise on all parameters throws the boundary of a unit under SP, WN and BN far off "
-        "and leaves that of a GmP unit nearly where it was.",
+        "A little noise on all parameters moves the boundary of a unit under SP, WN and BN far "
+        "away, and leaves that of a GmP unit nearly where it was.",
         "Section 2, figure 1",
         (
             *against("perturbation", "GmP", "SP,WN,BN", TURN_UNDER_NOISE),
             *against("perturbation-unit", "GmP", "SP,WN,BN", TURN_UNDER_NOISE, control=True),
         ),
-        "It is a matter of scale: what counts is ε/‖w‖, and the weights here are as small as ε. "
+        "This is a matter of scale: what counts is ε/‖w‖, and the weights here are as small as ε. "
         "For weights of length 1 (the control) the bounds of all methods agree to first order.",
     ),
     "levy": Claim(
@@ -179,20 +181,20 @@ CLAIMS = {
         "GmP fits the Levy function better than SP, WN and BN.",
         "Experiments, figure 2",
         against("levy-paper", "GmP", "SP,WN,BN", RMSE),
-        LR_NOTE + "All seeds share one draw of the data here, so that the interval says nothing of "
+        LR_NOTE + "All seeds share one draw of the data here, so the interval says nothing about "
         "other draws.",
     ),
     "levy-redrawn": Claim(
         "Levy function, data redrawn",
-        "GmP fits the Levy function better than SP, WN and BN, whatever points it is seen through.",
+        "GmP fits the Levy function better than SP, WN and BN, whichever points are drawn.",
         "Experiments, figure 2 (one draw there)",
         (
             *against("levy", "GmP", "SP,WN,BN", RMSE),
             *against("levy-equal", "GmP", "SP,WN,BN", RMSE, control=True),
         ),
-        LR_NOTE + "The authors have one draw of 50 points. Redrawn, their place decides more than "
-        "the method does, and a network that can place its boundaries anywhere can also misplace "
-        "them where there are no points.",
+        LR_NOTE + "The authors have one draw of 50 points. If they are redrawn, their positions "
+        "matter more than the method, and a network that can place its boundaries anywhere can "
+        "also misplace them where there are no points.",
     ),
     "banana": Claim(
         "Banana set",
@@ -202,9 +204,9 @@ CLAIMS = {
             *against("banana", "GmP", "SP,WN,BN", ACCURACY),
             *against("banana-equal", "GmP", "SP,WN,BN", ACCURACY, control=True),
         ),
-        LR_NOTE + "The classes overlap, so that all methods come near to the best that can be "
-        "reached, and 200 test points tell accuracies apart by 2 % at best. In the authors' code "
-        "the test part also steers training.",
+        LR_NOTE + "The classes overlap, so all methods come close to the best possible accuracy, "
+        "and 200 test points resolve differences of 2 % at best. In the authors' code the test "
+        "data also control training.",
     ),
     "regression": Claim(
         "Regression of tables",
@@ -214,7 +216,7 @@ CLAIMS = {
             *against("friedman", "GmP", "SP,WN,BN", RMSE),
             *against("friedman-equal", "GmP", "SP,WN,BN", RMSE, control=True),
         ),
-        LR_NOTE + "Friedman's functions are smooth and of low noise, unlike some of the UCI sets; "
+        LR_NOTE + "Friedman's functions are smooth and have little noise, unlike some UCI sets; "
         "`uci --data` runs those.",
     ),
     "rates": Claim(
@@ -225,9 +227,9 @@ CLAIMS = {
             *against("rates", "GmP", "SP,WN,BN", LARGEST_LR),
             *against("rates", "GmP", "SP,WN,BN", ERROR_LEFT, control=True),
         ),
-        "What a rate does depends on the size of what it changes: an angle or an offset in units "
-        "of the data in one place, a weight in another. Under Adam no rate is too large for the "
-        "scale of a weight that batch normalization sets aside.",
+        "The effect of a rate depends on the size of what it changes: an angle, an offset in units "
+        "of the data, or a weight. Under Adam, no rate is too large for the scale of a weight that "
+        "batch normalization removes.",
     ),
     "initializers": Claim(
         "Careless initialization",
@@ -235,8 +237,8 @@ CLAIMS = {
         "or BN does not.",
         "Abstract of the first version",
         against("initializers", "GmP", "SP,WN,BN", SHARE_THAT_TRAINS),
-        "An initial scale of the weights leaves directions and offsets under GmP as they are, but "
-        "not the radius and the output layer, which are as large as they are drawn.",
+        "The initial scale of the weights does not affect directions and offsets under GmP, but it "
+        "does affect the radius and the output layer, which are as large as they are drawn.",
     ),
     "vgg-speed": Claim(
         "VGG-6, speed",
@@ -266,8 +268,8 @@ CLAIMS = {
         "Experiments, table 3",
         against("resnet", "GmP+IMN", "BN,WN+MBN", TOP1),
         LR_NOTE
-        + "Paper: a ResNet-50 on ImageNet. A small network on drawn pictures says little of "
-        "that, in either direction.",
+        + "The paper has a ResNet-50 on ImageNet. A small network on drawn pictures says little "
+        "about that, in either direction.",
     ),
     "steady": Claim(
         "GmP steadies the boundaries",
@@ -291,9 +293,9 @@ CLAIMS = {
             *(Comparison("levy-equal", m, "SP", MOVE_PER_STEP) for m in ("WN", "BN", "WN+MBN")),
             *(Comparison("banana-equal", m, "SP", TURN_PER_STEP) for m in ("WN", "BN", "WN+MBN")),
         ),
-        "WN and BN set the direction by a vector of any length, as SP does, and the theory of the "
-        "same paper finds them as unstable. LN couples the units of a layer: it has no boundary "
-        "that is a hyperplane, and no number here.",
+        "WN and BN set the direction by a vector of any length, as SP does, and according to the "
+        "same paper's theory they are just as unstable. LN couples the units of a layer: its "
+        "boundaries are not hyperplanes, so it has no number here.",
     ),
     "normalization-inside": Claim(
         "Normalization keeps boundaries in the data",
@@ -304,8 +306,8 @@ CLAIMS = {
             Comparison("levy-equal", m, "SP", INSIDE)
             for m in ("WN", "BN", "WN+MBN", "GmP", "GmP+IMN")
         ),
-        "Only BN and WN+MBN know where the data are. WN has the offset b/|ℓ|, which grows as ℓ "
-        "shrinks, just as b/‖w‖ does under SP.",
+        "Only BN and WN+MBN depend on where the data are. WN has the offset b/|ℓ|, which grows as "
+        "ℓ shrinks, just as b/‖w‖ does under SP.",
     ),
     "normalization-dead": Claim(
         "Normalization keeps units alive",
@@ -315,7 +317,7 @@ CLAIMS = {
             Comparison("levy-equal", m, "SP", ALIVE)
             for m in ("WN", "BN", "WN+MBN", "GmP", "GmP+IMN")
         ),
-        "WN knows nothing of where the data are, so that its units can leave them as those of SP "
-        "do; and a mean that WN+MBN subtracts can be undone by the bias that follows it.",
+        "WN does not depend on where the data are, so its units can leave them as those of SP do; "
+        "and the bias of WN+MBN can undo the subtraction of the mean that precedes it.",
     ),
 }

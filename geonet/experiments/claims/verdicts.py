@@ -1,4 +1,4 @@
-"""From runs to verdicts: effects with intervals over paired seeds, and the rule on them."""
+"""From runs to verdicts: effects with intervals over paired seeds, and the rule for them."""
 
 import math
 
@@ -13,38 +13,38 @@ RULE = (
     (REPRODUCED, "the 95 % interval lies entirely on the predicted side of 1, and the method that "
                  "is predicted to be better finished on every seed; a bound holds"),
     (NOT_REPRODUCED, "the interval lies entirely on the other side, and the rival finished on "
-                     "every seed; a bound is passed"),
-    (INCONCLUSIVE, "the interval contains 1 or cannot be had, the better one did not finish on "
-                   "every seed, or a run failed for a reason outside of training"),
+                     "every seed; a bound is exceeded"),
+    (INCONCLUSIVE, "the interval contains 1 or is not defined, the better one did not finish on "
+                   "every seed, or a run failed for a reason unrelated to training"),
 )  # fmt: skip
 RULE_OF_PAIRS = (
-    "Where one of a pair alone finished (the other diverged, or never trained), the pair speaks "
-    "for it, but has no ratio and is not in the interval. Where fewer than two pairs have a ratio, "
-    "an exact sign test on all pairs, p below 0.05, takes the place of the interval: that needs "
-    "six seeds."
+    "If only one method of a pair finished (the other diverged, or never trained), the pair is "
+    "evidence for it, but has no ratio and is not part of the interval. If fewer than two pairs "
+    "have a ratio, an exact sign test on all pairs, with p below 0.05, takes the place of the "
+    "interval; that needs six seeds."
 )
 RULE_OF_ALL = (
-    "A claim of several comparisons is reproduced if all of them are, not reproduced if one is "
-    "not, and inconclusive otherwise; controls do not count."
+    "A claim with several comparisons is reproduced if all of them are, not reproduced if one of "
+    "them is not, and inconclusive otherwise. Controls do not count."
 )
-ROUNDING = 1e-6  # by how much a measured angle may pass its bound: acos and sums round
+ROUNDING = 1e-6  # a measured angle may exceed its bound by this: acos and sums round
 
 
 def verdict(low, high, finished=True, rival_finished=True):
-    """The verdict on an interval of an effect that is predicted to be above 1.
+    """The verdict on the interval of an effect that is predicted to be above 1.
 
     Parameters
     ----------
     low, high : float
-        NaN where there is no interval.
+        NaN if there is no interval.
     finished, rival_finished : bool
-        Whether the method that is predicted to be better, and its rival, came to an end on every
-        seed: who did not is never the better one.
+        Whether the method that is predicted to be better, and its rival, finished on every seed. A
+        method that did not is never the better one.
 
     Returns
     -------
     str
-        One of the words of `RULE`.
+        One of the verdicts in `RULE`.
     """
     if high < 1 and rival_finished:
         return NOT_REPRODUCED
@@ -52,38 +52,38 @@ def verdict(low, high, finished=True, rival_finished=True):
 
 
 def verdict_on_bound(values):
-    """The verdict on numbers (seeds,) none of which may pass 1, beyond rounding."""
+    """The verdict on numbers (seeds,), none of which may exceed 1 by more than rounding."""
     if np.isnan(values).any():
         return INCONCLUSIVE
     return REPRODUCED if np.max(values) <= 1 + ROUNDING else NOT_REPRODUCED
 
 
 def verdict_on_all(verdicts):
-    """The verdict on a claim, by those on its parts."""
+    """The verdict on a claim, from those on its parts."""
     if NOT_REPRODUCED in verdicts:
         return NOT_REPRODUCED
     return REPRODUCED if set(verdicts) == {REPRODUCED} else INCONCLUSIVE
 
 
 def judge_comparison(comparison, results, rng):
-    """What a comparison came to, as JSON values.
+    """The outcome of a comparison, as JSON values.
 
     Parameters
     ----------
     comparison : geonet.experiments.claims.statements.Comparison
     results : Results
     rng : numpy.random.Generator
-        Of the bootstrap.
+        For the bootstrap.
 
     Returns
     -------
     dict
-        The effect is how many times better the method is than the rival, over the seeds on which
-        both have a number; see `RULE_OF_PAIRS` for the others.
+        The effect says how many times better the method is than its rival, over the seeds on
+        which both have a number. See `RULE_OF_PAIRS` for the other seeds.
     """
     names, measure = (comparison.method, comparison.rival), comparison.measure
     failed = [measures.failed(results, name) for name in names]
-    worst = 0.0 if measure.better == "larger" else math.inf  # what a run that diverged comes to
+    worst = 0.0 if measure.better == "larger" else math.inf  # what a diverged run counts as
     values = [measure.values(results, name) for name in names]
     own, rival = values = [np.where(np.isfinite(v), v, worst) for v in values]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -98,7 +98,7 @@ def judge_comparison(comparison, results, rng):
         ends = effect[1:]
     if np.count_nonzero(both) < 2 and not np.isnan(ratios).all():
         p = paired_test(signs, np.zeros(len(signs)))
-        if p < 0.05:  # an effect beyond any number
+        if p < 0.05:  # an effect without bound
             ends = (math.inf, math.inf) if signs.sum() > 0 else (0.0, 0.0)
     value, low, high = (x if math.isfinite(x) else None for x in effect)
     return {
@@ -121,7 +121,7 @@ def judge_comparison(comparison, results, rng):
 
 
 def judge_bound(bound, results):
-    """What a bound came to, as JSON values."""
+    """The outcome of a bound, as JSON values."""
     values = bound.measure.values(results, bound.method)
     return {
         "evidence": bound.evidence,
@@ -135,7 +135,7 @@ def judge_bound(bound, results):
 
 
 def judge_claim(name, results, rng):
-    """A claim with what its tests came to and the verdict, as JSON values.
+    """A claim with the outcomes of its tests and the verdict, as JSON values.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""What experiments share: options, runs and where they are done, results, statistics, tables."""
+"""What experiments share: options, runs and where they run, results, statistics, tables."""

@@ -1,4 +1,4 @@
-"""What the experiments on images share: accuracies, what is kept of each epoch, and its figure."""
+"""What the experiments on images share: accuracies, learning curves, and their figure."""
 
 import os
 
@@ -14,10 +14,10 @@ COLUMNS = "train_loss", "train_top1", "test_loss", "test_top1", "test_top5"
 
 
 def top_hits(logits, labels, count):
-    """How many labels are among the `count` largest logits of their row; of equals the first."""
+    """How many labels are among the `count` largest logits of their row; the first of equals is."""
     own = np.take_along_axis(logits, labels[:, None], axis=1)
     before = (logits == own) & (np.arange(logits.shape[1]) < labels[:, None])
-    above = ~(logits <= own) | before  # what is not a number is never a hit
+    above = ~(logits <= own) | before  # NaN is never a hit
     return int(np.count_nonzero(above.sum(axis=1) < min(count, logits.shape[1])))
 
 
@@ -30,7 +30,7 @@ def evaluate(model, batches, total=np.asarray):
     batches : iterable
         Pairs x (B, H, W, 3), labels (B,).
     total : function, optional
-        Sums an array over the processes that share the images, each with batches of its own.
+        Sums an array over the processes that share the images, each with its own batches.
 
     Returns
     -------
@@ -39,31 +39,31 @@ def evaluate(model, batches, total=np.asarray):
     Raises
     ------
     BadInput
-        If there is no image in the batches, as all are damaged.
+        If the batches contain no image, because all are damaged.
     """
     sums = np.zeros(4)
-    with np.errstate(over="ignore", invalid="ignore"):  # of a network that diverged
+    with np.errstate(over="ignore", invalid="ignore"):  # the network may have diverged
         for x, labels in batches:
             logits = predict(model, x)
             loss = ops.cross_entropy(logits, labels).item() * len(labels)
             sums += loss, top_hits(logits, labels, 1), top_hits(logits, labels, 5), len(labels)
     sums = total(sums)
     if not sums[3]:
-        raise BadInput("no validation picture is left, as all are damaged")
+        raise BadInput("no validation picture is left, because all are damaged")
     return sums[:3] / sums[3]
 
 
 class Curves:
-    """What a run keeps of each epoch.
+    """The learning curves of a run: what is recorded of each epoch.
 
     Parameters
     ----------
     validation_batches : function
-        Gives the batches that `evaluate` takes.
+        Returns the batches for `evaluate`.
     smoothing : float
-        Of the labels that training sees.
+        Label smoothing of the training loss.
     total : function, optional
-        As `evaluate` takes it.
+        As for `evaluate`.
 
     Attributes
     ----------
@@ -74,17 +74,23 @@ class Curves:
     def __init__(self, validation_batches, smoothing=0.0, total=np.asarray):
         self.validation_batches, self.smoothing, self.total = validation_batches, smoothing, total
         self.epochs = []
-        self._batches = []  # of this epoch: loss and hits
+        self._batches = []  # loss and top-1 accuracy of each batch of this epoch
 
     def loss(self, logits, labels):
-        """Cross-entropy of a training batch; what it says of the batch is noted."""
+        """Cross-entropy of a training batch. It and the accuracy are recorded."""
         value = ops.cross_entropy(logits, labels, self.smoothing)
         self._batches.append((value.item(), top_hits(logits.data, labels, 1) / len(labels)))
         return value
 
     def end_epoch(self, model):
-        """Look at the validation images; the training loss, NaN if that of validation is not
-        finite: by this `fit` knows that training diverged."""
+        """Evaluate the model on the validation images and record the epoch.
+
+        Returns
+        -------
+        float
+            The training loss. It is NaN if the validation loss is not finite, which tells `fit`
+            that training diverged.
+        """
         *sums, count = self.total(np.array([*np.sum(self._batches, axis=0), len(self._batches)]))
         self._batches.clear()
         tested = evaluate(model, self.validation_batches(), self.total)
@@ -93,28 +99,28 @@ class Curves:
         return train_loss if np.isfinite(test_loss) else np.nan
 
     def arrays(self):
-        """The columns by name, (epochs,) each."""
+        """The recorded columns by name, each of shape (epochs,)."""
         return dict(zip(COLUMNS, np.reshape(self.epochs, (-1, len(COLUMNS))).T, strict=True))
 
     def average_over_processes(self, processes):
-        """Let all processes have the mean of what they noted in this epoch."""
+        """Replace what each process recorded in this epoch by the mean over all of them."""
         self._batches = list(self.total(np.reshape(self._batches, (-1, 2))) / processes)
 
     def state_dict(self):
-        """What `load_state_dict` takes, for a run that is to be taken up later."""
+        """The state for `load_state_dict`, from which a run can be resumed later."""
         return {
             "epochs": np.reshape(self.epochs, (-1, len(COLUMNS))),
             "batches": np.reshape(self._batches, (-1, 2)),
         }
 
     def load_state_dict(self, state):
-        """Go on where another one was."""
+        """Continue from the state of other curves."""
         self.epochs = list(state["epochs"])
         self._batches = list(state["batches"])
 
 
 class Classification(Experiment):
-    """An experiment on images; its runs keep `Curves.arrays`."""
+    """An experiment on images. Its runs store `Curves.arrays`."""
 
     metric = "top1"
     metric_title = "test top-1"
@@ -123,12 +129,12 @@ class Classification(Experiment):
     seeds, quick_seeds = "3", "1"
     figures_of_one_seed = False
     default_threads = os.cpu_count()
-    workers = 1  # whose threads take all cores
+    workers = 1  # its threads already use all cores
 
     def configure(self, arguments):
         config = super().configure(arguments)
         if arguments.lr == "sweep":
-            raise ValueError("--lr sweep needs a third part of the data, which there is not")
+            raise ValueError("--lr sweep needs a third split of the data, and there is none")
         return config
 
     def figures(self, results, runs, caption):
@@ -138,7 +144,7 @@ class Classification(Experiment):
                 yield self._curves(results, finished, case)
 
     def _curves(self, results, finished, case):
-        """Accuracy of all methods over the epochs, in training and after (the paper's figure 4)."""
+        """Training and validation accuracy of all methods by epoch (the paper's figure 4)."""
         names = {
             "training top-1": "train_top1",
             "validation top-1": "test_top1",
@@ -163,27 +169,25 @@ class Classification(Experiment):
             caption += " Diverged: " + ", ".join(f"{n} of {m}" for m, n in lost.items() if n) + "."
         figure = plots.learning_curves(panels, "fraction of images", caption)
         last = {m: results.metrics(m, "test_top1", **case) for m in finished}
-        words = (
+        means = {m: np.nanmean(values) for m, values in last.items() if finished[m]}
+        description = (
             "Top-1 and top-5 accuracy of each method over the epochs of training. Mean validation "
-            "top-1 of the final weights: "
-            + list_values(
-                {m: np.nanmean(values) for m, values in last.items() if finished[m]}, ".3f"
-            )
+            "top-1 of the final weights: " + list_values(means, ".3f")
         )
         name = "curves" if batches is None else f"curves_{batches}"
-        return figure, name, f"Training and validation accuracy{of_batches}", words
+        return figure, name, f"Training and validation accuracy{of_batches}", description
 
 
 def _finished(results, method, **case):
-    """What was tracked in the runs of a method that did not diverge, a list of dicts of arrays."""
+    """The arrays of each run of a method that did not diverge, a list of dicts."""
     runs = results.find(method=method, split="test", **case)
     return [
         results.arrays(method, run["seed"], **case)
         for run in runs
-        if not run["metrics"].get("diverged", True)  # which one that failed does not have
+        if not run["metrics"].get("diverged", True)  # a run that failed has no such entry
     ]
 
 
 def _padded(values, length):
-    """values (E,) -> (length,), NaN behind."""
+    """values (E,) -> (length,), padded with NaN at the end."""
     return np.pad(values, (0, length - len(values)), constant_values=np.nan)

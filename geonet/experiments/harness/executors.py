@@ -1,8 +1,8 @@
-"""Where the runs of a sweep are done: anything with the interface of concurrent.futures.Executor.
+"""Where a sweep's runs are executed: anything with the interface of concurrent.futures.Executor.
 
-By default that is one process a core on this machine, each with one BLAS thread; by name a cluster
-of Dask or the processes of an MPI; from Python any other one. Runs are independent and draw from
-generators of their own seeds, so their numbers do not depend on where or when they are done.
+By default, that is one process per core of this machine, each with one BLAS thread. A Dask cluster
+or MPI processes can be chosen by name, and any other executor from Python. Runs are independent and
+draw from generators of their own seeds, so their numbers do not depend on where or when they run.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 
 from geonet import environment
 
-MAX_PENDING = 1000  # tasks that wait in an executor: enough for many workers, and little memory
+MAX_PENDING = 1000  # tasks submitted at a time: enough for many workers, but little memory
 MPI_COMMAND = "mpiexec -n 3 python -m mpi4py.futures -m geonet …"
 
 
@@ -28,13 +28,13 @@ def add_arguments(parser, workers):
     ----------
     parser : argparse.ArgumentParser
     workers : int or None
-        How many there are by default; None for as many as cores have threads for.
+        Their default number; None for the number of cores divided by that of threads.
     """
     known = "cores / --threads" if workers is None else workers
-    words = f"processes that runs are spread over; 1 is this one (default: {known})"
-    parser.add_argument("--workers", type=_workers, help=words)
-    words = "other place for runs: dask (a cluster on this machine), dask:ADDRESS of a scheduler, "
-    parser.add_argument("--executor", type=_name, help=f"{words}or mpi, under {MPI_COMMAND}")
+    text = f"processes that share the runs; 1 means no further process (default: {known})"
+    parser.add_argument("--workers", type=_workers, help=text)
+    text = "where else to run: dask (a cluster on this machine), dask:ADDRESS of a scheduler, "
+    parser.add_argument("--executor", type=_name, help=f"{text}or mpi, under {MPI_COMMAND}")
 
 
 def _workers(text):
@@ -44,7 +44,7 @@ def _workers(text):
 
 
 def _name(text):
-    """Kind and address of an executor by name, which can be had."""
+    """Kind and address of the executor that a name stands for, if it is available."""
     kind, _, address = text.partition(":")
     if text != "mpi" and kind != "dask":
         raise argparse.ArgumentTypeError(f"must be dask, dask:ADDRESS or mpi, but is {text!r}")
@@ -54,21 +54,21 @@ def _name(text):
         )
     if kind == "mpi" and "mpi4py.MPI" not in sys.modules:
         raise argparse.ArgumentTypeError(
-            f"mpi needs the package mpi4py and a command that begins with {MPI_COMMAND}"
+            f"mpi needs the package mpi4py, and a command that begins with {MPI_COMMAND}"
         )
     return kind, address
 
 
 @contextlib.contextmanager
 def open_executor(name, workers):
-    """An executor, for use in a `with`.
+    """Provide an executor, for use in a `with`.
 
     Parameters
     ----------
     name : (str, str) or None
         Kind and address; None for processes on this machine.
     workers : int or None
-        None leaves their number to Dask; MPI has as many as were started.
+        None lets Dask choose their number. MPI has as many as were started.
 
     Yields
     ------
@@ -82,7 +82,7 @@ def open_executor(name, workers):
 
         local = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
         with Client(name[1]) if name[1] else Client(**local) as client:
-            yield client.get_executor(pure=False)  # a run is done as often as it is asked for
+            yield client.get_executor(pure=False)  # repeats a run if it is submitted again
     else:
         from mpi4py.futures import MPIPoolExecutor
 
@@ -91,10 +91,10 @@ def open_executor(name, workers):
 
 
 class InThisProcess(Executor):
-    """Does each task while it is submitted."""
+    """Executes each task at once, while it is being submitted."""
 
     def submit(self, function, /, *arguments, **options):
-        """A future that is done, unless the user interrupts."""
+        """Call the function and return a future with its result. An interruption is raised."""
         future = Future()
         try:
             future.set_result(function(*arguments, **options))
@@ -105,7 +105,7 @@ class InThisProcess(Executor):
 
 @contextlib.contextmanager
 def process_pool(workers):
-    """A pool of processes in the environment that kernels want, which end with this one.
+    """A pool of processes with the environment that kernels want, which end with this one.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def process_pool(workers):
     os.environ.update(environment.wanted(before.get("GEONET_THREADS", 1), unset=()))
     try:
         yield pool
-    except BaseException:  # not to wait for runs that nobody will ask for
+    except BaseException:  # do not wait for runs whose results nobody will use
         for child in set(multiprocessing.active_children()).difference(others):
             child.terminate()
         raise
@@ -132,7 +132,7 @@ def process_pool(workers):
 
 
 def _start_worker():
-    """Leave an interruption to the parent, and end when it does: a kill leaves no orphans."""
+    """Leave interruptions to the parent, and end when it ends, so that a kill leaves no orphans."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -143,21 +143,21 @@ def _end_with_parent():
 
 
 def completed(executor, function, tasks):
-    """Submit tasks and yield them as they end, no more than `MAX_PENDING` of them waiting.
+    """Submit tasks and yield them as they end, with at most `MAX_PENDING` pending at a time.
 
     Parameters
     ----------
     executor : concurrent.futures.Executor
     function : function
-        Of a module, or method of such an object, so that it can be sent by name.
+        Defined in a module, or a method of an object that is, so that it can be pickled by name.
     tasks : iterable
-        What it takes, one by one.
+        Its arguments, one per call.
 
     Yields
     ------
     task
     future : concurrent.futures.Future
-        That has ended.
+        Done.
     """
     pending = {}
     try:
@@ -177,7 +177,7 @@ def completed(executor, function, tasks):
 
 
 def _wait_for_some(pending):
-    """Wait for some future of {future: task}, and take out those that have ended.
+    """Wait until some of {future: task} are done; remove and yield these.
 
     Results come before errors, since an error may end the sweep.
     """

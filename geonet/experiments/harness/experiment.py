@@ -1,4 +1,4 @@
-"""What all experiments share: options, the runs of methods and seeds, the table, the files."""
+"""What all experiments share: options, runs of methods and seeds, the table, the files."""
 
 import argparse
 import contextlib
@@ -18,29 +18,29 @@ from geonet.text import BadInput, aligned, duration
 
 
 class Experiment(ABC):
-    """One experiment of the paper; a file of this package makes one and calls it EXPERIMENT.
+    """One experiment of the paper. Its file in `geonet.experiments` makes one, called EXPERIMENT.
 
-    Subclasses set the attributes, and say how one run goes and what its figures are.
+    Subclasses set the attributes, and define how to do one run and which figures to draw.
     """
 
     name = ""
     summary = ""
-    metric = ""  # of the table
+    metric = ""  # the one in the table
     metric_title = ""
     larger_is_better = False
-    further_metrics = ()  # (name, title) of further columns of the table
+    further_metrics = ()  # (name, title) of each further column of the table
     seeds = quick_seeds = "5"
     methods = ",".join(METHODS)
     init = "glorot_uniform"
-    takes_lr = True  # whether there is a learning rate
-    default_threads = 1  # small networks gain nothing from more
-    workers = None  # processes that runs are spread over; None for all cores that threads leave
+    takes_lr = True  # whether each method has a learning rate, which --lr sets
+    default_threads = 1  # small networks do not gain from more
+    workers = None  # processes that share the runs; None for as many as cores and threads allow
     figures_of_one_seed = True  # whether figures show the first seed of the first case
-    resume_hint = "the same command (without --overwrite)"  # what goes on after an interruption
-    case = None  # name of what else tells runs apart, such as "batch_size"; config has a list of it
+    resume_hint = "the same command (without --overwrite)"  # continues after an interruption
+    case = None  # config field that lists the cases, such as "batch_size": each is run separately
 
     def add_arguments(self, parser):
-        """Declare the options that all experiments have; subclasses add their own."""
+        """Declare the options that all experiments have. Subclasses add their own."""
         known = ", ".join(METHODS)
         parser.add_argument(
             "--methods", default=self.methods, help=f"comma list of {known} (default: %(default)s)"
@@ -49,31 +49,32 @@ class Experiment(ABC):
         if self.takes_lr:
             parser.add_argument(
                 "--lr",
-                help="rate for all methods, GmP=0.1,SP=0.01 for some, or sweep: each method's best "
-                "of a grid on validation data (default: 0.1 for GmP and GmP+IMN, 0.01 for others)",
+                help="rate for all methods; or GmP=0.1,SP=0.01 for some; or sweep, for each "
+                "method's best rate of a grid on validation data (default: 0.1 for GmP and "
+                "GmP+IMN, 0.01 for the others)",
             )
         parser.add_argument("--init", default=self.init, help="initializer (default: %(default)s)")
         parser.add_argument("--out", default=f"results/{self.name}", help="folder to write to")
         parser.add_argument("--overwrite", action="store_true", help="replace what is in --out")
-        parser.add_argument("--quick", action="store_true", help="few seeds and steps, for a look")
+        parser.add_argument("--quick", action="store_true", help="only a few seeds and steps")
         self.add_execution_arguments(parser)
 
     def add_execution_arguments(self, parser):
-        """Declare the options that say where runs are done."""
+        """Declare the options that say where runs are executed."""
         executors.add_arguments(parser, self.workers)
 
     @staticmethod
     def default_lr(method):
-        """The authors' rates: 0.1 for the geometric methods, 0.01 for the others."""
+        """The authors' learning rate: 0.1 for the geometric methods, 0.01 for the others."""
         return 0.1 if METHODS[method].parameterization == "geometric" else 0.01
 
     def configure(self, arguments):
-        """The configuration, as JSON values, of parsed arguments.
+        """Turn parsed arguments into the configuration, a dict of JSON values.
 
         Raises
         ------
         ValueError, OSError
-            If an argument makes no sense, or a file that it names is of no use.
+            If an argument is invalid, or a file that it names cannot be used.
         """
         seeds = arguments.seeds or (self.quick_seeds if arguments.quick else self.seeds)
         methods = options.method_list(arguments.methods)
@@ -83,11 +84,11 @@ class Experiment(ABC):
         return config | {"init": options.initializer(arguments.init), "quick": arguments.quick}
 
     def execution(self, arguments):
-        """What `run_one` is told besides the configuration: it must not change what comes out."""
+        """What `run_one` is told besides the configuration. It must not affect the results."""
         return {}
 
     def executor(self, arguments):
-        """Where runs are done, an executor for use in a `with`."""
+        """The executor that does the runs, for use in a `with`."""
         workers = arguments.workers
         if workers is None and arguments.executor is None:
             threads = getattr(arguments, "threads", None) or self.default_threads
@@ -96,30 +97,30 @@ class Experiment(ABC):
 
     @abstractmethod
     def run_one(self, config, method, seed, lr, split):
-        """One run.
+        """Do one run. This may be called in any process, and in several at once.
 
         Parameters
         ----------
         config : dict
-            Where there are cases, of this one: config[self.case] is its value; and `execution`.
-            It is called in any process, and in several at once.
+            The configuration with what `execution` adds. Where there are cases, config[self.case]
+            is the value of this case.
         method : str
         seed : int
         lr : float or None
         split : {"test", "validation"}
-            Which split of the data the metric is taken from; the other one is not looked at.
+            Which split of the data the metric is taken from. No metric is taken from the other.
 
         Returns
         -------
         metrics : dict
-            JSON numbers, among them ``{split}_{metric}``.
+            JSON numbers, including ``{split}_{metric}``.
         arrays : dict of numpy.ndarray
-            What was tracked.
+            What was tracked during the run.
         """
 
     @abstractmethod
     def describe(self, config):
-        """One line above the table."""
+        """The line above the table."""
 
     @abstractmethod
     def figures(self, results, runs, caption):
@@ -129,9 +130,9 @@ class Experiment(ABC):
         ----------
         results : Results
         runs : dict
-            method -> what was tracked for the first seed, of runs that did not diverge.
+            method -> arrays of the first seed's run, if it did not diverge.
         caption : str
-            Which seed and rates these are.
+            Which seed and learning rates these are.
 
         Yields
         ------
@@ -141,7 +142,7 @@ class Experiment(ABC):
         """
 
     def draw(self, results):
-        """Write all figures, and return their paths."""
+        """Write all figures and return their paths."""
         config, paths = results.config, []
         seed = config["seeds"][0]
         case = self.cases(config)[0]
@@ -153,19 +154,19 @@ class Experiment(ABC):
         if lost := [m for m in config["methods"] if diverged[m]]:
             caption += f"; diverged or failed: {', '.join(lost)}"
         if runs or not self.figures_of_one_seed:
-            for figure, *words in self.figures(results, runs, f"{caption}."):
-                paths += plots.save(figure, results.folder / "figures", *words)
+            for figure, *texts in self.figures(results, runs, f"{caption}."):
+                paths += plots.save(figure, results.folder / "figures", *texts)
         return paths
 
     def run(self, *words, executor=None):
-        """As `python -m geonet NAME WORDS`, from Python.
+        """Do from Python what `python -m geonet NAME WORDS` does.
 
         Parameters
         ----------
         *words : str
             Options and their values.
         executor : concurrent.futures.Executor, optional
-            Where runs are done, and which is not shut down; by default as the options say.
+            Does the runs, and is not shut down. By default, the options choose one.
 
         Returns
         -------
@@ -177,7 +178,7 @@ class Experiment(ABC):
         return self.main(parser.parse_args([*map(str, words)]), executor)
 
     def main(self, arguments, executor=None):
-        """Run it all: what `python -m geonet NAME` does.
+        """Run the whole experiment: what `python -m geonet NAME` does.
 
         Returns
         -------
@@ -187,7 +188,8 @@ class Experiment(ABC):
         Raises
         ------
         BadInput
-            If an argument or file is of no use (nothing has been run then), or workers died.
+            If an argument is invalid or a file cannot be used (then nothing has been run), or if
+            workers died.
         """
         with contextlib.ExitStack() as stack:
             try:
@@ -202,13 +204,13 @@ class Experiment(ABC):
             return self._report(results)
 
     def _report(self, results):
-        """Print the table and what failed, draw the figures, and return the exit status."""
+        """Print the table and the failures, draw the figures, and return the exit status."""
         failed = [run for run in results.find() if "failed" in run["metrics"]]
         if any("failed" not in run["metrics"] for run in results.find(split="test")):
             print(self.table(results))
             paths = self.draw(results)
             pictures = [str(path) for path in paths if path.suffix == ".png"]
-            print("figures: " + (", ".join(pictures) or "none, as the runs to draw diverged"))
+            print("figures: " + (", ".join(pictures) or "none, because the runs to draw diverged"))
         print(f"numbers: {results.folder / 'results.json'}\n")
         if failed:
             reason = failed[0]["metrics"]["failed"]
@@ -216,19 +218,19 @@ class Experiment(ABC):
             undecided = f"; no rate can be chosen yet for {', '.join(waiting)}" if waiting else ""
             print(
                 f"{self.name}: {len(failed)} of {len(results.runs)} runs failed, the first of them "
-                f"with {reason}; {self.resume_hint} tries them again{undecided}",
+                f"with {reason}; {self.resume_hint} retries them{undecided}",
                 file=sys.stderr,
             )
         return 1 if failed else 0
 
     def cases(self, config):
-        """The fields that tell one case from another, a dict a case."""
+        """The fields that distinguish the cases, one dict per case."""
         return [{}] if self.case is None else [{self.case: value} for value in config[self.case]]
 
     def table(self, results):
-        """All that the runs came to, as text."""
-        words = "", self.describe(results.config), "", aligned(self.rows(results)), ""
-        return "\n".join([*words, *self.notes(results)])
+        """The results as text: description, table and notes."""
+        lines = "", self.describe(results.config), "", aligned(self.rows(results)), ""
+        return "\n".join([*lines, *self.notes(results)])
 
     def rows(self, results):
         """Mean ± standard deviation and 95 % interval over seeds, and the paired difference."""
@@ -245,7 +247,7 @@ class Experiment(ABC):
         return rows
 
     def notes(self, results):
-        """Lines below the table: what it took, and what went wrong."""
+        """Lines below the table: how long the runs took, and what went wrong."""
         seconds = sum(run["metrics"].get("seconds", 0) for run in results.runs.values())
         yield f"{len(results.runs)} runs, {duration(seconds)} of computing"
         for run in results.find():
@@ -255,7 +257,7 @@ class Experiment(ABC):
                 yield f"{run['method']}, {lr}seed {run['seed']}: {reason}"
 
     def _row(self, results, method, first, case):
-        """Figures over the runs that did not diverge; the last column says how many did."""
+        """Statistics over the runs that did not diverge; the last column counts those that did."""
         name = f"test_{self.metric}"
         values, reference = (results.metrics(m, name, **case) for m in (method, first))
         finished = np.isfinite(values)
@@ -282,19 +284,19 @@ class Experiment(ABC):
 
 
 def format_mean(interval):
-    """Mean ± standard deviation, or the mean alone of one value."""
+    """Mean ± standard deviation, or only the mean if there is one value."""
     deviation = "" if np.isnan(interval.std) else f" ± {interval.std:.2g}"
     return f"{interval.mean:.4g}{deviation}"
 
 
 def format_interval(interval, style=".4g"):
-    """[low, high], or nothing where one value leaves them unknown."""
+    """[low, high], or an empty string if there is only one value."""
     known = not np.isnan(interval.low)
     return f"[{interval.low:{style}}, {interval.high:{style}}]" if known else ""
 
 
 def list_values(values, style):
-    """method -> number as a sentence for who cannot see the figure."""
+    """The values {label: number} as a sentence, for readers who cannot see the figure."""
     known = [f"{m} {value:{style}}" for m, value in values.items() if np.isfinite(value)]
     return (", ".join(known) or "none") + "."
 
@@ -305,12 +307,12 @@ def recipe(config, method):
 
 
 def generators(seed, count):
-    """Independent generators of one seed, so that what one draws does not shift another."""
+    """Independent generators from one seed, so that draws from one do not affect another."""
     return [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(count)]
 
 
 def root_mean_square(error):
-    """√ mean e², a Python number."""
+    """√(mean e²) as a Python number."""
     return float(np.sqrt(np.mean(np.square(error))))
 
 
@@ -318,11 +320,11 @@ KEPT_PER_DECADE = 50  # steps at which the boundaries are stored
 
 
 def summarize_tracker(tracker):
-    """What is kept of a tracker: typical moves, and the boundaries at some steps.
+    """What is stored of a tracker: typical moves, and the boundaries at some of the steps.
 
-    The steps are evenly spaced on a log scale, with the start, the powers of 10 and the end. The
-    quantiles (10 %, 50 %, 90 %) of the units' turns and displacements are those of the one step
-    before each.
+    The steps are evenly spaced on a log scale, and include the start, the powers of 10 and the end.
+    For each of them but the start, the quantiles (10 %, 50 %, 90 %) of the units' turns and
+    displacements are those of the single training step that leads to it.
 
     Parameters
     ----------
@@ -331,8 +333,8 @@ def summarize_tracker(tracker):
     Returns
     -------
     metrics : dict of str to float
-        median_turn and median_displacement, over all steps and units with a boundary; None where
-        there is none.
+        median_turn and median_displacement, over all steps and units with a boundary; None if no
+        unit has one.
     arrays : dict of str to numpy.ndarray
         steps (S,), weight (S, O, n), bias (S, O), turn_quantiles and displacement_quantiles
         (3, S − 1).
@@ -355,7 +357,7 @@ def summarize_tracker(tracker):
 
 
 def step_changes_figure(results, runs, kind, quantity, what, caption):
-    """A figure, as `Experiment.figures` yields them, of how far single steps move the boundaries.
+    """A figure of how far single steps move the boundaries, as `Experiment.figures` yields it.
 
     Parameters
     ----------
@@ -363,7 +365,7 @@ def step_changes_figure(results, runs, kind, quantity, what, caption):
         As for `Experiment.figures`.
     kind : {"turn", "displacement"}
     quantity : str
-        Label of the axis, with its unit.
+        Label of the axis, with the unit.
     what : str
         What a step does, such as "turn the boundaries".
     """
@@ -374,8 +376,8 @@ def step_changes_figure(results, runs, kind, quantity, what, caption):
         f"How far single steps {what}: median, 10–90 % of units. {caption}",
     )
     typical = {m: results.metrics(m, f"median_{kind}")[0] for m in runs}
-    words = (
+    description = (
         f"How far single steps {what}, over training, on log axes. Median over steps and units: "
         + list_values(typical, ".2g")
     )
-    return figure, f"{kind}s", f"How far single steps {what}", words
+    return figure, f"{kind}s", f"How far single steps {what}", description

@@ -1,4 +1,4 @@
-"""What experiments have in common on the command line: words into values, or one clear sentence."""
+"""Options that experiments share: from text to values, or to one clear error message."""
 
 import math
 import os
@@ -7,17 +7,17 @@ from pathlib import Path
 from geonet.models import METHODS
 from geonet.nn.initializers import parse
 
-STEERING_HELP = "validation part steers, or the test part as in the authors' code"
+STEERING_HELP = "training is steered by validation data, or by test data as in the authors' code"
 SWEEP_LRS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # the rates that --lr sweep tries
 
 
 def seed_list(text):
-    """``5`` is 0 to 4, a comma makes a list: ``3,`` or ``1,4,7``.
+    """Seeds from text: ``5`` means 0 to 4, and a comma makes a list, as in ``3,`` or ``1,4,7``.
 
     Raises
     ------
     ValueError
-        If it is neither, or a seed is negative or comes twice.
+        If it is neither, or if a seed is negative or repeated.
     """
     try:
         seeds = [int(word) for word in text.split(",") if word.strip()]
@@ -31,12 +31,12 @@ def seed_list(text):
 
 
 def method_list(text):
-    """Names of methods with commas between, each once.
+    """Names of methods from a comma-separated list without repetitions.
 
     Raises
     ------
     ValueError
-        If a name is not known; the message lists those that are.
+        If a name is unknown (the message lists the known ones) or repeated.
     """
     names = [word.strip() for word in text.split(",")]
     for name in names:
@@ -48,12 +48,12 @@ def method_list(text):
 
 
 def lr(text):
-    """A learning rate.
+    """A learning rate from text.
 
     Raises
     ------
     ValueError
-        If it is no positive number.
+        If it is not a positive number.
     """
     try:
         value = float(text)
@@ -65,13 +65,13 @@ def lr(text):
 
 
 def lrs(text, methods, default):
-    """Learning rates to consider for each method.
+    """Learning rates to consider for each method, from text.
 
     Parameters
     ----------
     text : str or None
-        None for the defaults, ``0.01`` for all methods, ``GmP=0.1,SP=0.01`` for some (the others
-        keep their defaults), or ``sweep`` for the grid `SWEEP_LRS`.
+        None for the defaults; ``0.01`` for all methods; ``GmP=0.1,SP=0.01`` for some, while the
+        others keep their defaults; or ``sweep`` for the grid `SWEEP_LRS`.
     methods : list of str
     default : function
         method -> learning rate.
@@ -79,12 +79,12 @@ def lrs(text, methods, default):
     Returns
     -------
     dict of str to list of float
-        With one rate, there is nothing to choose.
+        By method. Where a method has only one rate, there is nothing to choose.
 
     Raises
     ------
     ValueError
-        If a rate is no positive number, or a method is not among `methods`.
+        If a rate is not a positive number, or a method is not among `methods`.
     """
     if text == "sweep":
         return {method: list(SWEEP_LRS) for method in methods}
@@ -102,13 +102,13 @@ def lrs(text, methods, default):
 
 
 def add_protocol(parser, difference):
-    """Add --protocol to a parser; `difference` says what its two values change."""
-    words = f"{difference} (default: clean)"
-    parser.add_argument("--protocol", choices=("clean", "paper"), default="clean", help=words)
+    """Add --protocol to a parser; `difference` says how its two values differ."""
+    text = f"{difference} (default: clean)"
+    parser.add_argument("--protocol", choices=("clean", "paper"), default="clean", help=text)
 
 
 def refuse_sweep_on_test_data(arguments):
-    """Refuse to choose rates where the protocol leaves no validation data.
+    """Refuse to choose learning rates where the protocol leaves no validation data.
 
     Raises
     ------
@@ -116,11 +116,11 @@ def refuse_sweep_on_test_data(arguments):
         If --lr is sweep and --protocol is paper.
     """
     if arguments.protocol == "paper" and arguments.lr == "sweep":
-        raise ValueError("--lr sweep needs validation data, which --protocol paper has none of")
+        raise ValueError("--lr sweep needs validation data, and --protocol paper has none")
 
 
 def initializer(text):
-    """The name of an initializer, checked.
+    """The name of an initializer, once it is known to be valid.
 
     Raises
     ------
@@ -132,24 +132,24 @@ def initializer(text):
 
 
 def data_path(argument, name):
-    """Where the data are.
+    """The path of the data.
 
     Parameters
     ----------
     argument : str or None
-        What --data says.
+        The value of --data.
     name : str
-        File or folder to look for in the folder GEONET_DATA where --data says nothing.
+        File or folder to look for in the folder GEONET_DATA if --data is not given.
 
     Returns
     -------
     Path or None
-        Absolute; None for the data that the package draws itself.
+        Absolute path; None for the data that the package draws itself.
 
     Raises
     ------
     ValueError
-        If GEONET_DATA would be used, but names no folder.
+        If GEONET_DATA would be used but is not the name of a folder.
     """
     if argument is not None:
         return Path(argument).resolve()

@@ -1,11 +1,11 @@
 """What numbers over seeds are worth: means, effects over paired seeds, and their intervals.
 
-Student's t for normal values; the bootstrap and the exchange of signs for effects over paired seeds
-with few assumptions. A pair is a seed: what two methods came to from the same data and the same
-initial weights.
+Intervals are Student's t for normal values. Effects over paired seeds need fewer assumptions: they
+have bootstrap intervals, and tests that exchange signs. The two values of a pair share their seed,
+so that two methods start from the same data and the same initial weights.
 
-A diverged run is a result, not a gap: a NaN or infinite value makes every answer that it enters
-NaN. Who wants to leave such runs out must do so, and say so, before asking.
+A diverged run is a result, not a gap: a NaN or infinite value makes everything computed from it
+NaN. To leave such runs out, do so explicitly before calling these functions.
 """
 
 import math
@@ -15,13 +15,13 @@ from typing import NamedTuple
 import numpy as np
 
 RESAMPLES = 10_000
-MIN_FOR_BOOTSTRAP = 8  # values below which an interval of the bootstrap is too narrow
-MAX_EXACT_PAIRS = 20  # pairs: half of 2²⁰ sums of signs are a few megabytes
+MIN_FOR_BOOTSTRAP = 8  # with fewer values, a bootstrap interval is too narrow
+MAX_EXACT_PAIRS = 20  # half of the 2²⁰ sums with exchanged signs take a few megabytes
 NORMAL = NormalDist()
 
 
 class Interval(NamedTuple):
-    """A mean, the standard deviation of one value (ddof = 1), and the interval of the mean."""
+    """A mean, the standard deviation of the values (ddof = 1), and the interval of the mean."""
 
     mean: float
     std: float
@@ -32,8 +32,8 @@ class Interval(NamedTuple):
 def student_t_quantile(p, degrees_of_freedom):
     """The t with P(T ≤ t) = p for Student's distribution.
 
-    With t = √ν tan θ, P(|T| ≤ t) is a finite sum of powers of sin θ and cos θ for every whole ν
-    (Abramowitz & Stegun, 26.7.3 and 26.7.4), which is then bisected in θ.
+    With t = √ν tan θ, P(|T| ≤ t) is a finite sum of powers of sin θ and cos θ for every integer ν
+    (Abramowitz & Stegun, 26.7.3 and 26.7.4). The equation is solved for θ by bisection.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def student_t_quantile(p, degrees_of_freedom):
     if p < 0.5:
         return -student_t_quantile(1 - p, nu)
     low, high = 0.0, math.pi / 2
-    for _ in range(100):  # each halves the interval; 100 exhaust float64
+    for _ in range(100):  # each step halves the interval; 100 exhaust float64
         middle = (low + high) / 2
         if _central_probability(middle, int(nu)) < 2 * p - 1:
             low = middle
@@ -82,7 +82,7 @@ def _central_probability(theta, nu):
 
 
 def student_t_p_value(differences):
-    """Two-sided p of the hypothesis that normal differences have mean 0.
+    """Two-sided p-value of the hypothesis that normal differences have mean 0.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def student_t_p_value(differences):
     Returns
     -------
     float
-        P(|T| ≥ |mean|·√N/std) for N − 1 degrees of freedom; 1 where all are 0.
+        P(|T| ≥ |mean|·√N/std) for N − 1 degrees of freedom; 1 if all differences are 0.
     """
     count = len(differences)
     mean, error = differences.mean(), differences.std(ddof=1) / math.sqrt(count)
@@ -108,15 +108,15 @@ def mean_interval(values, level=0.95):
     Parameters
     ----------
     values : array_like, shape (N,)
-        One value a seed.
+        One value per seed.
     level : float
-        Probability with which such an interval covers the true mean of normal values.
+        Probability that such an interval covers the true mean of normal values.
 
     Returns
     -------
     Interval
-        (mean, std, low, high). With one value only the mean is known and the rest is NaN. With a
-        NaN or infinite value (a diverged run) everything is NaN.
+        (mean, std, low, high). For a single value, only the mean is known and the rest is NaN. If
+        a value is NaN or infinite (a diverged run), everything is NaN.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def mean_interval(values, level=0.95):
         return Interval(math.nan, math.nan, math.nan, math.nan)
     if values.size == 1:
         return Interval(float(values[0]), math.nan, math.nan, math.nan)
-    with np.errstate(over="ignore", invalid="ignore"):  # an almost diverged run: ∞ or NaN
+    with np.errstate(over="ignore", invalid="ignore"):  # a run that almost diverged: ∞ or NaN
         mean, std = float(values.mean()), float(values.std(ddof=1))
     half = student_t_quantile((1 + level) / 2, values.size - 1) * std / math.sqrt(values.size)
     return Interval(mean, std, mean - half, mean + half)
@@ -142,7 +142,7 @@ def paired_interval(a, b, level=0.95):
     """Mean difference a − b over paired seeds, and its interval.
 
     What two methods share on a seed (data, initial weights) cancels in the difference, so this
-    interval is narrower than two separate ones.
+    interval is narrower than two separate ones would suggest.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def paired_interval(a, b, level=0.95):
     Returns
     -------
     Interval
-        `mean_interval` of a − b; NaN where a run of either diverged.
+        `mean_interval` of a − b; NaN if a run of either diverged.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def paired_interval(a, b, level=0.95):
 
 
 class Estimate(NamedTuple):
-    """What a sample says, and the interval of what it stands for."""
+    """An estimate from a sample, and the interval of the quantity that it estimates."""
 
     value: float
     low: float
@@ -177,27 +177,28 @@ class Estimate(NamedTuple):
 
 
 def bootstrap_interval(values, rng, level=0.95):
-    """Interval of a mean by the bootstrap: bias-corrected and accelerated (BCa), and widened.
+    """Bootstrap interval of a mean: bias-corrected and accelerated (BCa), and widened.
 
-    BCa (Efron 1987), as a plain percentile interval of skewed values lies too far to one side.
-    Resamples of N values vary too little, by √((N − 1)/N), and know nothing of Student's t: the
-    normal quantiles z are replaced by t·√(N/(N − 1)) with N − 1 degrees of freedom (Hesterberg
-    2015). Ten normal values then cover 95 % in 92 to 95 % of cases; five do in 91 %, three in 75 %,
-    as no resample lies beyond the values.
+    BCa (Efron 1987) is used because a plain percentile interval of skewed values lies too far to
+    one side. Resamples of N values vary too little, by a factor of √((N − 1)/N), and do not account
+    for Student's t. So the normal quantiles z are replaced by t·√(N/(N − 1)) with N − 1 degrees of
+    freedom (Hesterberg 2015). A 95 % interval from ten normal values then covers the mean in 92 to
+    95 % of cases; from five values in 91 %, and from three in 75 %, because no resample lies beyond
+    the values.
 
     Parameters
     ----------
     values : array_like, shape (N,)
-        Values or paired differences, one a seed.
+        Values or paired differences, one per seed.
     rng : numpy.random.Generator
     level : float
-        Probability to cover.
+        Probability that the interval covers the true mean.
 
     Returns
     -------
     Estimate
-        With one value it alone; with a NaN or infinite one, NaN. Values that all agree give an
-        interval of no length.
+        For a single value, that value and NaN; with a NaN or infinite value, NaN throughout. If
+        all values are equal, the interval has length 0.
 
     Raises
     ------
@@ -205,7 +206,7 @@ def bootstrap_interval(values, rng, level=0.95):
         As `mean_interval` does.
     """
     values = np.asarray(values, dtype=np.float64)
-    mean, _, low, _ = mean_interval(values, level)  # which checks them
+    mean, _, low, _ = mean_interval(values, level)  # also checks the values
     if math.isnan(low):
         return Estimate(mean, math.nan, math.nan)
     count = len(values)
@@ -219,7 +220,7 @@ def bootstrap_interval(values, rng, level=0.95):
     widened = student_t_quantile((1 + level) / 2, count - 1) * math.sqrt(count / (count - 1))
     shares = []
     for z in (bias - widened, bias + widened):
-        slope = max(1 - acceleration * z, 1e-3)  # all resamples lie on one side of the pole
+        slope = max(1 - acceleration * z, 1e-3)  # stay on the same side of the pole
         shares.append(NORMAL.cdf(bias + z / slope))
     return Estimate(mean, *map(float, np.quantile(found, shares)))
 
@@ -227,9 +228,9 @@ def bootstrap_interval(values, rng, level=0.95):
 def ratio_interval(a, b, rng, level=0.95):
     """Effect size: the geometric mean of aᵢ/bᵢ over paired seeds, and its interval.
 
-    A ratio has no unit, so that errors, accuracies and angles stand in one figure, and b/a has the
+    A ratio has no unit, so that errors, accuracies and angles fit into one figure, and b/a has the
     inverse interval. A standardized difference (Cohen's d_z) would grow without bound as the seeds
-    agree, also where the difference itself matters to nobody.
+    agree, even where the difference itself is negligible.
 
     Parameters
     ----------
@@ -241,9 +242,9 @@ def ratio_interval(a, b, rng, level=0.95):
     Returns
     -------
     Estimate
-        The interval is that of the bootstrap on log aᵢ/bᵢ; of fewer than 8 pairs, Student's t on
-        them, and NaN if these all agree, as they do by chance on a grid. NaN where a value is not
-        positive.
+        The interval is that of the bootstrap on log aᵢ/bᵢ. For fewer than 8 pairs, it is that of
+        Student's t on them, or NaN if they all agree, as values on a grid may do by chance.
+        Everything is NaN if a value is not positive.
 
     Raises
     ------
@@ -263,11 +264,12 @@ def ratio_interval(a, b, rng, level=0.95):
 
 
 def paired_test(a, b):
-    """Two-sided p of the hypothesis that a − b is as likely to be b − a, seed by seed.
+    """Two-sided p-value of the hypothesis that a − b is as likely as b − a, seed by seed.
 
-    Up to 20 pairs by all exchanges of signs, which is exact and assumes no distribution: p is the
-    share of the 2^N sums Σ ±dᵢ that are at least as far from 0 as Σ dᵢ. So p is never below
-    2^(1 − N): five seeds cannot show p < 0.05. Beyond 20 pairs by Student's t.
+    For up to 20 pairs, the test exchanges signs in all ways, which is exact and does not assume a
+    distribution: p is the share of the 2^N sums Σ ±dᵢ that are at least as far from 0 as Σ dᵢ.
+    Therefore p is never below 2^(1 − N), and five seeds cannot show p < 0.05. For more than 20
+    pairs, it is Student's t test.
 
     Parameters
     ----------
@@ -277,7 +279,7 @@ def paired_test(a, b):
     Returns
     -------
     float
-        1 where all pairs agree; NaN with a NaN or infinite value.
+        1 if a = b; NaN if a value is NaN or infinite.
 
     Raises
     ------
@@ -291,7 +293,7 @@ def paired_test(a, b):
         return math.nan
     if len(differences) > MAX_EXACT_PAIRS:
         return student_t_p_value(differences)
-    sums = differences[:1]  # by symmetry the first sign may be held
+    sums = differences[:1]  # by symmetry, the first sign can be kept
     for difference in differences[1:]:
         sums = np.concatenate([sums + difference, sums - difference])
     rounding = 1e-12 * np.abs(differences).sum()

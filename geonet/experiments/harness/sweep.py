@@ -1,4 +1,4 @@
-"""The runs of an experiment as independent tasks: what there is to do, and each kept as it ends."""
+"""The runs of an experiment as independent tasks: which to do, and each stored as it ends."""
 
 import contextlib
 import json
@@ -20,22 +20,22 @@ from geonet.train import Diverged, Progress
 
 
 def sweep(experiment, config, results, executor):
-    """Choose rates on validation data where there is a choice, then take the test metric.
+    """Choose learning rates on validation data if there is a choice, then take the test metric.
 
     Parameters
     ----------
     experiment : Experiment
     config : dict
-        With what `Experiment.execution` says.
+        The configuration with what `Experiment.execution` adds.
     results : Results
-        Runs that it has are not done again, but for those that failed. Written at the end, and
-        when the user interrupts.
+        Runs that it already has are not repeated, except for those that failed. It is written at
+        the end, and also when the user interrupts.
     executor : concurrent.futures.Executor
 
     Raises
     ------
     BadInput
-        If workers died, or a run found its data of no use.
+        If workers died, or a run could not use its data.
     """
     choices = config.get("lr", {method: [None] for method in config["methods"]})
     cases = list(product(experiment.cases(config), choices.items()))
@@ -57,17 +57,17 @@ def sweep(experiment, config, results, executor):
         run_all(runs("test", best), experiment.name)
     except (KeyboardInterrupt, BrokenExecutor) as error:
         kept = f"{len(results.runs)} finished runs are kept in {results.folder}"
-        words = f"{kept}, and {experiment.resume_hint} goes on from there"
-        if isinstance(error, BrokenExecutor):  # such as for want of memory
-            raise BadInput(f"{experiment.name}: a worker died ({error}); {words}") from error
-        print(f"\n{experiment.name}: interrupted; {words}", file=sys.stderr)
+        advice = f"{kept}, and {experiment.resume_hint} continues from there"
+        if isinstance(error, BrokenExecutor):  # for lack of memory, for example
+            raise BadInput(f"{experiment.name}: a worker died ({error}); {advice}") from error
+        print(f"\n{experiment.name}: interrupted; {advice}", file=sys.stderr)
         raise
     finally:
         results.write()
 
 
 def _run_all(experiment, config, results, executor, runs, label):
-    """Do the runs that have not been done, and keep each as it ends."""
+    """Do the runs that have not been done yet, and store each as it ends."""
     todo = [run for run in runs if not results.has(run)]
     ended = executors.completed(executor, partial(execute_run, experiment, config), todo)
     progress = Progress(len(runs), label, done=len(runs) - len(todo))
@@ -77,26 +77,26 @@ def _run_all(experiment, config, results, executor, runs, label):
                 metrics, arrays = future.result()
             except (BadInput, BrokenExecutor):
                 raise
-            except Exception as error:  # of the way there or back
+            except Exception as error:  # on the way to the worker or back
                 metrics, arrays = {"failed": _error_summary(error), "seconds": 0.0}, {}
             results.add(run | {"metrics": metrics}, arrays)
             progress.update(f"({run['method']}, seed {run['seed']})")
 
 
 def execute_run(experiment, config, run):
-    """Metrics and arrays of one run; of one that diverged or failed, that it did, and why.
+    """Metrics and arrays of one run. If it diverged or failed, the metrics say so, and why.
 
     Parameters
     ----------
     experiment : Experiment
     config : dict
     run : dict
-        method, seed, lr, split, and fields of the case.
+        method, seed, lr, split, and the fields of the case.
 
     Raises
     ------
     BadInput
-        As `Experiment.run_one` does: what is of no use to one run is of none to the others.
+        As `Experiment.run_one` does: no other run could use the data either.
     """
     start = time.perf_counter()
     case = {name: value for name, value in run.items() if name not in COMMON_FIELDS}
@@ -105,7 +105,7 @@ def execute_run(experiment, config, run):
         metrics, arrays = experiment.run_one(config | case, *which)
         metrics = {name: _json_number(value) for name, value in metrics.items()}
         metrics["diverged"] = False
-        json.dumps(metrics, allow_nan=False)  # what cannot be kept is a failure of this run
+        json.dumps(metrics, allow_nan=False)  # a run whose metrics cannot be stored has failed
     except Diverged as reason:
         metrics, arrays = {"diverged": True, "reason": str(reason)}, {}
     except BadInput:
@@ -116,9 +116,9 @@ def execute_run(experiment, config, run):
 
 
 def _lrs_to_test(experiment, results, method, candidates, case):
-    """The rates to test, one or none; tests at others, of an earlier choice, are dropped.
+    """The learning rates to test: one or none. Tests at other rates, chosen earlier, are dropped.
 
-    None is chosen while a validation run has failed, as it might have been of the best rate.
+    None is chosen while a validation run has failed, as it might have been that of the best rate.
     """
     if len(candidates) == 1:
         return candidates
@@ -132,7 +132,7 @@ def _lrs_to_test(experiment, results, method, candidates, case):
 
 
 def best_lr(experiment, results, method, candidates, case):
-    """The rate with the best mean on validation data; one that diverged on a seed is out."""
+    """The rate with the best mean on validation data, if it diverged on no seed."""
     if len(candidates) == 1:
         return candidates[0]
     sign, name = -1 if experiment.larger_is_better else 1, f"validation_{experiment.metric}"
@@ -146,14 +146,14 @@ def best_lr(experiment, results, method, candidates, case):
 
 
 def _error_summary(error):
-    """An error in one line, with the place where it was raised."""
-    words = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    """One line on an error, with the place where it was raised."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
     for place in traceback.extract_tb(error.__traceback__)[-1:]:
-        words += f" ({os.path.basename(place.filename)}, line {place.lineno})"
-    return words
+        text += f" ({os.path.basename(place.filename)}, line {place.lineno})"
+    return text
 
 
 def _json_number(value):
-    """A number of NumPy as one of Python, None for one that JSON has no word for."""
+    """A Python number for one of NumPy's; None for NaN and infinity, which JSON lacks."""
     value = value.item() if isinstance(value, np.floating | np.integer | np.bool_) else value
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""The 2-D Banana classification set: read from its CSV file, or drawn from a likeness of it."""
+"""The 2-D Banana classification set: read from its CSV file, or drawn from an imitation of it."""
 
 import codecs
 import math
@@ -9,9 +9,9 @@ import numpy as np
 from geonet.data.tables import Split, standardize_features
 
 HEADER = ("At1", "At2", "Class")
-POINTS = 1000  # of the 5,300, as the paper has it
+POINTS = 1000  # of the 5,300, as in the paper
 
-# The two classes as five bent bars, fitted to the real set. A point of a bar is
+# The two classes as five bent bars, fitted to the real set. A point on a bar is
 #   x = x0 + dx·t + noise·e₁,   y = y0 + dy·t − bend·t² + half_height·s + noise·e₂
 # with t, s ~ U(−1, 1) and e ~ N(0, 1).
 BARS = np.array(
@@ -31,8 +31,8 @@ def read_banana(path):
     Parameters
     ----------
     path : str or Path
-        Text file, one point a line: two finite numbers and the class, −1 or 1. Blank lines at the
-        end are allowed.
+        Text file, one point per line: two finite numbers and the class, −1 or 1. Blank lines at
+        the end are allowed.
 
     Returns
     -------
@@ -45,8 +45,8 @@ def read_banana(path):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is malformed, naming the file, the line (from 1), the column, what was found
-        and what was expected; or if it has fewer than 1,000 points.
+        If the file is malformed (the message names the file, the line counted from 1, the column,
+        what was found and what was expected), or if it has fewer than 1,000 points.
     """
     path = Path(path)
     if not path.is_file():
@@ -76,7 +76,7 @@ def _row(path, number, line):
     values = []
     for name, word in zip(HEADER, words, strict=True):
         try:
-            value = float(word) if "_" not in word else math.nan  # float() takes 1_000
+            value = float(word) if "_" not in word else math.nan  # float() accepts 1_000
         except ValueError:
             value = math.nan
         if name == "Class" and value not in (-1, 1):
@@ -103,17 +103,17 @@ def _words(path, number, line):
 
 
 def _quoted(text):
-    """What was found, quoted, and cut short where it is long."""
+    """Text in quotes, shortened if it is long."""
     if isinstance(text, bytes):
         text = text.decode("utf-8")
     return repr(text if len(text) <= 40 else text[:40] + "…")
 
 
 def generate_banana(count, rng):
-    """Draw points from a likeness of the Banana set, for when the file is not at hand.
+    """Draw points from an imitation of the Banana set, for use without its file.
 
-    Two interleaved classes, 55 % and 45 %, with mean near 0 and standard deviation near 1, that
-    overlap as the real ones do: the nearest neighbours of a point tell its class in 89 % of cases.
+    Two interleaved classes, 55 % and 45 %, with mean near 0 and standard deviation near 1. They
+    overlap as the real ones do: the nearest neighbours of a point give its class in 89 % of cases.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def generate_banana(count, rng):
     y : ndarray, shape (N,)
         0.0 or 1.0.
     """
-    bars = BARS[rng.choice(len(BARS), size=count, p=BARS[:, 0])]  # one row a point
+    bars = BARS[rng.choice(len(BARS), size=count, p=BARS[:, 0])]  # one row per point
     _, y, x0, y0, dx, dy, bend, half_height, noise = bars.T
     t, s = rng.uniform(-1, 1, size=(2, count))
     e1, e2 = rng.normal(size=(2, count))
@@ -138,7 +138,7 @@ def generate_banana(count, rng):
 
 
 def split_banana(x, y, rng, protocol="clean"):
-    """Choose 1,000 points, part them, and standardize them by the train part.
+    """Choose 1,000 points, split them, and standardize them by the training split.
 
     Parameters
     ----------
@@ -146,11 +146,11 @@ def split_banana(x, y, rng, protocol="clean"):
     y : ndarray, shape (N,)
         At least 1,000 points, from `read_banana` or `generate_banana`.
     rng : numpy.random.Generator
-        Used by "clean" only.
+        Only used by "clean".
     protocol : {"clean", "paper"}
-        "clean" draws 640 points to train, 160 to validate and 200 to test from `rng`.
-        "paper" is the authors' split, the same for every seed: 800 to train, 200 to test, and
-        the test part steers, so it stands in for the validation part too.
+        "clean" uses `rng` to draw 640 points for training, 160 for validation and 200 for testing.
+        "paper" is the authors' split, the same for every seed: 800 for training and 200 for
+        testing. There the test data also control training, so they are the validation split too.
 
     Returns
     -------

@@ -1,12 +1,12 @@
-"""Drawn pictures of ten shapes and textures, for when no photographs are at hand.
+"""Drawn pictures of ten shapes and textures, for use when no photographs are available.
 
-A picture has 32 × 32 pixels, or more: a figure on a background, with bars and noise over it. Its
-class is the figure's outline, or the figure's texture within any of three outlines. Place, size,
-angle, proportions, colours, shading, contrast, background, bars and noise are drawn alike for all
-classes: neither colours nor brightness tell them apart, and some pictures are easy, some next to
-impossible.
+A picture has 32 × 32 pixels or more. It shows a figure on a background, with bars and noise on top.
+Its class is the figure's outline, or the figure's texture inside any of three outlines. Position,
+size, angle, proportions, colours, shading, contrast, background, bars and noise have the same
+distribution for all classes. So neither colours nor brightness reveal the class, and some pictures
+are easy while others are nearly impossible.
 
-They can be had as arrays, or as a folder of JPEG files in the layout of ImageNet.
+The pictures are available as arrays, or as a folder of JPEG files in the layout of ImageNet.
 """
 
 import math
@@ -23,8 +23,8 @@ SIDE = 32
 TRAINING, VALIDATION = 8000, 2000
 CHUNK = 500 * SIDE**2  # pixels at a time, so that they stay in the cache
 
-# Outlines: f(ρ, φ) of polar coordinates about the figure's middle, in units of its size; negative
-# inside. Their areas are nearly the same.
+# Outlines: f(ρ, φ) of polar coordinates about the figure's centre, in units of its size; negative
+# inside. Their areas are nearly equal.
 
 
 def _disk(rho, phi):
@@ -52,8 +52,8 @@ def _star(rho, phi):
     return (rho * (y * np.cos(angle) - x * np.sin(angle)) - y * tip) / math.hypot(x, y)
 
 
-# Textures: f(x, y, k) in units of the figure's size, k radians to each; positive where the ink is
-# light.
+# Textures: f(x, y, k) with k radians per unit, which is the figure's size; positive where the ink
+# is light.
 
 
 def _stripes(x, y, k):
@@ -87,11 +87,11 @@ TEXTURES = {
     "spiral": _spiral,
 }
 CLASSES = (*OUTLINES, *TEXTURES)
-WNIDS = [f"n{90000000 + k}" for k in range(len(CLASSES))]  # ImageNet's own are below n20000000
+WNIDS = [f"n{90000000 + k}" for k in range(len(CLASSES))]  # those of ImageNet are smaller
 
 
 def load_pictures(rng):
-    """8,000 pictures to train on and 2,000 to validate on, from `draw_pictures`.
+    """8,000 pictures for training and 2,000 for validation, from `draw_pictures`.
 
     Parameters
     ----------
@@ -100,19 +100,19 @@ def load_pictures(rng):
     Returns
     -------
     ImageSet
-        Images (32, 32, 3) of ten classes.
+        Images (32, 32, 3) from ten classes.
     """
     training = draw_pictures(TRAINING, rng)
     return ImageSet([lambda: training], draw_pictures(VALIDATION, rng))
 
 
 def draw_pictures(count, rng):
-    """Draw pictures, each of one of CLASSES with the same probability.
+    """Draw pictures of CLASSES, which are equally likely.
 
     Parameters
     ----------
     count : int
-        N.
+        Number of pictures N.
     rng : numpy.random.Generator
 
     Returns
@@ -134,21 +134,21 @@ def write_pictures(folder, rng, *, training=2000, validation=500, side=72):
     Parameters
     ----------
     folder : str or Path
-        Must not exist, or be empty.
+        Must not exist, or must be empty.
     rng : numpy.random.Generator
     training, validation : int
         Numbers of pictures.
     side : int
-        Of the pictures, in pixels.
+        Side of the pictures in pixels.
 
     Raises
     ------
     FileExistsError
-        If there is something in the folder.
+        If the folder is not empty.
     """
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()):
-        raise FileExistsError(f"{folder}: is not empty; expected a folder to make")
+        raise FileExistsError(f"{folder}: is not empty; expected a new or an empty folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
         whole = Path(temporary, folder.name)
@@ -163,7 +163,7 @@ def write_pictures(folder, rng, *, training=2000, validation=500, side=72):
 
 
 def paint(labels, rng, side=SIDE):
-    """Draw a picture for each of some labels.
+    """Draw one picture per label.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def paint(labels, rng, side=SIDE):
         Places in CLASSES.
     rng : numpy.random.Generator
     side : int
-        Of the pictures, in pixels. All but the noise grows with it.
+        Side of the pictures in pixels. Everything but the noise scales with it.
 
     Returns
     -------
@@ -186,13 +186,13 @@ def paint(labels, rng, side=SIDE):
 
 
 class _Painter:
-    """Paints one picture a label, all at once: arrays (N, S, S, 3), with colours from 0 to 1."""
+    """Paints one picture per label, all at once: arrays (N, S, S, 3) of colours from 0 to 1."""
 
     def __init__(self, labels, rng, side):
         self.labels, self.rng, self.side = labels, rng, side
 
     def uniform(self, low, high, *shape):
-        """Numbers from `low` to `high`, (N, *shape); a shape of 1s is one number a picture."""
+        """Numbers from `low` to `high`, (N, *shape); a shape of 1s gives one number per picture."""
         return self.rng.uniform(low, high, (len(self.labels), *shape)).astype(np.float32)
 
     def normal(self, *shape):
@@ -200,7 +200,7 @@ class _Painter:
         return self.rng.standard_normal((len(self.labels), *shape), dtype=np.float32)
 
     def paint(self):
-        """The pictures."""
+        """Paint the pictures."""
         paper = self.uniform(0.0, 0.5, 1, 1, 3)
         ink = self.lighter(paper)
         shade = ink * self.uniform(0.2, 0.8, 1, 1, 3)
@@ -214,16 +214,17 @@ class _Painter:
         return np.clip(canvas, 0, 1)
 
     def lighter(self, paper):
-        """A colour between nearly that of the paper and a much lighter one."""
+        """A colour lighter than that of the paper, by a little or by a lot."""
         direction = abs(self.normal(1, 1, 3))
         direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
         return paper + self.uniform(0.15, 0.95, 1, 1, 1) * direction
 
     def frame(self, size, spread, tilt):
-        """Coordinates x, y (N, S, S, 1) of the pixels in a frame somewhere in each picture.
+        """Coordinates x, y (N, S, S, 1) of the pixels in a random frame of each picture.
 
-        Its unit is from size[0] to size[1], of the 32 that a picture measures, its middle up to
-        `spread` off that of the picture either way, and it is turned by up to `tilt`.
+        A picture measures 32 in each direction. The unit of the frame is drawn from size[0] to
+        size[1]. Its centre is off the picture's centre by up to `spread` in each direction, and it
+        is rotated by up to `tilt`.
         """
         angle, stretch = self.uniform(-tilt, tilt, 1, 1, 1), self.uniform(0.8, 1.25, 1, 1, 1)
         unit = self.uniform(*size, 1, 1, 1)
@@ -235,7 +236,7 @@ class _Painter:
         return stretch * (cosine * right + sine * down), (cosine * down - sine * right) / stretch
 
     def background(self, paper):
-        """Paper with soft patches of other colours and a faint grating."""
+        """The paper, with soft patches of other colours and a faint grating."""
         coarse = self.normal(5, 5, 3)
         places = np.linspace(0, 4, self.side, dtype=np.float32)
         weights = np.maximum(0, 1 - abs(places[:, None] - np.arange(5, dtype=np.float32)))  # (S, 5)
@@ -246,7 +247,7 @@ class _Painter:
         return paper + strengths[0] * patches + strengths[1] * grating
 
     def figure(self):
-        """How much of each pixel the figure covers, and how light its ink is, (N, S, S, 1)."""
+        """How much of each pixel the figure covers, and how light its ink is: (N, S, S, 1) each."""
         x, y = self.frame((7, 12), 4, 0.4)
         rho, phi = np.hypot(x, y), np.arctan2(y, x)
         plain = self.labels < len(OUTLINES)
@@ -262,6 +263,6 @@ class _Painter:
         return np.clip(0.5 - 10 * distance, 0, 1), np.clip(light, 0, 1)
 
     def bar(self):
-        """Where a bar lies, (N, S, S, 1)."""
+        """The pixels that a bar covers, bool (N, S, S, 1)."""
         x, y = self.frame((1, 1), 14, math.pi)
         return (abs(x) < self.uniform(0.6, 2, 1, 1, 1)) & (abs(y) < self.uniform(2, 7, 1, 1, 1))

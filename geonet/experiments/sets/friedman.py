@@ -1,8 +1,8 @@
 """Friedman's three regression functions, which need no files (Friedman 1991, section 4).
 
-The first has five features that matter and five that do not; the second and third are the
-impedance and the phase of an electric circuit (eq. 61 to 63). The noise is that of Breiman (1996):
-in the second and the third the function varies three times as much as it.
+The first has five features that matter and five that do not. The second and third are the impedance
+and the phase of an electric circuit (eq. 61 to 63). The noise is that of Breiman (1996): in the
+second and the third, the function varies three times as much as the noise.
 """
 
 from typing import NamedTuple
@@ -15,7 +15,7 @@ TRAIN, TEST = 500, 1000  # rows
 
 
 class Function(NamedTuple):
-    """A function of rows x (N, n), the ranges of its features (n each), and its noise's std."""
+    """A function of rows x (N, n), the ranges of its n features, and the std of its noise."""
 
     value: object
     low: tuple
@@ -24,7 +24,7 @@ class Function(NamedTuple):
 
 
 def friedman1(x):
-    """10 sin(π x₁ x₂) + 20 (x₃ − ½)² + 10 x₄ + 5 x₅ of rows x (N, 10), (N,)."""
+    """10 sin(π x₁ x₂) + 20 (x₃ − ½)² + 10 x₄ + 5 x₅ for rows x (N, 10), (N,)."""
     return (
         10 * np.sin(np.pi * x[:, 0] * x[:, 1])
         + 20 * (x[:, 2] - 0.5) ** 2
@@ -34,12 +34,12 @@ def friedman1(x):
 
 
 def friedman2(x):
-    """Impedance √(x₁² + (x₂ x₃ − 1/(x₂ x₄))²) of rows x (N, 4), (N,)."""
+    """Impedance √(x₁² + (x₂ x₃ − 1/(x₂ x₄))²) for rows x (N, 4), (N,)."""
     return np.hypot(x[:, 0], x[:, 1] * x[:, 2] - 1 / (x[:, 1] * x[:, 3]))
 
 
 def friedman3(x):
-    """Phase arctan((x₂ x₃ − 1/(x₂ x₄))/x₁) of rows x (N, 4), (N,)."""
+    """Phase arctan((x₂ x₃ − 1/(x₂ x₄))/x₁) for rows x (N, 4), (N,)."""
     return np.arctan2(x[:, 1] * x[:, 2] - 1 / (x[:, 1] * x[:, 3]), x[:, 0])
 
 
@@ -52,19 +52,19 @@ FRIEDMAN = {
 
 
 def load_friedman(name, rng, protocol="clean"):
-    """Draw a regression set: 500 noisy rows to train on, 1,000 noise-free ones to test.
+    """Draw a regression set: 500 noisy rows for training, 1,000 noise-free ones for testing.
 
     Parameters
     ----------
     name : {"friedman1", "friedman2", "friedman3"}
     rng : numpy.random.Generator
     protocol : {"clean", "paper"}
-        As for `geonet.data.uci.split_uci`; the rows are the same under both.
+        As for `geonet.data.uci.split_uci`. The rows are the same under both.
 
     Returns
     -------
     Split
-        Pairs x (·, n), y (·, 1), the features standardized by the train part.
+        Pairs x (·, n), y (·, 1), with the features standardized by the training split.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The 1-D regression problem of the paper: the Levy function, seen through 50 noisy points."""
+"""The paper's 1-D regression problem: the Levy function, known from 50 noisy points."""
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def levy(x):
     Returns
     -------
     ndarray
-        y, elementwise, of the shape of x.
+        y, elementwise, with the shape of x.
     """
     w = 1 + (np.asarray(x, dtype=np.float64) - 1) / 4
     return np.sin(np.pi * w) ** 2 + (w - 1) ** 2 * (1 + np.sin(2 * np.pi * w) ** 2)
@@ -35,7 +35,7 @@ def sample_levy(count, rng):
     count : int
         Number of points N.
     rng : numpy.random.Generator
-        Source of randomness; all of x is drawn first, then all of the noise.
+        Source of randomness. All of x is drawn first, then all of the noise.
 
     Returns
     -------
@@ -48,16 +48,16 @@ def sample_levy(count, rng):
 
 
 def load_levy(rng, protocol="clean"):
-    """The regression set: 50 noisy points to train, 50 to validate, 201 noise-free ones to test.
+    """The regression set: 50 noisy points each for training and validation, 201 exact ones to test.
 
     Parameters
     ----------
     rng : numpy.random.Generator
-        Source of whatever the protocol leaves open.
+        Source of what the protocol does not fix.
     protocol : {"clean", "paper"}
-        "clean" draws the train part from `rng`. "paper" takes the authors' train part, which is
-        the same for every seed: drawn from NumPy's RandomState(0). Both then draw the validation
-        part from `rng`.
+        "clean" draws the training points from `rng`. "paper" uses the authors' training points,
+        which are drawn from NumPy's RandomState(0) and so the same for every seed. Both then draw
+        the validation points from `rng`.
 
     Returns
     -------
