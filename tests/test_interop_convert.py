@@ -238,7 +238,7 @@ IMPOSSIBLE = {
     "mean at the end": (
         Sequential(geometric_convolution(1, mean=0.1)),
         "geometric",
-        r"steps.0, unit 1: there is a mean .* none follows",
+        r"steps.0, unit 1: a mean .* none follows",
     ),
     "sign before a largest value": (
         Sequential(geometric_convolution(), MaxPool2d(2), geometric_convolution(1)),
@@ -248,7 +248,7 @@ IMPOSSIBLE = {
     "sign before a function": (
         Sequential(geometric_unit(), ops.tanh, layer_of("standard", (4, 2))),
         "standard",
-        r"steps.0, unit 2: .* steps.1 stands before it",
+        r"steps.0, unit 2: .* steps.1 comes before it",
     ),
     "sign before an identity shortcut": (
         Sequential(geometric_convolution(), ResidualBlock([geometric_convolution(1)])),
@@ -263,7 +263,7 @@ IMPOSSIBLE = {
     "mean before padding": (
         Sequential(geometric_convolution(1, mean=0.1), geometric_convolution(1)),
         "geometric",
-        r"steps.0, unit 1: there is a mean that steps.1 has to take, which pads",
+        r"steps.0, unit 1: a mean must move into steps.1, which pads",
     ),
     "no direction": (with_zero_row(), "weight_norm", r"steps.0, unit 2: ‖w‖ = 0"),
     "no finite offset": (
@@ -313,7 +313,7 @@ def test_exact_conversions_warn_of_nothing_when_approximate():
 def test_a_mean_before_padding_is_exact_away_from_the_edges():
     model = Sequential(geometric_convolution(1, mean=0.3), geometric_convolution(1))
     x = rng(3).normal(size=(2, 7, 7, 3))
-    with pytest.warns(UserWarning, match="is exact away from their edges only"):
+    with pytest.warns(UserWarning, match="is exact only away from their edges"):
         converted = convert(model, "standard", approximate=True)
     expected, found = predict(model, x), predict(converted, x)
     np.testing.assert_allclose(found[:, 1:-1, 1:-1], expected[:, 1:-1, 1:-1], atol=1e-13)

@@ -67,7 +67,7 @@ def _training_files(folder):
     for expected, (number, name) in enumerate(found, start=1):
         if number > expected:
             raise FileNotFoundError(
-                f"{folder / TRAINING}{expected}: no such file, although there is {name}; "
+                f"{folder / TRAINING}{expected}: no such file, though there is {name}; "
                 "expected numbers from 1 without gaps"
             )
         if number < expected:

@@ -1,4 +1,4 @@
-"""Look into a recorded computation: every operation with its numbers, its equation and its line.
+"""Inspect a recorded computation: every operation with its numbers, its equation and its line.
 
     with geonet.graph.watch(gradients=True):
         loss = geonet.ops.mse(model(x), y)
@@ -7,9 +7,9 @@
     print(graph.table())
     graph.html("graph.html")
 
-`watch` has the engine remember, for all that is recorded inside, the values, the line of the
-program and the module. `trace` reads a graph out, `anomalies` stops a program at its first NaN.
-Where nobody observes, this costs nothing: the engine only looks whether somebody does.
+`watch` keeps, for every operation recorded inside, its value, the line of the program and the
+module. `trace` reads a graph out. `anomalies` stops a program at its first NaN. Without observers
+this costs almost nothing: the engine only checks that there are none.
 """
 
 from geonet.graph.nodes import Graph, Node, equations, trace

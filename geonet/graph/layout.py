@@ -1,10 +1,10 @@
-"""A drawing of a graph in layers, from the top to the bottom, by Sugiyama, Tagawa & Toda (1981)."""
+"""A drawing of a graph in layers, from top to bottom, after Sugiyama, Tagawa & Toda (1981)."""
 
 from itertools import pairwise
 from typing import NamedTuple
 
-GAP = 3.0  # between boxes of a layer, in widths of a letter
-DROP = 1.6  # between layers, in heights of a line
+GAP = 3.0  # between the boxes of a layer, in letter widths
+DROP = 1.6  # between layers, in line heights
 SWEEPS = 12
 
 
@@ -21,8 +21,10 @@ class Box(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """Boxes, and for every edge the points that it goes through. Lengths across are in widths of a
-    letter, lengths down in heights of a line."""
+    """Boxes, and for every edge the points on its way.
+
+    Horizontal lengths are in letter widths, vertical lengths in line heights.
+    """
 
     boxes: list
     routes: list
@@ -38,7 +40,7 @@ def drawing(boxes, edges):
     boxes : list of (lines, kind, key)
         In an order in which most edges go forward.
     edges : list of (int, int)
-        From and to, places in the list. Those that go back do not count for the layers.
+        From and to, as indices into the list. Edges that go back do not affect the layers.
 
     Returns
     -------
@@ -47,7 +49,7 @@ def drawing(boxes, edges):
     sizes = [(max(map(len, lines)) + 3.0, len(lines) + 0.8) for lines, _, _ in boxes]
     forward = [(i, j) for i, j in edges if i < j]
     rows, chains = _rows(_levels(len(boxes), forward), forward)
-    sizes += [(1.0, 0.0)] * (sum(map(len, rows)) - len(boxes))  # where edges pass a layer
+    sizes += [(1.0, 0.0)] * (sum(map(len, rows)) - len(boxes))  # places where edges pass a layer
     links = list(dict.fromkeys(pair for chain in chains for pair in pairwise(chain)))
     _order(rows, links)
     x = _across(rows, links, sizes)
@@ -65,8 +67,10 @@ def drawing(boxes, edges):
 
 
 def _levels(count, edges):
-    """The layer of each box: one more than the lowest that it depends on; what depends on nothing
-    stands right above its first user."""
+    """The layer of each box: one below the lowest box that it depends on.
+
+    A box that depends on nothing is placed directly above its first user.
+    """
     level, (above, below) = [0] * count, _neighbours(edges)
     for j in range(count):
         level[j] = max((level[i] + 1 for i in above.get(j, ())), default=0)
@@ -77,8 +81,10 @@ def _levels(count, edges):
 
 
 def _rows(level, edges):
-    """Boxes of each layer, with a place where edges pass it, one for all that come from the same
-    box; and the chain of an edge."""
+    """The boxes and passing places of each layer, and the chain of places of each edge.
+
+    Edges from the same box share their places in the layers that they pass.
+    """
     rows = [[] for _ in range(max(level) + 1)]
     for i, row in enumerate(level):
         rows[row].append(i)
@@ -92,7 +98,7 @@ def _rows(level, edges):
 
 
 def _neighbours(links):
-    """Above and below each place."""
+    """The neighbours above and below each place."""
     above, below = {}, {}
     for i, j in links:
         below.setdefault(i, []).append(j)
@@ -101,7 +107,7 @@ def _neighbours(links):
 
 
 def _order(rows, links):
-    """Sort the layers so that edges cross little: each place by the mean of its neighbours."""
+    """Sort each layer by the mean of each place's neighbours, so that few edges cross."""
     above, below = _neighbours(links)
     place = {i: k / len(row) for row in rows for k, i in enumerate(row)}
     for sweep in range(SWEEPS):
@@ -118,8 +124,11 @@ def _mean(values):
 
 
 def _across(rows, links, sizes):
-    """x of every place: below what leads to it, without overlap. Parameters stand to the right of
-    the operation whose result goes the same way, so that a chain of operations runs straight."""
+    """x of every place: below the places that lead to it, without overlap.
+
+    Parameters are placed to the right of the operation whose result has the same user, so that a
+    chain of operations is straight.
+    """
     above, below = _neighbours(links)
     leading = {i: [j for j in places if j in above] or places for i, places in above.items()}
     cells = [_cells(row, above, below) for row in rows]
@@ -134,7 +143,7 @@ def _across(rows, links, sizes):
 
 
 def _cells(row, above, below):
-    """A layer cut up: each box with the parameters to the right of it that go where it goes."""
+    """A layer in cells: each box with the parameters to the right of it that have the same user."""
     cells = []
     for i in row:
         if cells and i not in above and below.get(i) == below.get(cells[-1][0]):
@@ -145,8 +154,10 @@ def _cells(row, above, below):
 
 
 def _apart(cells, wanted, sizes):
-    """x near those wanted for the first of each cell: the mean of what pushing to the right and
-    pushing to the left gives."""
+    """x near the wanted x of the first place of each cell.
+
+    Overlaps are removed by pushing to the right and by pushing to the left; x is the mean of both.
+    """
     before = [sizes[cell[0]][0] / 2 + GAP for cell in cells]
     after = [sum(sizes[i][0] + GAP for i in cell) - b for cell, b in zip(cells, before)]
     right, left = list(wanted), list(wanted)
@@ -164,7 +175,7 @@ def _apart(cells, wanted, sizes):
 
 
 def _route(chain, x, y, sizes):
-    """From the lower rim of the first box to the upper rim of the last."""
+    """The points from the lower edge of the first box to the upper edge of the last."""
     first, *between, last = chain
     start = x[first], y[first] + sizes[first][1] / 2
     return [start, *((x[i], y[i]) for i in between), (x[last], y[last] - sizes[last][1] / 2)]

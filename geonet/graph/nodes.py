@@ -16,50 +16,51 @@ from geonet.tensor import Tensor
 from geonet.text import aligned
 
 OUTSIDE = "outside of modules"
-WIDEST = 36  # letters of a line in a box of the drawing
+WIDEST = 36  # letters per line in a box of the drawing
 
 
 def equations(operation):
-    """What an operation computes, and what its pullback makes of g = ∂L/∂y, by its docstring.
+    """What an operation computes, and how it pulls back g = ∂L/∂y, according to its docstring.
 
     Parameters
     ----------
     operation : function
-        One of `geonet.ops.OPERATIONS`, or one of the user's.
+        One of `geonet.ops.OPERATIONS`, or a user's operation.
 
     Returns
     -------
     forward, pullback : str
-        Empty if the docstring does not say.
+        Empty if the docstring does not say it.
     """
     before, arrow, after = (inspect.getdoc(operation) or "").partition("g → ")
     before, after = (" ".join(text.split()) for text in (before, after.split("\n\n")[0]))
     if not arrow:
         return before.partition(" Parameters ---")[0], ""
     condition = ""
-    if before.endswith((":", ",")):  # "With u = v/‖v‖:" tells of the pullback
+    if before.endswith((":", ",")):  # "With u = v/‖v‖:" belongs to the pullback
         before, _, condition = before.rpartition(". ")
         before, condition = before + ".", condition + " "
     return before, f"{condition}g → {after}"
 
 
 class Input(NamedTuple):
-    """What an operation was given."""
+    """One input of an operation."""
 
     argument: str
-    node: int | None  # the number of the node that it came from
-    words: str  # what it is, where it is no node
+    node: int | None  # the number of its node
+    words: str  # a description, if it is not a node
 
 
 @dataclass(eq=False)
 class Node:
-    """One operation of a graph, or a Tensor that it starts from.
+    """One operation of a graph, or a Tensor that the graph starts from.
 
-    `operation` is then "parameter" or "input". `module` is the dotted name of the innermost module
-    it was called in, `group` that of the one it is shown with.
+    For such a Tensor `operation` is "parameter" or "input". `module` is the dotted name of the
+    innermost module in which the operation was called, and `group` names the module with which it
+    is shown.
     """
 
-    number: int  # its place in the list of nodes, from 1
+    number: int  # its position in the list of nodes, from 1
     operation: str
     name: str  # of a parameter or an input
     group: str
@@ -70,14 +71,14 @@ class Node:
     forward: str  # equation
     backward: str  # equation, with g the gradient of the result
     pullback: str  # names of the functions that pull back
-    source: Line | None  # of the operation
+    source: Line | None  # where the operation is defined
     line: Line | None  # of the user's program that called it
-    caller: Line | None  # in geonet, on the way from there
-    kept: object = field(repr=False)  # what holds the arrays: a Tensor, a Note, or None
+    caller: Line | None  # in geonet, through which that line called it
+    kept: object = field(repr=False)  # holds the arrays: a Tensor, a Note, or None
 
     @property
     def data(self):
-        """The value, not a copy; None if it was not kept."""
+        """The value itself, not a copy; None if it was not kept."""
         return (
             self.kept.data if isinstance(self.kept, Tensor) else getattr(self.kept, "value", None)
         )
@@ -90,12 +91,12 @@ class Node:
 
     @property
     def value(self):
-        """`Statistics` of the value, as it is now; None where there is no entry."""
+        """`Statistics` of the present value; None if it has no entries."""
         return None if self.data is None or not self.data.size else statistics(self.data)
 
     @property
     def gradient(self):
-        """`Statistics` of the gradient, as it is now; None where there is no entry."""
+        """`Statistics` of the present gradient; None if it has no entries."""
         return None if self.grad is None or not self.grad.size else statistics(self.grad)
 
     @property
@@ -106,7 +107,7 @@ class Node:
 
 
 def trace(result):
-    """Read out the computation that a Tensor was made by.
+    """Read out the computation that made a Tensor.
 
     Parameters
     ----------
@@ -116,14 +117,14 @@ def trace(result):
     Returns
     -------
     Graph
-        Where the operations were recorded inside `watch`, with values, lines, modules and, if it
-        was asked to, gradients; also after backward(). Elsewhere what the engine keeps itself:
-        operations, shapes and dtypes.
+        For operations recorded inside `watch`, with values, lines and modules, and gradients if
+        `watch` was told to keep them; also after backward(). For others, only what the engine
+        itself keeps: operations, shapes and dtypes.
 
     Raises
     ------
     TypeError
-        If it is no Tensor.
+        If `result` is not a Tensor.
     ValueError
         If nothing was recorded for this Tensor.
     RuntimeError
@@ -181,7 +182,7 @@ def trace(result):
 
 
 class _Found:
-    """All records behind a Tensor, and what the modules in their notes call things."""
+    """All records behind a Tensor, and names from the modules in their notes."""
 
     def __init__(self, result):
         records, todo = {}, [result._record] if result._record else []
@@ -209,7 +210,7 @@ class _Found:
     def _add(self, root):
         before = f"model {len(self.roots) + 1}: " if self.roots else ""
         self.roots.append(root)
-        named = reversed(list(root.named_modules()))  # what stands in two places has its first name
+        named = reversed(list(root.named_modules()))  # a module with two names gets its first one
         self.paths[id(root)] = {id(module): before + path for path, module in named}
         for path, parameter in root.named_parameters():
             self.parameters.setdefault(id(parameter), before + path)
@@ -225,7 +226,7 @@ class _Found:
         return (f"{path} ({kind})" if path else kind), paths.get(id(note.place.modules[-1]), "")
 
     def leaf(self, tensor, group):
-        """A Tensor that no operation made, shown with the operation that first takes it."""
+        """A Tensor that no operation made, shown with the operation that first uses it."""
         path = self.parameters.get(id(tensor), "")
         return {
             "operation": "parameter" if isinstance(tensor, Parameter) else "input",
@@ -240,25 +241,25 @@ class _Found:
 
 
 class Graph:
-    """A computation: its `nodes`, each after those that it depends on."""
+    """A computation: its `nodes`, each one after those that it depends on."""
 
     def __init__(self, nodes):
         self.nodes = nodes
 
     def groups(self):
-        """Nodes by the module they are shown with: dict of str to list of Node."""
+        """Nodes by the module with which they are shown: dict of str to list of Node."""
         found = {}
         for node in self.nodes:
             found.setdefault(node.group, []).append(node)
         return found
 
     def missing(self):
-        """What was not kept and how to get it: a sentence, or nothing."""
+        """A sentence about what was not kept and how to keep it, or an empty string."""
         made = [node for node in self.nodes if node.inputs]
         if any(node.kept is None for node in made):
             return "Values, lines and modules were not kept: record inside geonet.graph.watch()."
         if any(node.grad is None for node in made):
-            return "Gradients were not kept: watch(gradients=True), and then backward()."
+            return "Gradients were not kept: record inside watch(gradients=True), then backward()."
         return ""
 
     def table(self):
@@ -275,12 +276,12 @@ class Graph:
         return "\n".join(filter(None, (aligned(rows), self.missing())))
 
     def html(self, path, title="A recorded computation"):
-        """Write the graph as one page that needs nothing else, whole or not at all.
+        """Write the graph as one self-contained page, completely or not at all.
 
         Parameters
         ----------
         path : path
-            Such as "graph.html"; its folder is made.
+            For example "graph.html". Its folder is created.
         title : str
         """
         path, text = Path(path), page(self, title)
@@ -288,13 +289,13 @@ class Graph:
         write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
     def drawing(self, nodes=None):
-        """Where to draw what.
+        """Place the nodes or groups for a drawing.
 
         Parameters
         ----------
         nodes : list of Node, optional
-            Draw these alone, with the edges among them. Without it all groups are drawn, each
-            folded to one box.
+            Draw only these, with the edges between them. By default all groups are drawn, each as
+            one box.
 
         Returns
         -------
@@ -322,7 +323,7 @@ class Graph:
 
 
 def _extent(found):
-    """Smallest, largest, norm and fraction of zeros in words; what is not finite with the norm."""
+    """Smallest, largest, norm (with what is not finite) and fraction of zeros, as text."""
     if found is None:
         return "", "", "", ""
     norm = " ".join(filter(None, (f"{found.norm:.3g}", not_finite(found))))
@@ -339,7 +340,7 @@ def _node_lines(node):
 
 
 def _group_lines(title, nodes):
-    """The name of a group, its operations, and the result of the last."""
+    """The name of a group, its operations, and the result of the last one."""
     made = [node for node in nodes if node.inputs] or nodes
     words = textwrap.wrap(", ".join(node.title for node in made), WIDEST)
     if len(words) > 2:

@@ -1,11 +1,11 @@
-"""A graph as one page: it needs no other file, no network and, to be read, no script."""
+"""A graph as one page that needs no other file and no network, and can be read without scripts."""
 
 from html import escape
 from itertools import pairwise
 
 from geonet.graph.summary import not_finite
 
-LETTER, LINE = 7.25, 16  # pixels of a letter and of a line in drawings
+LETTER, LINE = 7.25, 16  # width of a letter and height of a line in drawings, in pixels
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -24,14 +24,14 @@ d="M0 0L8 4L0 8z"/></marker></svg>
 <main>
 <section class="map" aria-labelledby="map">
 <h2 id="map">Modules</h2>
-<p>From what the computation starts with, at the top, to its result. A box leads to the operations
-of that module.</p>
+<p>The computation goes from its inputs, at the top, down to its result. Click on a box to go to the
+operations of that module.</p>
 {map}
 </section>
 <section aria-labelledby="operations">
 <h2 id="operations">Operations</h2>
-<p>In the order in which they ran, by module. Open a module, then an operation or a parameter, for
-its numbers and its equation, where y is the result and g = ∂L/∂y its gradient.</p>
+<p>By module, in the order in which they ran. Open a module, then an operation or a parameter, to
+see its numbers and its equation. There y is the result and g = ∂L/∂y is its gradient.</p>
 <p class="buttons" hidden><button type="button" data-open="1">Open all</button>
 <button type="button" data-open="">Close all</button></p>
 {groups}
@@ -127,7 +127,7 @@ def page(graph, title):
     Returns
     -------
     str
-        HTML, UTF-8 to be.
+        HTML, to be written as UTF-8.
     """
     groups, users = graph.groups(), {}
     numbers = {
@@ -153,7 +153,7 @@ def page(graph, title):
         title=escape(title),
         style=_STYLE,
         summary=_summary(graph, len(groups), numbers),
-        map=_drawing(graph.drawing(), targets, "Modules, each with what it gives"),
+        map=_drawing(graph.drawing(), targets, "Modules, each with its result"),
         groups="\n".join(shown),
         script=_SCRIPT,
     )
@@ -181,7 +181,7 @@ def _summary(graph, groups, numbers):
 
 
 def _alarm(found):
-    """What is not finite in a node, in words."""
+    """A description of the entries of a node that are not finite."""
     return ", ".join(f"{name}: {not_finite(s)}" for name, s in found.items() if s and not_finite(s))
 
 
@@ -189,11 +189,11 @@ def _group_words(nodes):
     made = [node for node in nodes if node.inputs]
     count = f"{len(made)} operation{'' if len(made) == 1 else 's'}"
     last = (made or nodes)[-1]
-    return f"{count}, gives {escape(str(last.shape))}"
+    return f"{count}, result {escape(str(last.shape))}"
 
 
 def _node(node, graph, found, users):
-    """One node: folded, its name and shape; opened, everything."""
+    """One node: its name and shape when closed, everything when open."""
     kind = "operation" if node.inputs else node.operation
     alarm = f' <span class="alarm">{_alarm(found)}</span>' if _alarm(found) else ""
     head = (
@@ -207,7 +207,7 @@ def _node(node, graph, found, users):
         ("inputs", _inputs(node, graph)),
         ("used by", ", ".join(_link(user) for user in users)),
         ("called at", _code(node.line, node.line.text) if node.line else ""),
-        ("by way of", _code(node.caller, node.caller.text) if node.caller else ""),
+        ("through", _code(node.caller, node.caller.text) if node.caller else ""),
         ("module", _code(node.module)),
         ("dtype", _code(node.dtype)),
     ]
@@ -219,7 +219,7 @@ def _node(node, graph, found, users):
 
 
 def _terms(pairs):
-    """A list of terms with what there is to say of them."""
+    """A list of terms with their descriptions; empty ones are left out."""
     listed = "".join(f"<dt>{name}</dt><dd>{words}</dd>" for name, words in pairs if words)
     return f"<dl>{listed}</dl>" if listed else ""
 
@@ -240,7 +240,7 @@ def _inputs(node, graph):
 
 
 def _numbers(found):
-    """The table of statistics, one row a number."""
+    """The table of statistics, with one row per number."""
     columns = {name: s for name, s in found.items() if s}
     if not columns:
         return ""
@@ -257,7 +257,7 @@ def _numbers(found):
 
 
 def _drawing(drawing, targets, label):
-    """A drawing of `layout` as SVG, each box a link to targets[its key]."""
+    """A drawing of `layout` as SVG, where each box links to targets[its key]."""
     width, height = drawing.width * LETTER + 4, drawing.height * LINE + 4
     edges = "".join(
         f'<path d="{_path(route)}" marker-end="url(#arrow)"/>' for route in drawing.routes
@@ -271,7 +271,7 @@ def _drawing(drawing, targets, label):
 
 
 def _path(route):
-    """Down from point to point, smoothly."""
+    """A smooth curve down from point to point."""
     points = [(x * LETTER, y * LINE) for x, y in route]
     words = [f"M{points[0][0]:.1f} {points[0][1]:.1f}"]
     for (a, b), (c, d) in pairwise(points):

@@ -1,4 +1,4 @@
-"""Observers of operations while they are recorded: what `trace` is to know later, and anomalies."""
+"""Observers of operations while they are recorded: `watch`, for `trace`, and `anomalies`."""
 
 import functools
 import inspect
@@ -14,7 +14,7 @@ from geonet.nn.module import Module
 from geonet.tensor import Observer, Tensor
 
 PACKAGE = Path(__file__).parents[1]
-USERS = "experiments", "bench", "__main__.py"  # parts of the package that use it as others do
+USERS = "experiments", "bench", "__main__.py"  # parts of the package that count as user programs
 ENGINE = "tensor.py", "ops", "graph"
 
 
@@ -25,7 +25,7 @@ class Line(NamedTuple):
     number: int
 
     def __str__(self):
-        """Shown as a path from the working folder, or from the package's, or a mere name."""
+        """The path from the working folder or from the package's folder, or only the file name."""
         for folder in (Path.cwd, lambda: PACKAGE.parent):
             try:
                 return f"{Path(self.file).relative_to(folder()).as_posix()}:{self.number}"
@@ -35,16 +35,16 @@ class Line(NamedTuple):
 
     @property
     def text(self):
-        """The words on it, if the file can still be read."""
+        """The text of the line, if the file can still be read."""
         return linecache.getline(self.file, self.number).strip()
 
 
 class Place(NamedTuple):
-    """Where an operation was called: by whom, and inside which modules."""
+    """Where an operation was called: from which lines, and inside which modules."""
 
     line: Line | None  # of the user: the first one outside the library
-    caller: Line | None  # in the library, on the way from there
-    modules: tuple  # whose methods were running, the outermost first
+    caller: Line | None  # in the library, through which that line called
+    modules: tuple  # those whose methods were running, the outermost first
 
 
 @functools.cache
@@ -79,7 +79,7 @@ def _place():
 
 
 class Note:
-    """What is remembered of an operation beyond its Record, also when that is freed."""
+    """What is kept of an operation in addition to its Record, even when that is freed."""
 
     __slots__ = ("gradient", "inputs", "keeping", "others", "place", "pullback", "value")
 
@@ -91,18 +91,18 @@ class Note:
         self.place, self.gradient, self.keeping = _place(), None, False
 
     def keep(self, gradient, _):
-        """Add to the gradient, as `grad` does."""
+        """Add to the gradient, as backward() does for `grad`."""
         self.gradient = gradient if self.gradient is None else self.gradient + gradient
 
 
 def _words(x):
-    """An input that gets no gradient."""
+    """A description of an input that gets no gradient."""
     x = x.data if isinstance(x, Tensor) else x
     return f"constant {x.shape} {x.dtype}" if isinstance(x, np.ndarray) else f"{x!r:.60}"
 
 
 def pullback_names(pullback):
-    """The names of the functions that pull back, one an input or one for all."""
+    """The names of the functions that pull back, one per input or one for all."""
     found = getattr(pullback, "original", pullback)
     functions = (found,) if callable(found) else found
     names = ("none" if f is None else getattr(f, "__name__", type(f).__name__) for f in functions)
@@ -110,7 +110,7 @@ def pullback_names(pullback):
 
 
 def argument_names(operation, count):
-    """What an operation calls its first so many arguments."""
+    """The names of the first `count` arguments of an operation."""
     names = []
     for parameter in inspect.signature(operation).parameters.values():
         if parameter.kind is parameter.VAR_POSITIONAL:
@@ -121,7 +121,7 @@ def argument_names(operation, count):
 
 
 def _seen(pullback, see):
-    """A pullback that shows see(g, what it makes of it for every input) all that goes through."""
+    """A pullback that also calls see(g, gradients), with the gradients of all inputs."""
 
     def together(g, needs):
         if callable(pullback):
@@ -136,23 +136,23 @@ def _seen(pullback, see):
 
 
 class watch(Observer):
-    """Remember what `trace` can tell: ``with watch():`` around the forward pass.
+    """Keep what `trace` reports: ``with watch():`` around the forward pass.
 
-    Of every operation that is recorded inside, its value (not a copy), the line of the program and
-    the module are kept for as long as the graph's last Tensor is, also when backward() has freed
-    the graph. This takes the memory of all values. What other Python threads record is not seen.
+    For every operation that is recorded inside, its value (not a copy), the line of the program and
+    the module are kept as long as the graph's last Tensor exists, even when backward() has freed
+    the graph. This takes the memory of all values. Operations of other Python threads are not seen.
 
     Parameters
     ----------
     gradients : bool
-        Keep the gradient of every value as well; backward() may then stand outside.
+        Keep the gradient of every value as well; backward() may be called outside.
     """
 
     def __init__(self, gradients=False):
         self.gradients = gradients
 
     def on_operation(self, record, inputs, value):
-        if not hasattr(record, "note"):  # by a watch around this one
+        if not hasattr(record, "note"):  # an outer watch may have added it
             record.note = Note(record, inputs, value)
         if self.gradients and not record.note.keeping:
             record.note.keeping = True
@@ -172,7 +172,7 @@ class Anomaly(ArithmeticError):
     """
 
     def __init__(self, message, operation="", line="", backward=False):
-        super().__init__(message)  # alone, as it is what pickle hands back
+        super().__init__(message)  # the only argument, because pickle passes only this one back
         self.operation, self.line, self.backward = operation, line, backward
 
 
@@ -189,7 +189,7 @@ def _complaint(what, names, inputs, place):
 
 
 def path_of(modules):
-    """The dotted name of the innermost module as seen from the outermost."""
+    """The dotted name of the innermost module within the outermost."""
     if not modules:
         return ""
     return next((p for p, m in modules[0].named_modules() if m is modules[-1]), "")
@@ -198,14 +198,14 @@ def path_of(modules):
 class anomalies(Observer):
     """Stop at the first NaN or infinity: ``with anomalies():`` around forward and backward.
 
-    Every value that is recorded and every gradient is looked at (so nothing is inside `no_grad`),
-    and the inputs of all operations are kept until the graph is freed. NumPy's own warnings are
-    silent inside, as they would come before the error that says where the number stands.
+    Every recorded value and every gradient is checked; inside `no_grad` nothing is recorded. The
+    inputs of all operations are kept until the graph is freed. NumPy's own warnings are silent
+    inside, because the error that follows says more.
 
     Raises
     ------
     Anomaly
-        With the operation, shapes and ranges of its inputs and the user's line that called it.
+        With the operation, shapes and ranges of its inputs, and the user's line that called it.
     """
 
     def __init__(self):
@@ -233,7 +233,7 @@ class anomalies(Observer):
         def see(g, found):
             arriving = [("gradient of the result", g)]
             if not np.isfinite(g).all():
-                complain(f"the gradient that reaches {operation} going backward", g, True)
+                complain(f"the gradient that reaches {operation} in the backward pass", g, True)
             for name, x, gradient in zip(names, record_inputs, found):
                 if x is not None and gradient is not None and not np.isfinite(gradient).all():
                     what = f"the pullback of {operation} to {name}"

@@ -1,4 +1,4 @@
-"""What is said of an array in a few numbers."""
+"""An array summarized in a few numbers."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Statistics(NamedTuple):
-    """Of the entries of an array: of those that are finite, and how many are not."""
+    """Statistics of the finite entries of an array, and the number of the others."""
 
     min: float
     max: float
@@ -18,9 +18,9 @@ class Statistics(NamedTuple):
 
 
 def statistics(array):
-    """The numbers of an array, of any shape; of complex entries the real parts.
+    """The statistics of an array of any shape; for complex entries, of their real parts.
 
-    An entry of which either part is NaN or infinite counts as such.
+    A complex entry counts as NaN or infinite if either part is.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def statistics(array):
     Returns
     -------
     Statistics
-        NaN where there is no (finite) entry to tell of.
+        NaN where there is no (finite) entry.
     """
     finite = np.real(array[np.isfinite(array)]).astype(np.float64)
     nans = int(np.isnan(array).sum())
@@ -38,16 +38,16 @@ def statistics(array):
         zeros = 0.0 if array.size else np.nan
         return Statistics(*[np.nan] * 4, zeros, nans, infinities)
     lowest, highest = finite.min(), finite.max()
-    exponent = np.frexp(max(-lowest, highest))[1]  # a power of 2, as it changes no digit
+    exponent = np.frexp(max(-lowest, highest))[1]  # a power of 2 changes no digits
     with np.errstate(over="ignore", under="ignore"):
-        scaled = np.ldexp(finite, -exponent)  # to at most 1, for sums and squares not to overflow
+        scaled = np.ldexp(finite, -exponent)  # to at most 1, so that sums and squares are finite
         sums = np.ldexp([scaled.mean(), np.linalg.norm(scaled)], exponent)
     zeros = np.count_nonzero(finite == 0) / array.size
     return Statistics(*map(float, (lowest, highest, *sums)), zeros, nans, infinities)
 
 
 def described(array):
-    """Shape, dtype and range in words, with what is not finite."""
+    """Shape, dtype and range as text, with the number of entries that are not finite."""
     found = statistics(array)
     words = f"{array.shape} {array.dtype}"
     if found.nans + found.infinities < array.size:
@@ -56,6 +56,6 @@ def described(array):
 
 
 def not_finite(found):
-    """How many entries are NaN or infinite, in words; empty if none is."""
+    """How many entries are NaN or infinite, as text; empty if none is."""
     counts = (found.nans, "NaN"), (found.infinities, "infinite")
     return " and ".join(f"{count} {word}" for count, word in counts if count)

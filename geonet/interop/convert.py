@@ -1,16 +1,18 @@
-"""Conversion: the same function, evaluated, in another parameterization.
+"""Conversion of a network to another parameterization, with the same function in evaluation.
 
-A unit computes y = g f(a (w·x + b) + d) − c: rows w, b and a gain g by its parameterization (g = r
-of a geometric one, else 1), f its activation, a and d by a batch or mean-only norm with its running
-statistics, c the running mean of its centring. Conversion takes the units in the order in which
-data pass and for each does three things.
+A unit computes y = g f(a (w·x + b) + d) − c. The rows w, b and the gain g come from its
+parameterization (g = r for a geometric one, otherwise 1), f is its activation, a and d come from a
+batch or mean-only norm with its running statistics, and c is the running mean of its centring.
+Conversion takes the units in the order in which data pass through them, and does three things for
+each.
 
-1. Rows: w ← a w, b ← a b + d. Where f is the identity, also w ← g w, b ← g b − c, which is all.
-2. Scale: f(s z) = s f(z) for s ≥ 0 and a rectifier f, so |g| can stand inside, where the standard
+1. Rows: w ← a w, b ← a b + d. If f is the identity, then also w ← g w, b ← g b − c, and the unit is
+   done.
+2. Scale: f(s z) = s f(z) for s ≥ 0 and a rectifier f. So |g| can move inside, where the standard
    and the weight-normalized unit have their scale, and ‖w‖ outside, where the geometric one has r.
-3. What the new unit cannot hold goes on to the next affine layer, as x = s x' − c where x' is what
-   the new model has in place of x: w·x + b = (s w)·x' + (b − w·c). That is c, and the sign of a
-   negative r (all of r for another f). Poolings let it pass, a largest value with s ≥ 0 only.
+3. What the new unit cannot hold moves into the next affine layer: c, and the sign of a negative r
+   (or all of r if f is not a rectifier). With x = s x' − c, where the new model has x' in place of
+   x, w·x + b = (s w)·x' + (b − w·c). This may pass a pooling, but a max pooling only if s ≥ 0.
 """
 
 import copy
@@ -27,40 +29,41 @@ from geonet.nn.parameterizations import PARAMETERIZATIONS, Geometric, Standard
 from geonet.tensor import no_grad
 
 RECTIFIERS = ops.relu, ops.leaky_relu
-UNIT_LENGTH = 1e-12  # how far ‖w‖ may be from 1 where it cannot pass the activation
+UNIT_LENGTH = 1e-12  # allowed |‖w‖ − 1| where ‖w‖ cannot move outside the activation
 
 
 def convert(model, to, approximate=False):
-    """A new model of another parameterization that computes the same function in evaluation.
+    """A new model in another parameterization that computes the same function in evaluation.
 
     Batch and mean-only norms and centring are folded into weights and biases with their running
-    statistics; a layer norm is kept. Outputs agree to 1e-12 in float64 and 1e-5 in float32 of the
-    largest output.
+    statistics; a layer norm is kept. Relative to the largest output, outputs agree to 1e-12 in
+    float64 and to 1e-5 in float32.
 
     Parameters
     ----------
     model : geonet.nn.Linear, Conv2d, Unit, ResidualBlock or Sequential
-        Stays as it is. A Sequential may hold these, `MaxPool2d`, functions, and modules without
+        Is not changed. A Sequential may hold these, `MaxPool2d`, functions, and modules without
         layers in them, which are copied.
     to : {"standard", "weight_norm", "geometric"}
-        Of every layer, the output layer included; to leave that one standard under "geometric",
-        as the networks of `geonet.models` have it, convert it back.
+        For every layer, including the output layer. The networks of `geonet.models` have a standard
+        output layer under "geometric"; for the same, convert it back.
     approximate : bool
-        Whether to go on where the result cannot be exact. Then a UserWarning says what was given
-        up, for each layer and its units.
+        Whether to continue where the result cannot be exact. Then a UserWarning says what is not
+        exact, for each layer and its units.
 
     Returns
     -------
     Module
-        Of the same classes, dtypes and dotted names as `model`, and in the mode that it is in.
+        With the same classes, dtypes and dotted names as `model`, and in the same mode.
 
     Raises
     ------
     ValueError
-        Unless approximate, naming layer and unit: where r < 0, or centring, has no affine layer to
-        go into, or a zero-padded one would have to take centring (the padding is not shifted);
-        where ‖w‖ = 0 has no direction; where ‖w‖ ≠ 1 would have to become r outside an activation
-        that is no rectifier, or outside a layer norm. Also if `to` is not one of those above.
+        If `to` is not one of those above. Unless approximate, also if the conversion cannot be
+        exact, naming layer and unit: no affine layer can absorb r < 0 or a centring; a zero-padded
+        one would have to absorb a centring (the padding is not shifted); ‖w‖ = 0 has no direction;
+        or ‖w‖ ≠ 1 would have to move outside an activation that is not a rectifier, or outside a
+        layer norm.
     TypeError
         If the model holds layers inside a module of another kind, whose order is unknown.
 
@@ -83,7 +86,7 @@ def convert(model, to, approximate=False):
 
 
 class _Rest(NamedTuple):
-    """What the next affine layer has to take: x = scale · x' − shift, each (C,)."""
+    """What the next affine layer has to absorb: x = scale · x' − shift, each (C,)."""
 
     origin: str  # dotted name of the unit it comes from
     scale: np.ndarray
@@ -91,13 +94,13 @@ class _Rest(NamedTuple):
 
 
 class _Conversion:
-    """One walk through a model. Each step gives the new module and the `_Rest` that goes on."""
+    """One pass through a model. Each step returns the new module and the `_Rest` for the next."""
 
     def __init__(self, kind, approximate):
         self.kind, self.approximate, self.notes = kind, approximate, []
 
     def give_up(self, name, which, reason, instead):
-        """Refuse, or note, what cannot be exact for those units where `which` (O,) is true."""
+        """Refuse, or note, what cannot be exact for the units where `which` (O,) is true."""
         units = np.flatnonzero(which)
         if not len(units):
             return
@@ -108,14 +111,12 @@ class _Conversion:
         self.notes.append(f"{text}; the conversion {instead}")
 
     def stop(self, rest, why):
-        """Give up what is still to go into an affine layer."""
+        """Give up a rest that no affine layer can absorb."""
         if rest is not None:
-            place = f"the next affine layer has to take, and {why}"
-            outside = "there is a scale r < 0, or one outside another activation than a rectifier, "
-            self.give_up(rest.origin, rest.scale != 1, f"{outside}that {place}", "leaves it out")
-            self.give_up(
-                rest.origin, rest.shift != 0, f"there is a mean that {place}", "leaves it out"
-            )
+            place = f"must move into the next affine layer, but {why}"
+            outside = "a scale that is r < 0, or outside an activation that is not a rectifier, "
+            self.give_up(rest.origin, rest.scale != 1, f"{outside}{place}", "leaves it out")
+            self.give_up(rest.origin, rest.shift != 0, f"a mean {place}", "leaves it out")
 
     def step(self, step, name, rest):
         """Convert any one step."""
@@ -131,7 +132,7 @@ class _Conversion:
             return _changed(step, steps=steps), rest
         if isinstance(step, MaxPool2d) and rest is not None:
             reason = f"the sign of r cannot pass {name}, which takes the largest value"
-            self.give_up(rest.origin, rest.scale < 0, reason, "lets it pass")
+            self.give_up(rest.origin, rest.scale < 0, reason, "passes it anyway")
         elif isinstance(step, Module) and any(
             isinstance(m, Layer) for _, m in step.named_modules()
         ):
@@ -140,15 +141,15 @@ class _Conversion:
                 f"to be converted, but is a {type(step).__name__}"
             )
         elif step is not ops.global_average_pool and not isinstance(step, MaxPool2d):
-            self.stop(rest, f"{name} stands before it")
+            self.stop(rest, f"{name} comes before it")
             rest = None
         return copy.deepcopy(step), rest
 
     def block(self, block, name, rest):
-        """Convert a residual block: what comes in goes into the branch and into the shortcut."""
+        """Convert a residual block: the rest goes into the branch and into the shortcut."""
         branch, after = rest, 0.0
         if rest is not None and block.shortcut is None:
-            # A shift passes the identity and is taken off at the end of the branch; a sign is lost.
+            # A shift passes the identity and is subtracted at the end of the branch; a sign cannot.
             self.stop(rest._replace(shift=np.zeros(1)), f"{name} adds its input to its branch")
             branch, after = rest._replace(scale=np.ones_like(rest.scale)), rest.shift
         units = []
@@ -164,7 +165,7 @@ class _Conversion:
         return _changed(block, units=units, shortcut=shortcut)
 
     def unit(self, unit, name, rest, after=0.0):
-        """Convert a Unit, or a layer alone; `after` (O,) is taken off its output besides."""
+        """Convert a Unit or a single layer; `after` (O,) is also subtracted from its output."""
         layer, normalization, centring = unit.layer, unit.normalization, unit.centring
         weight, bias, gain = _rows(layer.parameterization)
         biased = bias is not None
@@ -194,17 +195,17 @@ class _Conversion:
         return new, _Rest(name, outside, centre) if goes_on else None
 
     def absorb(self, rest, layer, name, weight, bias):
-        """Rows for x' that do what these do for x = scale · x' − shift."""
+        """Rows for x' with the same result as these rows for x = scale · x' − shift."""
         if any(layer.padding):
-            reason = f"there is a mean that {name} has to take, which pads images with zeros"
-            instead = "is exact away from their edges only"
+            reason = f"a mean must move into {name}, which pads images with zeros"
+            instead = "is exact only away from their edges"
             self.give_up(rest.origin, rest.shift != 0, reason, instead)
-        repeats = weight.shape[1] // rest.scale.size  # a filter has the channels once for a pixel
+        repeats = weight.shape[1] // rest.scale.size  # a filter has all channels for each pixel
         scale, shift = np.tile(rest.scale, repeats), np.tile(rest.shift, repeats)
         return weight * scale, bias - weight @ shift
 
     def divide(self, gain, linear, free):
-        """The gain as one that the new unit holds, and one that has to go on, each (O,)."""
+        """Divide the gain into the new unit's gain and the rest's, each (O,)."""
         if linear or self.kind is Geometric:
             return gain, np.ones_like(gain)
         if free:
@@ -212,7 +213,7 @@ class _Conversion:
         return np.ones_like(gain), gain
 
     def directed(self, name, weight, bias, dtype, free):
-        """Rows that this parameterization can hold."""
+        """Change rows to ones that the new parameterization can hold."""
         if self.kind is Standard:
             return weight, bias
         length = np.abs(hypersphere.to_hyperspherical(weight.astype(dtype))[1]).astype(np.float64)
@@ -223,8 +224,8 @@ class _Conversion:
         self.give_up(name, none, reason, instead)
         weight[none, 0] = np.finfo(dtype).eps * np.maximum(np.abs(bias[none]), 1)
         if self.kind is Geometric and not free:
-            reason = "‖w‖ ≠ 1 cannot stand outside this activation or normalization"
-            self.give_up(name, np.abs(length - 1) > UNIT_LENGTH, reason, "puts it there")
+            reason = "‖w‖ ≠ 1 cannot move outside this activation or normalization"
+            self.give_up(name, np.abs(length - 1) > UNIT_LENGTH, reason, "moves it anyway")
         return weight, bias
 
 
@@ -247,7 +248,7 @@ def _join(name, part):
 
 
 def _changed(module, **attributes):
-    """A copy of a module with other attributes; the rest of them are shared."""
+    """A copy of a module with some attributes replaced; the others are shared."""
     new = copy.copy(module)
     vars(new).update(attributes)
     return new
@@ -265,7 +266,7 @@ def _rows(parameterization):
 
 
 def _scaled(kind, weight, bias, scale, dtype):
-    """Parameters of these rows times the scale (O,): of ‖w‖ and, unless it stands outside, of b."""
+    """Parameters of these rows with ‖w‖, and b unless the scale is outside, times scale (O,)."""
     if bias is not None:
         bias = (bias if kind is Geometric else scale * bias).astype(dtype)
     new = kind(weight.astype(dtype), bias)

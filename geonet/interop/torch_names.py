@@ -12,11 +12,12 @@ a ResNet               steps.0, steps.2.units.0, …              conv1, bn1, la
 another Sequential     steps.0, steps.1, …                      0, 1, …, counted as below
 =====================  =======================================  ==================================
 
-In a torch.nn.Sequential the affine map, the batch norm and the activation of a unit count one each,
-and so does MaxPool2d; `ops.global_average_pool` counts two, AdaptiveAvgPool2d(1) and Flatten().
+In a torch.nn.Sequential the affine map, the batch norm and the activation of a unit count as one
+step each, and so does MaxPool2d. `ops.global_average_pool` counts as two, AdaptiveAvgPool2d(1) and
+Flatten().
 
-PyTorch's state has no eps. So `import_torch` sets that of the model's batch norms, and
-`export_torch` writes such variances that var + eps is what it is here.
+PyTorch's state has no eps. So `import_torch` sets the eps of the model's batch norms, and
+`export_torch` changes the variances so that var + eps is the same as here.
 """
 
 import copy
@@ -37,23 +38,22 @@ BATCH_NORM = {
     "running_mean": "running_mean",
     "running_var": "running_var",
 }
-COUNTED = "num_batches_tracked"  # by PyTorch, and of no use here
+COUNTED = "num_batches_tracked"  # PyTorch has it; geonet does not need it
 
 
 def export_torch(model, eps=1e-5):
-    """State dictionary of a model for the same network in PyTorch, which evaluates alike.
+    """State dictionary of a model for the same network in PyTorch, with the same evaluation.
 
     What PyTorch's layers do not have (weight normalization, GmP, mean-only norms, centring) is
-    first brought to standard layers by `convert`; batch norms stay. A unit of a ResNet without a
-    batch norm becomes one whose batch norm adds the bias, since torchvision's convolutions have
-    none.
+    first converted to standard layers by `convert`; batch norms stay. torchvision's convolutions
+    have no bias, so a unit of a ResNet without a batch norm gets one that adds the bias.
 
     Parameters
     ----------
     model : geonet.nn.Sequential
         Of units, layers, poolings, activations, and residual blocks.
     eps : float
-        Of the batch norms over there. Running variances become var + (eps here) − eps.
+        Of the batch norms in PyTorch. Running variances become var + (eps here) − eps.
 
     Returns
     -------
@@ -64,8 +64,8 @@ def export_torch(model, eps=1e-5):
     Raises
     ------
     ValueError
-        If `convert` cannot be exact (convert it yourself, with approximate=True), a variance would
-        be negative, or a layer norm or another arrangement has no name in PyTorch.
+        If `convert` cannot be exact (then convert the model first, with approximate=True), if a
+        variance would be negative, or if a layer norm or another step has no name in PyTorch.
     """
     _check(model)
     if not all(_is_plain(module) for _, module in model.named_modules()):
@@ -89,18 +89,18 @@ def export_torch(model, eps=1e-5):
 
 
 def import_torch(model, state, eps=1e-5):
-    """Put a PyTorch state dictionary into a model, in place; evaluation is then as over there.
+    """Load a PyTorch state dictionary into a model, in place; evaluation is then the same.
 
     Parameters
     ----------
     model : geonet.nn.Sequential
-        The same network here, with standard layers, and batch norms where there are some over
-        there: by method SP or BN. `convert` brings it to another parameterization afterwards.
+        The same network in geonet, with standard layers, and with batch norms where PyTorch has
+        them: method SP or BN. Use `convert` afterwards for another parameterization.
     state : dict
         Name -> array or tensor, as in ``{k: v.numpy() for k, v in theirs.state_dict().items()}``.
     eps : float
-        Of the batch norms over there, which the state does not tell. All batch norms of the model
-        get it; their momentum stays.
+        Of the batch norms in PyTorch, which the state does not contain. All batch norms of the
+        model get it; their momentum stays.
 
     Returns
     -------
@@ -110,15 +110,15 @@ def import_torch(model, state, eps=1e-5):
     Raises
     ------
     ValueError
-        If a name is missing or unknown, a shape differs, or the model has other layers than those;
-        nothing is changed then.
+        If a name is missing or unknown, a shape differs, or the model has other layers than those
+        above. Then nothing is changed.
     """
     _check(model)
     for name, module in model.named_modules():
         if not _is_plain(module):
             raise ValueError(
-                f"model must have standard layers, with batch norms or none, but {name} is not "
-                f"such a {type(module).__name__}: import, then convert"
+                f"model must have standard layers, with batch norms or none, but {name} is another "
+                f"kind of {type(module).__name__}: import first, then convert"
             )
     table = _table(model)
     given = {name for name in state if not name.endswith(COUNTED)}
@@ -142,7 +142,7 @@ def import_torch(model, state, eps=1e-5):
 
 
 class _Place(NamedTuple):
-    """A unit or layer here, and where its arrays are in PyTorch."""
+    """A unit or layer, and the names of its affine map and norm in PyTorch."""
 
     name: str
     unit: Module
@@ -156,14 +156,14 @@ def _check(model):
 
 
 def _is_plain(module):
-    """Whether PyTorch's layers can do what this module does besides what is below it."""
+    """Whether PyTorch has this kind of module, apart from the modules inside it."""
     if isinstance(module, Unit):
         return isinstance(module.normalization, BatchNorm | None) and module.centring is None
     return isinstance(getattr(module, "parameterization", None), Standard | None)
 
 
 def _with_batch_norms(model):
-    """A copy of the model: in a ResNet every bias of a unit is in a batch norm."""
+    """A copy of the model; in a ResNet, the bias of every unit is moved into a batch norm."""
     model = copy.deepcopy(model)
     for _, unit, _, norm in _resnet(model) if _is_resnet(model) else ():
         rows = unit.layer.parameterization
@@ -206,7 +206,7 @@ def _is_resnet(model):
 
 
 def _resnet(model):
-    """Places in torchvision's ResNets; a block that strides begins a stage."""
+    """Places in torchvision's ResNets; a block with a stride begins a stage."""
     stage = number = 0
     for i, step in enumerate(model.steps):
         name = f"steps.{i}"
