@@ -249,6 +249,22 @@ def test_a_unit_normalizes_and_centres_each_channel_over_images_and_pixels():
     np.testing.assert_allclose(unit(Tensor(x)).data, y - y.mean(axes), rtol=1e-11, atol=1e-12)
 
 
+@every_parameterization
+@pytest.mark.parametrize("activation", [None, "relu", "tanh"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_centred_unit_evaluates_by_the_mean_that_it_took_off_in_training(
+    parameterization, activation, bias
+):
+    layer = nn.Linear(3, 4, parameterization, activation, rng=rng(), bias=bias)
+    unit = nn.Unit(randomize(layer), centring=nn.MeanNorm(4, momentum=0.0))
+    x = rng(2).normal(size=(20, 3))
+    trained = unit(Tensor(x)).data
+    plain = step_by_step(layer, Tensor(x)).data
+    np.testing.assert_allclose(trained, plain - plain.mean(axis=0), atol=1e-13)
+    np.testing.assert_allclose(unit.centring.running_mean, plain.mean(axis=0), atol=1e-13)
+    np.testing.assert_allclose(unit.eval()(Tensor(x)).data, trained, atol=1e-13)
+
+
 def test_pooling_takes_the_largest_of_each_window():
     x = rng().normal(size=(2, 6, 7, 3))
     for window in ((2,), (3, 2, 1), (2, 1)):
