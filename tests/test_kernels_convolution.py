@@ -269,7 +269,7 @@ def test_each_route_has_the_shapes_it_is_made_for(name, x, weight, stride, monke
         ((4, 5, 5, 3), (2, 27), {}, r"weight \(O, kh, kw, C\).*\(2, 27\)"),
         ((4, 5, 5, 3), (2, 0, 3, 3), {}, r"without a 0.*\(2, 0, 3, 3\)"),
         ((4, 5, 5, 3), (2, 3, 3, 4), {}, r"x has shape.*3 channels.*takes 4"),
-        ((4, 5, 5, 3), (2, 3, 3, 3), {"bias": np.ones(3)}, r"bias has shape \(3,\).*wants \(2,\)"),
+        ((4, 5, 5, 3), (2, 3, 3, 3), {"bias": np.ones(3)}, r"bias has shape \(3,\).*needs \(2,\)"),
         ((4, 5, 5, 3), (2, 3, 3, 3), {"bias": np.ones((2, 1))}, r"bias has shape \(2, 1\)"),
         ((4, 5, 5, 3), (2, 3, 3, 3), {"stride": (1, 0)}, r"stride must be at least 1.*\(1, 0\)"),
         ((4, 5, 5, 3), (2, 3, 3, 3), {"padding": (-1, 0)}, r"padding at least 0.*\(-1, 0\)"),

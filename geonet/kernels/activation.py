@@ -7,7 +7,7 @@
 The pullback of g = ∂L/∂y, with a = 1 where z + b > 0 and 0 elsewhere:
 ∂L/∂z = g r a, ∂L/∂b = Σ g r a, ∂L/∂r = Σ g a (z + b), sums over N.
 
-Centred, each column of y less its mean over N, the same holds with g less its mean over N.
+If each column of y is centred (its mean over N subtracted), the same holds with g centred.
 """
 
 import numpy as np
@@ -30,7 +30,7 @@ def scaled_relu(z, bias, scale):
 
 @equal_to(reference.scaled_relu_pullback, arrays=4)
 def scaled_relu_pullback(g, z, bias, scale):
-    """∂L/∂z (N, O), ∂L/∂b (O,) and ∂L/∂r (O,), their sums in float64 before they are rounded."""
+    """∂L/∂z (N, O), ∂L/∂b (O,) and ∂L/∂r (O,); sums are in float64, then rounded."""
     g, z, bias, scale = map(np.ascontiguousarray, (g, z, bias, scale))
     grad = np.empty_like(z)
     sums = column_sums(2, _backward, z, g, bias, scale, grad)
@@ -50,7 +50,7 @@ def centred_scaled_relu(z, bias, scale):
 
 @equal_to(reference.centred_scaled_relu_pullback, arrays=4)
 def centred_scaled_relu_pullback(g, z, bias, scale):
-    """`scaled_relu_pullback` of g less its mean."""
+    """`scaled_relu_pullback` of g − mean g."""
     g, z, bias, scale = map(np.ascontiguousarray, (g, z, bias, scale))
     grad = np.empty_like(z)
     sums = column_sums(2, _backward_centred, z, g, mean(g), bias, scale, grad)
@@ -71,7 +71,7 @@ def _backward(z, g, bias, scale, grad, sums, first, last):
     for i in range(first, last):
         for k in range(z.shape[1]):
             shifted = z[i, k] + bias[k]
-            active = g[i, k] * (shifted > 0)  # a product, since a choice would not be vectorized
+            active = g[i, k] * (shifted > 0)  # a product, because a branch would not be vectorized
             grad[i, k] = active * scale[k]
             sums[0, k] += active * scale[k]
             sums[1, k] += active * shifted
@@ -107,7 +107,7 @@ def _backward_centred(z, g, level, bias, scale, grad, sums, first, last):
 
 @equal_to(reference.relu, arrays=1)
 def relu(x):
-    """max(x, 0) for x of any shape. Large arrays go to threads."""
+    """max(x, 0) for x of any shape. Large arrays are divided among threads."""
     if x.size <= BLOCK_SIZE:
         return np.maximum(x, 0)
     flat = np.ascontiguousarray(x).reshape(-1)
@@ -120,7 +120,7 @@ def relu(x):
 
 @equal_to(reference.relu_pullback, arrays=2)
 def relu_pullback(g, y):
-    """g where y = relu(x) is above 0, elsewhere 0."""
+    """g where y = relu(x) > 0, and 0 elsewhere."""
     if y.size <= BLOCK_SIZE:
         return g * (y > 0)
     flat_g, flat_y = (np.ascontiguousarray(array).reshape(-1) for array in (g, y))

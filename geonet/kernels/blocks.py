@@ -1,8 +1,8 @@
-"""Blocks: how the work on a large array is cut up for threads.
+"""Blocks: how the work on a large array is divided among threads.
 
-The cuts depend on the shape alone. What a kernel sums up, it sums up block by block, and the sums
-of the blocks are added in order, so that no result depends on the number of threads. A small array,
-as MLPs have, is one block, and then nothing is done but to call the kernel.
+The blocks depend only on the shape. A kernel sums block by block, and the sums of the blocks are
+added in order, so that no result depends on the number of threads. A small array, as in MLPs, is
+one block, and then the kernel is simply called.
 """
 
 import math
@@ -15,7 +15,7 @@ BLOCK_SIZE = 2**17  # entries
 
 
 def blocks(x):
-    """(first, last) of stretches of the first axis that have about `BLOCK_SIZE` entries each."""
+    """Pairs (first, last) along the first axis, with about `BLOCK_SIZE` entries in each block."""
     return ranges(len(x), max(1, BLOCK_SIZE // max(1, math.prod(x.shape[1:]))))
 
 
@@ -38,7 +38,7 @@ def column_sums(count, kernel, x, *arguments):
     x : numpy.ndarray
         (N, C).
     *arguments
-        Whatever else the kernel takes.
+        Further arguments of the kernel.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Convolution (cross-correlation, as networks have it) by the fastest of three routes.
+"""Convolution (cross-correlation, as usual in networks) by the fastest of three routes.
 
     x      (N, H, W, C)     images                    stride s, padding p: pairs of numbers for
     weight (O, kh, kw, C)   filters                   height and width; the padding is zeros on
@@ -23,12 +23,12 @@ ROUTES = {"im2col": im2col, "shifted": shifted, "winograd": winograd}
 def choose(x_shape, weight_shape, stride, padding, dtype):
     """Name of the route that is fastest for arrays of these shapes and of this dtype.
 
-    As measured, forward and backward together. Below 16 channels windows are short and cheap to
-    copy, while the products of the other routes get narrow: im2col. Winograd's route takes 36
-    products for a 4×4 tile where the others take 9 for every pixel of it. That pays off from some
-    2¹³ products saved for each weight, since weights are transformed too (at 8×8 pixels a batch of
-    16 breaks even), and from 16 × 32 channels, since it fills up to multiples of 32. All else goes
-    by shifted products.
+    The rules are from measurements, forward and backward together. Below 16 channels, windows are
+    short and cheap to copy, and the matrix products of the other routes are narrow: im2col.
+    Winograd's route takes 36 products for a 4×4 tile, where the others take 9 for each of its
+    pixels. This pays off if it saves about 2¹³ products for each weight, because weights are
+    transformed too (at 8×8 pixels a batch of 16 breaks even). It also needs at least 16 × 32
+    channels, because it pads them to multiples of 32. All other cases use shifted products.
     """
     (units, *kernel, channels), images = weight_shape, x_shape[0]
     if channels < 16:
@@ -52,14 +52,14 @@ def conv2d(x, weight, bias, stride, padding, route=None):
         (O,).
     stride, padding : (int, int)
     route : str, optional
-        One of `ROUTES` instead of the one that `choose` takes. Complex arrays go by im2col where
-        Winograd's route, which is compiled, was asked for.
+        One of `ROUTES`; by default `choose` decides. Winograd's route is compiled, so complex
+        arrays use im2col instead of it.
 
     Raises
     ------
     ValueError
-        If shapes do not fit, the kernel is larger than the padded image, a stride is below 1, a
-        padding below 0, or the route is unknown or not made for this kernel and stride.
+        If shapes do not match, the kernel is larger than the padded image, a stride is below 1, a
+        padding is below 0, or the route is unknown or not for this kernel and stride.
     """
     _check(x.shape, weight.shape, None if bias is None else bias.shape, stride, padding)
     x, weight, bias = _alike(x, weight, bias)
@@ -67,7 +67,7 @@ def conv2d(x, weight, bias, stride, padding, route=None):
 
 
 def conv2d_pullback(g, x, weight, stride, padding, needs, route=None):
-    """∂L/∂x, ∂L/∂weight and ∂L/∂bias of g = ∂L/∂y, each None unless needed.
+    """∂L/∂x, ∂L/∂weight and ∂L/∂bias for g = ∂L/∂y, each None unless needed.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def conv2d_pullback(g, x, weight, stride, padding, needs, route=None):
 
 
 def _alike(*arrays):
-    """The arrays, or None, in the one dtype that takes them all."""
+    """The arrays (or None) in one dtype that can hold them all."""
     dtype = np.result_type(*(array for array in arrays if array is not None))
     return [array if array is None else array.astype(dtype, copy=False) for array in arrays]
 
@@ -121,10 +121,10 @@ def _check(x_shape, weight_shape, bias_shape, stride, padding):
         raise ValueError(f"conv2d: x must be (N, H, W, C) and weight (O, kh, kw, C) without a 0, "
                          f"but are {x_shape} and {weight_shape}")  # fmt: skip
     if x_shape[3] != weight_shape[3]:
-        raise ValueError(f"conv2d: x has shape {x_shape}, {x_shape[3]} channels, but weight "
+        raise ValueError(f"conv2d: x has shape {x_shape} with {x_shape[3]} channels, but weight "
                          f"{weight_shape} takes {weight_shape[3]}")  # fmt: skip
     if bias_shape not in (None, weight_shape[:1]):
-        raise ValueError(f"conv2d: bias has shape {bias_shape}, but weight {weight_shape} wants "
+        raise ValueError(f"conv2d: bias has shape {bias_shape}, but weight {weight_shape} needs "
                          f"{weight_shape[:1]}")  # fmt: skip
     if min(stride) < 1 or min(padding) < 0:
         raise ValueError(f"conv2d: stride must be at least 1 and padding at least 0, but are "

@@ -21,7 +21,7 @@ from geonet.kernels.switch import equal_to, lazy_jit
 @equal_to(reference.gradient_parts)
 @lazy_jit(fastmath={"contract", "reassoc"})
 def gradient_parts(weight, gradient, record):
-    """Write the radial and the angular part of gradients (O, n), plain and times ‖w‖."""
+    """Record the radial and the angular part of gradients (O, n), and both times ‖w‖."""
     for unit in range(weight.shape[0]):
         w, g = weight[unit], gradient[unit]
         square = along = 0.0
@@ -40,7 +40,7 @@ def gradient_parts(weight, gradient, record):
 @equal_to(reference.movement)
 @lazy_jit(fastmath={"contract", "reassoc"})
 def movement(weight, bias, direction, offset, record):
-    """Write turn and displacement of boundaries; direction and offset become those of now."""
+    """Record turn and displacement of boundaries; update direction and offset in place."""
     for unit in range(weight.shape[0]):
         w, u = weight[unit], direction[unit]
         square = chord = 0.0
@@ -62,7 +62,7 @@ def movement(weight, bias, direction, offset, record):
 @equal_to(reference.activity)
 @lazy_jit
 def activity(output, resting, record):
-    """Write the share of rows (N, O) on which units are active."""
+    """Record the share of rows (N, O) on which each unit is active."""
     units = output.shape[1]
     active = np.zeros(units, np.int32)
     for i in range(output.shape[0]):

@@ -1,18 +1,18 @@
-"""The direction u(θ) of a unit and its pullback, for O units of n inputs, in O(n) a unit.
+"""The direction u(θ) of a unit and its pullback, for O units of n inputs, in O(n) per unit.
 
     theta (O, n−1)   angles, unconstrained           s_k = ∏_{j<k} sin θ_j,  s_1 = 1
     u     (O, n)     unit rows                       u_k = s_k cos θ_k,      u_n = s_n
     g     (O, n)     ∂L/∂u                           A_n = g_n,  A_k = g_k cos θ_k + A_{k+1} sin θ_k
     grad  (O, n−1)   ∂L/∂θ                           grad_k = s_k (A_{k+1} cos θ_k − g_k sin θ_k)
 
-Nothing is divided, so the pullback is exact at the poles, where some sin θ_k = 0.
+There is no division, so the pullback is exact at the poles, where some sin θ_k = 0.
 
-Sines, products and sums are float64 whatever the dtype of theta: a sine rounded to float32 is
-wrong by some 1e-7, and the product of thousands of them would drift. The pullback computes sine
-and cosine anew, which takes no longer here than to fetch them from memory.
+Sines, products and sums are float64 for every dtype of theta. A sine rounded to float32 has an
+error of about 1e-7, and the product of thousands of them would drift. The pullback computes sine
+and cosine again, which takes no longer here than loading them from memory.
 
-A large matrix comes from memory and goes back there. The recurrences, which leave the processor
-time, ask for what the loops after them are going to need (`prefetch`): a third less time in all.
+A large matrix is read from memory and written back. The recurrences leave the processor idle time,
+in which it fetches what the next loops need (`prefetch`). This saves a third of the time.
 """
 
 import numpy as np
@@ -21,8 +21,8 @@ from geonet import threads
 from geonet.kernels import reference
 from geonet.kernels.switch import equal_to, lazy_jit, prefetch
 
-LARGEST_ANGLE = 1e6  # to which `_sine_cosine` is accurate
-ONE_THREAD = 2**15  # angles that are not worth a second thread
+LARGEST_ANGLE = 1e6  # up to which `_sine_cosine` is accurate
+ONE_THREAD = 2**15  # angles; for fewer, a second thread does not pay
 
 
 @equal_to(reference.direction, arrays=1)
@@ -39,7 +39,7 @@ def direction(theta):
 
 @equal_to(reference.direction_pullback, arrays=2)
 def direction_pullback(g, theta):
-    """∂L/∂θ (O, n−1) of g = ∂L/∂u (O, n)."""
+    """∂L/∂θ (O, n−1) for g = ∂L/∂u (O, n)."""
     grad = np.empty(theta.shape, theta.dtype)
 
     def some_units(first, last):
@@ -51,15 +51,17 @@ def direction_pullback(g, theta):
 
 
 def _shares(theta):
-    """Stretches of rows for the threads; all in one if they are few."""
+    """Ranges of rows for the threads; a single range if there are few angles."""
     units = theta.shape[0]
     return threads.shares(units) if theta.size > ONE_THREAD else [(0, units)]
 
 
 @lazy_jit
 def _moderate(theta, room):
-    """The same sines and cosines by angles up to `LARGEST_ANGLE`: theta (K,) itself, unless some
-    are larger; then those are replaced, in `room` (K,)."""
+    """Angles up to `LARGEST_ANGLE` with the same sines and cosines as theta (K,).
+
+    This is theta itself if no angle is larger. Otherwise it is `room` (K,), with those replaced.
+    """
     large = 0
     for k in range(theta.size):
         large += abs(theta[k]) > LARGEST_ANGLE
@@ -74,8 +76,7 @@ def _moderate(theta, room):
 
 @lazy_jit
 def _sine_cosine(theta, sine, cosine):
-    """sin θ and cos θ of one row, θ up to `LARGEST_ANGLE`, as precisely as results of the type of
-    theta need them."""
+    """sin θ and cos θ of one row, with θ up to `LARGEST_ANGLE`, as precise as its dtype needs."""
     if theta.itemsize == 4:
         _sine_cosine_single(theta, sine, cosine)
     else:
@@ -84,13 +85,13 @@ def _sine_cosine(theta, sine, cosine):
 
 @lazy_jit(fastmath={"contract"})
 def _sine_cosine_single(theta, sine, cosine):
-    """Of float32 angles: sin θ to a relative 1e-13, for products of many of them, cos θ to 4e-8.
+    """For float32 angles: sin θ to a relative 1e-13, for products of many sines; cos θ to 4e-8.
 
-    With m the whole number nearest to θ/π, r = θ − mπ, π in two parts, lies within ±π/2, and for
-    z = r² sin θ = ± r (1 + z P(z)) and cos θ = ± (π²/4 − z) Q(z), minus where m is odd. P and Q
-    are minimax polynomials (Remez's algorithm). Adding 1.5 · 2⁵² rounds to a whole number and
-    leaves it in the lowest bits, of which the last goes into the signs. r is wrong by some 1e-16,
-    which shows near zeros of cos θ: 4e-8 is the worst of float32, and float64 comes far nearer.
+    Let m be the whole number nearest to θ/π. Then r = θ − mπ (with π in two parts) is within ±π/2.
+    With z = r², sin θ = ± r (1 + z P(z)) and cos θ = ± (π²/4 − z) Q(z), where the sign is minus for
+    odd m. P and Q are minimax polynomials (Remez's algorithm). Adding 1.5 · 2⁵² rounds to a whole
+    number and leaves it in the lowest bits, and the last bit goes into the signs. r has an error of
+    about 1e-16, which matters near zeros of cos θ: 4e-8 is the worst case for a float32 angle.
     """
     for k in range(theta.size):
         angle = np.float64(theta[k])
@@ -114,11 +115,11 @@ def _sine_cosine_single(theta, sine, cosine):
 
 @lazy_jit(fastmath={"contract"})
 def _sine_cosine_double(theta, sine, cosine):
-    """Of float64 angles: sin θ and cos θ correct to about 2e-16.
+    """For float64 angles: sin θ and cos θ correct to about 2e-16.
 
-    With q the nearest multiple of π/2, in three parts (Cody & Waite 1980), r = θ − q lies within
-    ±π/4, where the two polynomials are those of fdlibm (k_sin.c, k_cos.c; Sun Microsystems 1993).
-    Terms are paired (Estrin's scheme), as the processor can do both of a pair at once.
+    With q the nearest multiple of π/2, in three parts (Cody & Waite 1980), r = θ − q is within
+    ±π/4. The two polynomials are those of fdlibm (k_sin.c, k_cos.c; Sun Microsystems 1993). Terms
+    are paired (Estrin's scheme), because the processor can compute both of a pair at once.
     """
     for k in range(theta.size):
         angle = np.float64(theta[k])
@@ -145,8 +146,10 @@ def _sine_cosine_double(theta, sine, cosine):
 
 @lazy_jit(fastmath={"contract"})
 def _forward(theta, u):
-    """Units go in fours: a step of a recurrence waits for the step before it, so one unit alone
-    would leave the processor mostly idle. What is missing from the last four is its last unit.
+    """Compute u, four units at a time.
+
+    A step of a recurrence waits for the step before it, so a single unit would leave the processor
+    mostly idle. If fewer than four units are left, the last one is repeated.
     """
     units, angles = theta.shape
     s, cosine = np.empty((4, angles + 1)), np.empty((4, angles), theta.dtype)
@@ -161,8 +164,10 @@ def _forward(theta, u):
 
 @lazy_jit(fastmath={"contract"})
 def _four_products(s_h, s_i, s_j, s_m, u, theta):
-    """In place of sin θ_k, k < n, the products s_k, k ≤ n, of four units. Fetches as much as four
-    rows from the beginning of this one of u and of this one of theta, contiguous matrices."""
+    """Replace sin θ_k, k < n, by the products s_k, k ≤ n, of four units.
+
+    Also prefetch four rows of the contiguous matrices u and theta, from these rows on.
+    """
     h = i = j = m = 1.0
     last = s_h.size - 1
     for k in range(last):
@@ -184,7 +189,7 @@ def _components(s, cosine, u):
 
 @lazy_jit(fastmath={"contract"})
 def _backward(g, theta, grad):
-    """In pairs, for the reason of `_forward`; s_k goes up the row while A_k comes down it."""
+    """Compute grad for pairs of units, as in `_forward`; s_k runs up the row and A_k down."""
     units, angles = theta.shape
     sine, shape = np.empty((2, angles)), (2, angles)
     cosine, suffix = np.empty(shape, theta.dtype), np.empty(shape, theta.dtype)
@@ -211,8 +216,10 @@ def _multiply(g, cosine, product):
 
 @lazy_jit(fastmath={"contract"})
 def _two_scans(sine_i, sine_j, s_i, s_j, suffix_i, suffix_j, a_i, a_j, fetched):
-    """s_k of two units, and in place of g_k cos θ_k their A_{k+1}; A_n is given. Fetches as much
-    as two rows from the beginning of each one in `fetched`."""
+    """Compute s_k of two units, and replace g_k cos θ_k by their A_{k+1}; A_n is given.
+
+    Also prefetch two rows from each row in `fetched` on.
+    """
     grad, g, theta = fetched
     p_i = p_j = 1.0
     for k in range(sine_i.size):
@@ -221,7 +228,7 @@ def _two_scans(sine_i, sine_j, s_i, s_j, suffix_i, suffix_j, a_i, a_j, fetched):
         prefetch(theta, 2 * k)
         s_i[k], s_j[k] = p_i, p_j
         p_i, p_j = p_i * sine_i[k], p_j * sine_j[k]
-        m = np.uint64(sine_i.size - 1 - k)  # unsigned: no test for an index from the end
+        m = np.uint64(sine_i.size - 1 - k)  # unsigned: needs no test for a negative index
         suffix_i[m], a_i = a_i, a_i * sine_i[m] + suffix_i[m]
         suffix_j[m], a_j = a_j, a_j * sine_j[m] + suffix_j[m]
 

@@ -4,9 +4,9 @@
     weight (O, kh, kw, C)   filters                   K = kh·kw·C   numbers in a window
     y, g   (N, H', W', O)   result, and ∂L/∂y
 
-With rows X (P, K) and filters F (O, K) the result is X Fᵀ. So ∂L/∂F = gᵀ X; and ∂L/∂X = g F goes
-back to where the windows were taken from, summed where they overlap. This is the plain form of a
-convolution, by which the others are tested, and the fastest one where windows are small.
+With rows X (P, K) and filters F (O, K) the result is X Fᵀ. So ∂L/∂F = gᵀ X, and ∂L/∂X = g F is
+added to ∂L/∂x at the places of the windows, which may overlap. This is the plain form of a
+convolution, against which the others are tested. It is the fastest one if windows are small.
 """
 
 import math
@@ -18,19 +18,21 @@ from geonet import threads
 from geonet.kernels import reference
 from geonet.kernels.switch import equal_to
 
-BLOCK_SIZE = 2**19  # numbers in the rows of a block: 2 MB in float32, near the size of a cache
+BLOCK_SIZE = 2**19  # numbers in the rows of a block: 2 MB in float32, about the size of a cache
 PARTS = 8  # of a batch, each with its own sum of ∂L/∂F
 
 
 def output_size(image, kernel, stride, padding):
-    """(H', W'), where H' = ⌊(H + 2p − kh)/s⌋ + 1; the arguments are pairs."""
+    """(H', W'), where H' = ⌊(H + 2p − kh)/s⌋ + 1. The arguments are pairs."""
     sizes = zip(image, kernel, stride, padding)
     return tuple((length + 2 * pad - side) // step + 1 for length, side, step, pad in sizes)
 
 
 def stretches(first, last, images):
-    """(first, last) of stretches of nearly equal length, with no more than this many images each
-    (but always one)."""
+    """Pairs (first, last) of ranges of nearly equal length, with at most `images` images each.
+
+    If `images` is below 1, each range has one image.
+    """
     count = math.ceil((last - first) / max(1, images)) or 1
     ranges = threads.ranges(last - first, math.ceil((last - first) / count) or 1)
     return [(first + start, first + end) for start, end in ranges]
@@ -72,7 +74,7 @@ def _to_x(g, shape, weight, stride, padding):
         rows = threads.scratch("rows", windows.shape, grad.dtype)
         block = g[first:last].reshape(-1, len(filters))  # (P, O)
         np.matmul(block, filters, out=rows.reshape(len(block), -1))
-        for i, j in np.ndindex(kernel):  # windows overlap, but not in the same one of their places
+        for i, j in np.ndindex(kernel):  # entries i, j of different windows never overlap
             windows[:, :, :, i, j] += rows[:, :, :, i, j]
         grad[first:last] = images
 
@@ -97,12 +99,12 @@ def _to_weight(g, x, weight, stride, padding):
 
 
 def _images(size, filters):
-    """How many images have `BLOCK_SIZE` numbers in their rows."""
+    """The number of images that have `BLOCK_SIZE` numbers in their rows."""
     return BLOCK_SIZE // (math.prod(size) * filters.shape[1])
 
 
 def _frame(shape, padding, dtype):
-    """Zeros for images of this shape with padding around, and the view of them without it."""
+    """Zeros for images of this shape with padding around them, and the view without padding."""
     images, height, width, channels = shape
     top, left = padding
     framed = threads.scratch(

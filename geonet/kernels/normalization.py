@@ -1,12 +1,12 @@
-"""Normalization of the columns or the rows of a matrix, in as few passes over memory as can be.
+"""Normalization of the columns or the rows of a matrix, in as few passes over memory as possible.
 
     x, y, g, grad  (N, C)   features last
-    mean, var      (C,)     of the columns, in float64 whatever x is
+    mean, var      (C,)     of the columns, always float64
     gamma, beta    (C,)     γ and β
 
 With x̂ = (x − mean)/√(var + eps), y = γ x̂ + β and g = ∂L/∂y, and with mean and var those of x:
 ∂L/∂x = (h − mean h − x̂ mean(h x̂))/√(var + eps), where h = γ g;  ∂L/∂γ = Σ g x̂,  ∂L/∂β = Σ g.
-Batch norm means over N, layer norm over C; the sums are over N in both.
+Means are over N in batch norm and over C in layer norm. Sums are over N in both.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ from geonet.kernels.blocks import blocks, column_sums, for_blocks
 from geonet.kernels.switch import equal_to, lazy_jit
 from geonet.threads import parallel_for
 
-STRETCH = 64  # rows that stay in the cache while first their mean, then their variance is taken
+STRETCH = 64  # rows that stay in the cache while their mean and then their variance is computed
 
 
 # Columns ------------------------------------------------------------------------------------------
@@ -33,8 +33,8 @@ def mean(x):
 def moments(x):
     """Mean and (biased) variance of each column, both float64 (C,).
 
-    The variance is that of the deviations of some rows from their own mean, joined with that of
-    other rows as by Chan, Golub & LeVeque (1983, eq. 2.1): exact also where the mean is large.
+    Variances of groups of rows, each about its own mean, are combined as in Chan, Golub & LeVeque
+    (1983, eq. 2.1). This is accurate even if the mean is large.
     """
     x, ends = np.ascontiguousarray(x), blocks(x)
     parts = np.empty((len(ends), 2, x.shape[1]))  # mean and Σ (x − mean)² of each block
@@ -46,7 +46,7 @@ def moments(x):
 
 @equal_to(reference.affine, arrays=4)
 def affine(x, mean, scale, shift):
-    """(x − mean) · scale + shift for each column, (N, C), worked out in float64."""
+    """(x − mean) · scale + shift for each column, (N, C), computed in float64."""
     x, scale = np.ascontiguousarray(x), np.ascontiguousarray(scale)
     shift = np.ascontiguousarray(shift, x.dtype)
     y = np.empty_like(x)
@@ -61,7 +61,7 @@ def batch_norm_pullback(g, x, mean, var, gamma, eps):
     to_beta, to_deviation = column_sums(2, _gradient_sums, x, g, mean)
     inverse_std = 1 / np.sqrt(var + eps)
     to_gamma = to_deviation * inverse_std
-    # mean g, mean(g x̂)/√(var + eps), which goes with x − mean, and γ/√(var + eps)
+    # mean g, then mean(g x̂)/√(var + eps), the factor of x − mean, and γ/√(var + eps)
     coefficients = to_beta / len(x), to_gamma * inverse_std / len(x), gamma * inverse_std
     grad = np.empty_like(x)
     for_blocks(_batch_norm_backward, x, g, mean, *coefficients, grad)
@@ -70,7 +70,7 @@ def batch_norm_pullback(g, x, mean, var, gamma, eps):
 
 @equal_to(reference.scaled_centre_pullback, arrays=4)
 def scaled_centre_pullback(g, x, mean, scale):
-    """∂L/∂x = scale (g − mean g) (N, C) and ∂L/∂scale = Σ g (x − mean) (C,) of scale (x − mean)."""
+    """For scale (x − mean): ∂L/∂x = scale (g − mean g) (N, C), ∂L/∂scale = Σ g (x − mean) (C,)."""
     g, x = np.ascontiguousarray(g), np.ascontiguousarray(x)
     total, to_scale = column_sums(2, _gradient_sums, x, g, mean)
     grad = affine(g, total / len(x), scale, np.zeros_like(scale))
@@ -86,7 +86,7 @@ def _sums(x, sums, first, last):
 
 @lazy_jit
 def _join(total, count, mean, squares, more):
-    """Mean and Σ (x − mean)² of `count` rows, total (2, C), joined with those of `more` rows."""
+    """Combine mean and Σ (x − mean)² of `count` rows, total (2, C), with those of `more` rows."""
     weight = more / (count + more)
     for k in range(mean.size):
         apart = mean[k] - total[0, k]
@@ -156,7 +156,7 @@ def layer_norm_pullback(g, x, gamma, eps):
     return grad, *sums.astype(x.dtype)
 
 
-# "reassoc": a sum along a row may be taken in several strands at once
+# "reassoc" allows a sum along a row to be computed as several partial sums at once
 @lazy_jit(fastmath={"reassoc"})
 def _row_moments(x, i, eps):
     """Mean and 1/√(var + eps) of row i."""

@@ -9,7 +9,7 @@ from geonet.kernels.switch import equal_to, lazy_jit
 @equal_to(reference.sgd)
 @lazy_jit
 def sgd(parameter, gradient, velocity, lr, momentum, weight_decay, nesterov):
-    """Change parameter and velocity in place; all are flat and of one length."""
+    """Change parameter and velocity in place; all arrays are flat and of the same length."""
     for i in range(parameter.size):
         g = gradient[i] + weight_decay * parameter[i]
         u = momentum * velocity[i] + g
@@ -20,7 +20,7 @@ def sgd(parameter, gradient, velocity, lr, momentum, weight_decay, nesterov):
 @equal_to(reference.adam)
 @lazy_jit
 def adam(parameter, gradient, m, v, step_size, beta1, beta2, scale, eps):
-    """Change parameter, m and v in place; all are flat and of one length."""
+    """Change parameter, m and v in place; all arrays are flat and of the same length."""
     for i in range(parameter.size):
         g = gradient[i]
         m[i] = beta1 * m[i] + (1 - beta1) * g

@@ -1,4 +1,4 @@
-"""The outer product, which NumPy's broadcasting does row by row with more ado than work."""
+"""The outer product. NumPy's broadcasting computes it row by row, with much overhead per row."""
 
 import numpy as np
 

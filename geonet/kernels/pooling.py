@@ -2,10 +2,10 @@
 
     x, grad      (N, H, W, C)     channels last
     y, g         (N, H', W', C)   H' = ⌊(H + 2 padding − size)/stride⌋ + 1, W' likewise
-    position     (N, H', W', C)   which entry of its window the maximum is, row by row from 0
+    position     (N, H', W', C)   index of the maximum in its window, row by row from 0
 
 Rows and columns that fill no window are left out. Padding counts as −∞ for the maximum and as 0 for
-the average, which always divides by size². Of entries that tie the first is the maximum.
+the average, which always divides by size². Of equal entries, the first is the maximum.
 """
 
 import numpy as np
@@ -90,7 +90,7 @@ def _max_pool(x, y, position, size, stride, padding, first, last):
 def _max_pool_backward(grad, g, position, size, stride, padding, first, last):
     _, height, width, channels = grad.shape
     for n in range(first, last):
-        grad[n] = 0  # image by image, so that it is still in the cache when gradients are added
+        grad[n] = 0  # image by image, so that it stays in the cache until gradients are added
         for i in range(g.shape[1]):
             top = i * stride - padding
             for j in range(g.shape[2]):

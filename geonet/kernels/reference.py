@@ -1,15 +1,15 @@
 """Every kernel in plain NumPy, in the order in which a network uses them.
 
-This file says what is computed; the other files of this folder compute the same faster, and each
-of their kernels says which function here it equals. With ``GEONET_KERNELS=numpy``, or in a Python
-without Numba, everything runs on the functions below, and a debugger steps through them. They also
-take what compiled code does not, such as complex numbers (of which the real part decides where a
-function has pieces).
+This file defines what is computed. The other files of this folder compute the same faster, and each
+of their kernels names the function here that it equals. With ``GEONET_KERNELS=numpy``, or in a
+Python without Numba, everything runs on the functions below, and a debugger steps through them.
+They also take what compiled code does not, such as complex numbers; a piecewise function then uses
+the piece of the real part.
 
-In all of it y is a result, g = ∂L/∂y its gradient, and `…_pullback` gives the gradients of the
+Throughout, y is a result, g = ∂L/∂y is its gradient, and `…_pullback` returns the gradients of the
 inputs. Arrays are (N, C) with the features last, images are (N, H, W, C) with the channels last.
-Means, and sums over a batch, are float64 where the arrays are float32; results have the precision
-of the first array. A kernel that changes an argument says so, no other one does.
+Means, and sums over a batch, are float64 if the arrays are float32; results have the precision of
+the first array. A kernel that changes an argument says so.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 
 def _in_precision_of(x, array):
-    """What was worked out in float64 in the precision of x, unless it is complex."""
+    """Round an array that was computed in float64 to the precision of x, unless it is complex."""
     return array if array.dtype.kind == "c" else array.astype(np.result_type(x, np.float32))
 
 
@@ -43,7 +43,7 @@ def relu(x):
 
 
 def relu_pullback(g, y):
-    """g where y = relu(x) is above 0, else 0; x itself is not needed."""
+    """g where y = relu(x) > 0, otherwise 0; x itself is not needed."""
     return g * (y.real > 0)
 
 
@@ -54,7 +54,7 @@ def scaled_relu(z, bias, scale):
 
 
 def scaled_relu_pullback(g, z, bias, scale):
-    """With a = 1 where z + b > 0, else 0:
+    """With a = 1 where z + b > 0, otherwise 0:
     ∂L/∂z = g r a (N, O), ∂L/∂b = Σ g r a (O,), ∂L/∂r = Σ g a (z + b) (O,), sums over N."""
     shifted = z + bias
     active = g * (shifted.real > 0)
@@ -70,7 +70,7 @@ def centred_scaled_relu(z, bias, scale):
 
 
 def centred_scaled_relu_pullback(g, z, bias, scale):
-    """That of `scaled_relu` for g less its mean: to subtract a mean is its own pullback."""
+    """The pullback of `scaled_relu` for g − mean g: subtracting a mean is its own pullback."""
     return scaled_relu_pullback((g - mean(g)).astype(g.dtype), z, bias, scale)
 
 
@@ -95,7 +95,7 @@ def affine(x, mean, scale, shift):
 
 
 def batch_norm_pullback(g, x, mean_of_x, var, gamma, eps):
-    """Of y = γ x̂ + β with x̂ = (x − μ)/σ, σ = √(var + eps), μ and var being those of x.
+    """The pullback of y = γ x̂ + β with x̂ = (x − μ)/σ, σ = √(var + eps), and μ, var of x.
 
     With h = γ g: ∂L/∂x = (h − mean h − x̂ mean(h x̂))/σ (N, C), ∂L/∂γ = Σ g x̂ and ∂L/∂β = Σ g (C,);
     sums and means over N.
@@ -108,7 +108,7 @@ def batch_norm_pullback(g, x, mean_of_x, var, gamma, eps):
 
 
 def scaled_centre_pullback(g, x, mean_of_x, scale):
-    """Of y = r (x − μ): ∂L/∂x = r (g − mean g) (N, C) and ∂L/∂r = Σ g (x − μ) (C,)."""
+    """For y = r (x − μ): ∂L/∂x = r (g − mean g) (N, C) and ∂L/∂r = Σ g (x − μ) (C,)."""
     gradients = (g - mean(g)) * scale, (g * (x - mean_of_x)).sum(axis=0)
     return tuple(_in_precision_of(x, gradient) for gradient in gradients)
 
@@ -117,7 +117,7 @@ def scaled_centre_pullback(g, x, mean_of_x, scale):
 
 
 def layer_norm(x, gamma, beta, eps):
-    """y = γ x̂ + β with x̂ = (x − μ)/σ, σ = √(var + eps), μ and var those of each row: (N, C)."""
+    """y = γ x̂ + β with x̂ = (x − μ)/σ, σ = √(var + eps), and μ and var of each row: (N, C)."""
     normalized, _ = _normalized_rows(x, eps)
     return _in_precision_of(x, normalized * gamma + beta)
 
@@ -154,7 +154,7 @@ def direction(theta):
 
 
 def direction_pullback(g, theta):
-    """∂L/∂θ (O, n−1) of g = ∂L/∂u (O, n), without one division, so exact at the poles too.
+    """∂L/∂θ (O, n−1) for g = ∂L/∂u (O, n), without division, so it is exact even at the poles.
 
     A_n = g_n, then for k = n−1 … 1:  ∂L/∂θ_k = s_k (A_{k+1} cos θ_k − g_k sin θ_k)  and
     A_k = g_k cos θ_k + A_{k+1} sin θ_k.
@@ -170,7 +170,7 @@ def direction_pullback(g, theta):
 
 
 def _sine_cosine(theta):
-    """sin θ and cos θ, at least in float64, as products of thousands of sines would drift."""
+    """sin θ and cos θ in at least float64, because products of thousands of sines would drift."""
     theta = theta.astype(np.result_type(theta, np.float64))
     return np.sin(theta), np.cos(theta)
 
@@ -189,9 +189,9 @@ def _products(sine):
 
 
 def max_pool(x, size, stride, padding):
-    """The largest entry of each size × size window, and which one it is, row by row from 0.
+    """The largest entry of each size × size window, and its index in it, row by row from 0.
 
-    Of entries that tie it is the first; padding counts as −∞. Both are (N, H', W', C).
+    Of equal entries the first counts; padding counts as −∞. Both results are (N, H', W', C).
     """
     entries = _entries(_padded(x, padding, -np.inf), size, stride)
     y = next(entries).copy()
@@ -263,8 +263,8 @@ def conv2d(x, weight, bias, stride, padding):
 def conv2d_pullback(g, x, weight, stride, padding, needs):
     """∂L/∂x and ∂L/∂weight, each None unless it is needed.
 
-    ∂L/∂weight[o,i,j,c] = Σ g[n,a,b,o] x[n, s a + i − p, s b + j − p, c] over n, a, b. And every
-    g[n,a,b,o] weight[o,i,j,c], summed over o, is added to the pixel that it multiplied.
+    ∂L/∂weight[o,i,j,c] = Σ g[n,a,b,o] x[n, s a + i − p, s b + j − p, c] over n, a, b. For ∂L/∂x,
+    Σ g[n,a,b,o] weight[o,i,j,c] over o is added to the pixel that weight[o,i,j,c] multiplied.
     """
     to_x = to_weight = None
     framed, kernel = _framed(x, padding), weight.shape[1:3]
@@ -276,7 +276,7 @@ def conv2d_pullback(g, x, weight, stride, padding, needs):
     if needs[0]:
         framed = np.zeros(framed.shape, np.result_type(g, weight))
         windows = _windows(framed, kernel, stride)
-        for i, j in np.ndindex(kernel):  # windows overlap, but not in one and the same entry
+        for i, j in np.ndindex(kernel):  # entries i, j of different windows never overlap
             windows[:, :, :, i, j] += np.tensordot(g, weight[:, i, j], axes=(3, 0))
         (top, left), (_, height, width, _) = padding, x.shape
         to_x = framed[:, top : top + height, left : left + width]
@@ -290,15 +290,15 @@ def _framed(x, padding):
 
 
 def _windows(framed, kernel, stride):
-    """A view (N, H', W', kh, kw, C) of the windows of padded images, of their own memory."""
+    """A view (N, H', W', kh, kw, C) of the windows of padded images, in the images' memory."""
     every = sliding_window_view(framed, kernel, axis=(1, 2), writeable=True)
     return np.moveaxis(every[:, :: stride[0], :: stride[1]], 3, 5)
 
 
-# Winograd's way to the same convolution, for 3×3 kernels at stride 1 ------------------------------
+# Winograd's algorithm for the same convolution, with 3×3 kernels at stride 1 ----------------------
 #
 # F(4×4, 3×3) of Lavin & Gray (2016): a 4×4 tile of the output takes 36 products for a pair of
-# channels, where the sum above takes 144. With the matrices below,
+# channels, whereas the sum above takes 144. With the matrices below,
 #
 #     V = Bᵀ d B    of every 6×6 tile d of the input; neighbours overlap by 2     (…, 6, 6, C)
 #     U = G w Gᵀ    of every 3×3 kernel w                                         (O, 6, 6, C)
@@ -343,7 +343,7 @@ def winograd(x, weight, bias, padding):
 
 
 def winograd_pullback(g, x, weight, padding):
-    """∂L/∂x and ∂L/∂weight by the transposed steps, as each step is linear:
+    """∂L/∂x and ∂L/∂weight by the transposed steps, because each step is linear:
 
     ∂L/∂M = A g Aᵀ, ∂L/∂U = Σ V ∂L/∂M, ∂L/∂V = Σ U ∂L/∂M, ∂L/∂w = Gᵀ ∂L/∂U G, and
     ∂L/∂d = B ∂L/∂V Bᵀ, added up where tiles overlap.
@@ -361,7 +361,7 @@ def winograd_pullback(g, x, weight, padding):
     for i in range(6):
         for j in range(6):
             padded[:, i : i + 4 * down : 4, j : j + 4 * across : 4] += d[:, :, :, i, j]
-    to_x = np.zeros(x.shape, d.dtype)  # rows and columns that no tile reaches have no gradient
+    to_x = np.zeros(x.shape, d.dtype)  # the gradient is 0 where no tile reaches
     inner = padded[:, top : top + x.shape[1], left : left + x.shape[2]]
     to_x[:, : inner.shape[1], : inner.shape[2]] = inner
     return to_x, to_weight
@@ -373,7 +373,7 @@ def _transformed(matrix, tiles):
 
 
 def _tiles(x, rows, columns, padding):
-    """The 6×6 tiles of x, 4 apart, zeros outside it: (N, H, W, C) -> (N, tiles…, 6, 6, C)."""
+    """The 6×6 tiles of x, 4 apart, with zeros outside: (N, H, W, C) -> (N, tiles…, 6, 6, C)."""
     down, across = -(-rows // 4), -(-columns // 4)
     below = max(0, 4 * down + 2 - padding[0] - x.shape[1])
     right = max(0, 4 * across + 2 - padding[1] - x.shape[2])
@@ -386,7 +386,7 @@ def _tiles(x, rows, columns, padding):
 
 
 def sgd(parameter, gradient, velocity, lr, momentum, weight_decay, nesterov):
-    """Change parameter and velocity u in place; all are flat and of one length.
+    """Change parameter and velocity u in place; all arrays are flat and of the same length.
 
     With g = ∂L/∂p + weight_decay · p:  u ← momentum · u + g,  p ← p − lr · u, or
     p ← p − lr · (g + momentum · u) under Nesterov.
@@ -398,7 +398,7 @@ def sgd(parameter, gradient, velocity, lr, momentum, weight_decay, nesterov):
 
 
 def adam(parameter, gradient, m, v, step_size, beta1, beta2, scale, eps):
-    """Change parameter, m and v in place; all are flat and of one length.
+    """Change parameter, m and v in place; all arrays are flat and of the same length.
 
     m ← β₁ m + (1 − β₁) g,  v ← β₂ v + (1 − β₂) g²,  p ← p − step_size · m / (√v · scale + eps),
     where step_size = lr / (1 − β₁ᵗ) and scale = 1 / √(1 − β₂ᵗ) correct the bias of m and v at
@@ -413,16 +413,16 @@ def adam(parameter, gradient, m, v, step_size, beta1, beta2, scale, eps):
 
 # The geometry of a layer at one step --------------------------------------------------------------
 #
-# A record (FIELDS, O) has for every unit the radial and the angular part of the gradient, what of
-# it stretches and what turns the row, the turn and the displacement of the boundary, and the share
-# of the batch on which the unit is active. Each kernel writes some of the rows of a record.
+# For every unit a record (FIELDS, O) has the radial and the angular part of the gradient, the parts
+# of it that stretch and that turn the row, the turn and the displacement of the boundary, and the
+# share of the batch on which the unit is active. Each kernel writes some rows of a record.
 
 FIELDS = 7
 RADIAL, ANGULAR, STRETCHING, TURNING, TURN, DISPLACEMENT, ACTIVITY = range(FIELDS)
 
 
 def gradient_parts(weight, gradient, record):
-    """Write g·u and ‖g − (g·u) u‖, for g = ∂L/∂w and u = w/‖w‖, and both times ‖w‖.
+    """Record g·u and ‖g − (g·u) u‖, for g = ∂L/∂w and u = w/‖w‖, and both times ‖w‖.
 
     weight and gradient are (O, n).
     """
@@ -435,21 +435,21 @@ def gradient_parts(weight, gradient, record):
 
 
 def movement(weight, bias, direction, offset, record):
-    """Write how far boundaries have moved; direction and offset become those of now, in place.
+    """Record how far boundaries have moved, and update direction and offset in place.
 
-    weight (O, n) and bias (O,) are those of now; direction u (O, n) and offset λ (O,), float64,
-    those of before. Of a chord d = ‖u' − u‖ the angle is 2 arcsin(d/2), accurate near 0 and to 1e-8
-    near π; the location φ = −λu moved by √((λ' − λ)² + λλ' d²).
+    weight (O, n) and bias (O,) are the new ones; direction u (O, n) and offset λ (O,), float64, are
+    the old ones. A chord d = ‖u' − u‖ has the angle 2 arcsin(d/2), accurate near 0 and to 1e-8 near
+    π. The location φ = −λu has moved by √((λ' − λ)² + λλ' d²).
     """
     length = np.linalg.norm(weight.astype(np.float64), axis=1)
     new, new_offset = weight / length[:, None], bias / length
     chord = np.square(new - direction).sum(axis=1)
     record[TURN] = 2 * np.arcsin(np.minimum(np.sqrt(chord) / 2, 1))
     square = (new_offset - offset) ** 2 + offset * new_offset * chord
-    record[DISPLACEMENT] = np.sqrt(np.maximum(square, 0))  # rounding may leave it below 0
+    record[DISPLACEMENT] = np.sqrt(np.maximum(square, 0))  # rounding may make it negative
     direction[...], offset[...] = new, new_offset
 
 
 def activity(output, resting, record):
-    """Write the share of rows (N, O) of an output that differ from that of inactive units (O,)."""
+    """Record the share of rows of an output (N, O) that differ from inactive units' output (O,)."""
     record[ACTIVITY] = (output != resting).mean(axis=0)

@@ -1,13 +1,13 @@
-"""Convolution as one matrix product for each place of the kernel, on images shifted by it.
+"""Convolution as one matrix product for each place of the kernel, on shifted images.
 
     x      (N, H, W, C)     images                 x[i,j]  (P, C)   the pixels that meet place i, j
     weight (O, kh, kw, C)   filters                w[i,j]  (O, C)
     y, g   (N, H', W', O)   result, and ∂L/∂y      P = N·H'·W'      pixels in a block of images
 
-y = Σᵢⱼ x[i,j] w[i,j]ᵀ, each product added where the place i, j meets a pixel and not padding. So
-∂L/∂w[i,j] = gᵀ x[i,j] with the g of those positions, and g w[i,j] is added to ∂L/∂x where the
-pixels of x[i,j] are. No pixel is stored several times as in im2col, padding costs nothing, and
-products over many channels are what BLAS does best; a 1×1 kernel is but one of them.
+y = Σᵢⱼ x[i,j] w[i,j]ᵀ, where each product is added at the positions where place i, j meets a pixel
+and not padding. So ∂L/∂w[i,j] = gᵀ x[i,j] with the g of those positions, and g w[i,j] is added to
+∂L/∂x at the pixels of x[i,j]. Pixels are not copied several times as in im2col, padding costs
+nothing, and BLAS is fast for products over many channels. A 1×1 kernel is a single product.
 """
 
 import math
@@ -20,8 +20,8 @@ from geonet.kernels.im2col import output_size, stretches
 from geonet.kernels.switch import equal_to
 
 BLOCK_SIZE = 2**18  # numbers in a block of x[i,j] or y: 1 MB in float32, to stay in the cache
-SHARES = 2  # of a batch, at least, whatever the block size
-PARTS = 8  # of the work on ∂L/∂w, about: the places, of several batches if there are few places
+SHARES = 2  # least number of blocks in a batch
+PARTS = 8  # approximate number of parts of ∂L/∂w: the places, times batches if places are few
 
 
 @equal_to(reference.conv2d)
@@ -83,15 +83,19 @@ def _to_weight(g, x, weight, stride, padding):
 
 
 def _images(count, size, weight):
-    """How many images have `BLOCK_SIZE` numbers in x[i,j], or in y if that is larger; no more than
-    a share of the batch, as each share can go to a thread of its own."""
+    """The number of images that have `BLOCK_SIZE` numbers in x[i,j], or in y if that is larger.
+
+    It is at most one of `SHARES` of the batch, so that threads can divide the batch.
+    """
     numbers = math.prod(size) * max(len(weight), weight.shape[3])
     return min(BLOCK_SIZE // numbers, math.ceil(count / SHARES))
 
 
 def _overlap(place, size, image, stride, padding):
-    """Where a place of the kernel lies within the image, as two indices for (N, H, W, C) arrays:
-    the positions of the kernel, out of H' and W', and the pixels that the place meets there."""
+    """Where a place of the kernel is inside the image, as two indices for (N, H, W, C) arrays.
+
+    They are the positions of the kernel, out of H' and W', and the pixels that the place meets.
+    """
     positions, pixels = [slice(None)], [slice(None)]
     for offset, outputs, length, step, pad in zip(place, size, image, stride, padding):
         first = max(0, math.ceil((pad - offset) / step))  # first · step + offset − pad ≥ 0
@@ -103,13 +107,13 @@ def _overlap(place, size, image, stride, padding):
 
 
 def _places(kernel, size, image, stride, padding):
-    """(place, positions, pixels) of all places of the kernel, what overlaps most first."""
+    """(place, positions, pixels) of all places of the kernel, in order of decreasing overlap."""
     found = [(ij, *_overlap(ij, size, image, stride, padding)) for ij in np.ndindex(kernel)]
     return sorted(found, key=lambda f: -math.prod(s.stop - s.start for s in f[1][1:]))
 
 
 def _sum_products(total, terms):
-    """total (N, H, W, O) = Σ images · factor, of terms (where in total, images, factor (C, O))."""
+    """total (N, H, W, O) = Σ images · factor for terms (where in total, images, factor (C, O))."""
     for number, (where, images, factor) in enumerate(terms):
         matrix, part = _matrix("pixels", images), total[where]
         if not number and part.shape == total.shape:
@@ -126,7 +130,7 @@ def _product(a, b):
 
 
 def _matrix(name, images):
-    """(N, h, w, C) as (P, C): a view if they are all there is of them, else in scratch memory."""
+    """(N, h, w, C) as (P, C): a view if they are contiguous, otherwise in scratch memory."""
     if not images.flags.c_contiguous:
         copy = threads.scratch(name, images.shape, images.dtype)
         copy[...] = images

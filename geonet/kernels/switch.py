@@ -1,11 +1,11 @@
-"""The one switch between plain NumPy and compiled kernels; and Numba at a kernel's first call.
+"""The switch between plain NumPy and compiled kernels, and the loading of Numba at the first call.
 
 ``GEONET_KERNELS=numpy``, or a Python without Numba, runs everything on `geonet.kernels.reference`.
 Otherwise a kernel runs compiled. Importing geonet does not load Numba: the first call does.
 
-Kernels may call kernels of the same file; of another file not, for Numba's cache on disk does not
-notice when that one changes. (`prefetch`, which is of this file, and the options that kernels are
-compiled with change nothing in the results; to try others, empty the cache.)
+Kernels may call kernels of the same file, but not of another file, because Numba's cache on disk
+does not notice changes there. (`prefetch`, in this file, and the options with which kernels are
+compiled do not change results. To try others, empty the cache.)
 """
 
 import functools
@@ -32,17 +32,17 @@ PLAIN = _why_plain()
 
 
 def equal_to(reference, arrays=0):
-    """Say which function of `geonet.kernels.reference` a kernel equals, to rounding.
+    """Declare which function of `geonet.kernels.reference` a kernel equals, up to rounding.
 
-    That function runs in its place where kernels run in plain NumPy, and for arrays that compiled
-    code does not take, such as complex ones.
+    That function runs instead of the kernel in plain NumPy, and for arrays that compiled code does
+    not take, such as complex ones.
 
     Parameters
     ----------
     reference : function
         With the same arguments.
     arrays : int
-        How many of the first arguments must be float32 or float64 for the kernel to take them.
+        The number of first arguments that must be float32 or float64 for the kernel.
     """
 
     def choose(kernel):
@@ -63,7 +63,7 @@ def equal_to(reference, arrays=0):
     return choose
 
 
-_lock = threading.RLock()  # two threads may come to a kernel at once, and should compile it once
+_lock = threading.RLock()  # two threads may call a kernel at once, and should compile it once
 
 
 class LazyJit:
@@ -88,23 +88,23 @@ class LazyJit:
 
     @property
     def _numba_type_(self):
-        """What Numba asks of a global that a compiled kernel calls."""
+        """Numba asks this of a global that a compiled kernel calls."""
         return self.compiled._numba_type_
 
 
 def lazy_jit(py_func=None, **options):
-    """Decorate a kernel: `@lazy_jit`, or `@lazy_jit(fastmath={"contract"})`, options as njit's."""
+    """Decorate a kernel: `@lazy_jit`, or `@lazy_jit(fastmath={"contract"})` with njit's options."""
     if py_func is None:
         return functools.partial(lazy_jit, **options)
     return LazyJit(py_func, options)
 
 
 class Prefetch:
-    """`prefetch(array, index)` in a compiled kernel asks the processor to fetch the entry that is
-    so many entries after the first one of a contiguous array.
+    """`prefetch(array, index)` in a compiled kernel asks the processor to fetch the entry with this
+    index (in memory order) of a contiguous array.
 
-    The kernel goes on at once. An index beyond the end does no harm, as nothing is read. In plain
-    Python nothing is done.
+    The kernel continues at once. An index beyond the end is harmless, because nothing is read. In
+    plain Python it does nothing.
     """
 
     def __call__(self, array, index):

@@ -1,16 +1,17 @@
 """Convolution with 3×3 kernels and stride 1 by Winograd's minimal filtering, F(4×4, 3×3).
 
-The steps and their matrices are those of `geonet.kernels.reference.winograd`; here the arrays of
-the 36 frequencies are V (36, T, C), U (36, C, O) and M (36, T, O) for T tiles, and one transform of
-g serves both gradients: ∂L/∂U = Vᵀ ∂L/∂M and ∂L/∂V = ∂L/∂M Uᵀ with ∂L/∂M = A g Aᵀ.
+The steps and their matrices are those of `geonet.kernels.reference.winograd`. Here the arrays of
+the 36 frequencies are V (36, T, C), U (36, C, O) and M (36, T, O) for T tiles. One transform of g
+serves both gradients: ∂L/∂U = Vᵀ ∂L/∂M and ∂L/∂V = ∂L/∂M Uᵀ with ∂L/∂M = A g Aᵀ.
 
-The points of interpolation are 0, ±√½, ±√2 and ∞. With the usual 0, ±1, ±2 and ∞, whose powers lie
-further apart, the error in float32 is five times as large (Barabasz et al. 2020, "Error analysis
-and improving the accuracy of Winograd convolution for deep neural networks").
+The interpolation points are 0, ±√½, ±√2 and ∞. The powers of the usual points 0, ±1, ±2 and ∞ are
+further apart, which makes the error in float32 five times as large (Barabasz et al. 2020, "Error
+analysis and improving the accuracy of Winograd convolution for deep neural networks").
 
-What costs time is memory, not the transforms' arithmetic. So each thread takes a few images at a
-time through all steps, in scratch arrays that stay in the cache, and a transform takes `LANES`
-channels, contiguous in memory, through buffers of its own: arrays are (..., blocks, LANES).
+Memory access takes more time than the arithmetic of the transforms. So each thread takes a few
+images at a time through all steps, in scratch arrays that stay in the cache. A transform takes
+`LANES` channels at a time, contiguous in memory, through its own buffers: arrays are
+(..., blocks, LANES).
 """
 
 import math
@@ -28,8 +29,8 @@ from geonet.kernels.winograd.transforms import LANES
 INPUT, KERNEL = reference.WINOGRAD_INPUT, reference.WINOGRAD_KERNEL
 OUTPUT = reference.WINOGRAD_OUTPUT
 
-TILES = 128  # tiles that go through all steps at a time, about
-WORK = 32  # multiplications that take as long as a transform's step takes for a number
+TILES = 128  # approximate number of tiles that go through all steps at a time
+WORK = 32  # multiplications that take as long as a transform step takes per number
 
 
 @equal_to(reference.conv2d)
@@ -55,10 +56,10 @@ def forward(x, weight, bias, stride, padding):
 
 @equal_to(reference.conv2d_pullback)
 def pullback(g, x, weight, stride, padding, needs):
-    """∂L/∂x and ∂L/∂weight of g = ∂L/∂y, each None unless needed.
+    """∂L/∂x and ∂L/∂weight for g = ∂L/∂y, each None unless needed.
 
-    Each thread has its own sum ∂L/∂w over its images, so the last digits of ∂L/∂weight depend on
-    the number of threads.
+    Each thread sums ∂L/∂w over its own images, so the last digits of ∂L/∂weight depend on the
+    number of threads.
     """
     shape, units, channels = g.shape, len(weight), x.shape[-1]
     x, g, weight = _in_lanes(x), _in_lanes(g), _fill(_fill(weight, 3), 0)
@@ -87,9 +88,9 @@ def pullback(g, x, weight, stride, padding, needs):
 
 
 def _add_half(m, v, half, more):
-    """half ← Mᵀ V G, added to what is there if there is more of it.
+    """half ← Mᵀ V G, or half ← half + Mᵀ V G if `more`.
 
-    A row of the 6×6 frequencies at a time, as all of them take much room.
+    It takes one row of the 6×6 frequencies at a time, because all of them need much memory.
     """
     units, blocks = half.shape[0], half.shape[2]
     u = threads.scratch("u", (6, units * blocks + 3, LANES), half.dtype)
@@ -111,7 +112,7 @@ def _to_weight(halves, units, channels):
 
 
 def _fill(x, axis):
-    """x with zeros behind, up to a multiple of LANES."""
+    """x with zeros appended along an axis, up to a multiple of LANES."""
     missing = -x.shape[axis] % LANES
     widths = [(0, missing if k == axis else 0) for k in range(x.ndim)]
     return np.pad(x, widths) if missing else x
@@ -128,22 +129,22 @@ def _out_of_lanes(x, channels):
 
 
 def _parts(shape):
-    """The batch in parts of a few images: (slice, tiles) of each."""
-    tiles = -(-shape[1] // 4) * -(-shape[2] // 4)  # of an image
+    """The batch in parts of a few images: (slice, number of tiles) of each."""
+    tiles = -(-shape[1] // 4) * -(-shape[2] // 4)  # per image
     stretches = threads.ranges(shape[0], max(1, TILES // tiles))
     return [(slice(first, last), (last - first) * tiles) for first, last in stretches]
 
 
 def _frequencies(name, rows, blocks, dtype):
-    """Scratch for 36 matrices of so many rows, (36, rows · blocks + 3, LANES).
+    """Scratch memory for 36 matrices with this number of rows, (36, rows · blocks + 3, LANES).
 
-    Without the three the 36 often lie a power of 2 apart, where the cache cannot hold them all.
+    Without the 3, the 36 matrices are often a power of 2 apart, and the cache cannot hold them all.
     """
     return threads.scratch(name, (36, rows * blocks + 3, LANES), dtype)
 
 
 def _matrices(v, rows):
-    """The same as (frequencies, rows, channels)."""
+    """A view of frequencies as matrices (frequencies, rows, channels)."""
     return v[:, : v.shape[1] - 3].reshape(len(v), rows, -1)
 
 

@@ -1,8 +1,8 @@
 """The transforms of Winograd's convolution, compiled: tiles of images to and from 36 frequencies.
 
-`geonet.kernels.reference` says what they are for, and has the matrices Bᵀ, G and Aᵀ. Here a product
-with one of them from the left is a function `_…_line`, of rows of LANES channels, and a transform
-applies it to the columns of a tile and then to its rows. Shapes, with blocks of LANES channels:
+`geonet.kernels.reference` explains them, and has the matrices Bᵀ, G and Aᵀ. Here a product with one
+of them from the left is a function `_…_line` of rows of LANES channels. A transform applies it to
+the columns of a tile and then to its rows. Shapes, with blocks of LANES channels:
 
     images x, g, y, grad    (N, H, W, blocks, LANES)
     frequencies v, m, u     (36, P, LANES), row p for every tile (or row of the weight) and block
@@ -19,7 +19,7 @@ LANES = 32  # channels that a transform takes at a time
 
 @lazy_jit(fastmath={"contract"})
 def _input_line(d0, d1, d2, d3, d4, d5, out, first, step):
-    """Bᵀ d for LANES columns d, to rows first, first + step, … of out."""
+    """Bᵀ d for LANES columns d, written to rows first, first + step, … of out."""
     near, far = out.dtype.type(NEAR), out.dtype.type(FAR)
     half, two, sum_ = out.dtype.type(0.5), out.dtype.type(2), out.dtype.type(2.5)
     for c in range(LANES):
@@ -112,7 +112,7 @@ def _kernel_line_back(u, out, a, b, step):
 
 @lazy_jit
 def _read_square(image, top, left, block, size, patch):
-    """Pixels of a square of an image (H, W, blocks, LANES), zeros outside it."""
+    """Read a square of pixels of an image (H, W, blocks, LANES), with zeros outside it."""
     for i in range(size):
         for j in range(size):
             y, x = top + i, left + j
@@ -153,7 +153,7 @@ def transform_input(x, v, height, width, top, left):
 
 @lazy_jit
 def transform_input_back(v, grad, height, width, top, left):
-    """grad ← the sums of B v Bᵀ where the tiles came from."""
+    """grad ← the sums of B v Bᵀ at the places of the tiles."""
     half, full = np.empty((36, LANES), v.dtype), np.empty((36, LANES), v.dtype)
     grad[:] = 0
     p = 0
@@ -224,7 +224,7 @@ def transform_gradient(g, m):
 
 @lazy_jit
 def transform_kernel(w, u, p):
-    """u from row p on ← G w Gᵀ; a row of w at a time, to write in long stretches."""
+    """u from row p on ← G w Gᵀ; one row of w at a time, for long contiguous writes."""
     blocks = w.shape[2]
     kernel, half = np.empty((9, LANES), w.dtype), np.empty((18, LANES), w.dtype)
     full = np.empty((blocks, 36, LANES), w.dtype)
@@ -244,9 +244,9 @@ def transform_kernel(w, u, p):
 
 @lazy_jit(fastmath={"contract"})
 def add_half(u, row, more, half):
-    """half ← u G of a row u (6, P, LANES) of the frequencies, in (R, 18, blocks, LANES).
+    """half ← u G for a row u (6, P, LANES) of the frequencies, in (R, 18, blocks, LANES).
 
-    With `more`, added to what is there.
+    With `more`, u G is added to half.
     """
     line, out = np.empty((6, LANES), u.dtype), np.zeros((3, LANES), u.dtype)
     p = 0
