@@ -1,6 +1,6 @@
 """Initial weights, by name.
 
-All draw rows of shape (O, n) from a passed generator in float64. With fan-in n and fan-out m:
+All of them draw rows (O, n) in float64, from a given generator. With fan-in n and fan-out m:
 
 =================  ===================================================================
 name               distribution of an entry
@@ -13,7 +13,7 @@ lecun_uniform      uniform on ±√(3/n)                         (LeCun et al. 1
 lecun_normal       normal, variance 1/n
 normal:S           normal, standard deviation S
 uniform:S          uniform on ±S
-orthogonal         orthonormal rows (columns where O > n)     (Saxe et al. 2014)
+orthogonal         orthonormal rows (columns if O > n)        (Saxe et al. 2014)
 sphere             rows uniform on the unit sphere
 =================  ===================================================================
 """
@@ -58,7 +58,7 @@ def parse(init):
     Raises
     ------
     ValueError
-        If the name is not known or the scale is not a positive number.
+        If the name is unknown or the scale is not a positive number.
     """
     name, colon, scale = str(init).partition(":")
     if not colon and name in NAMES:

@@ -1,4 +1,4 @@
-"""Layers: an affine map under a parameterization; the Unit that is a whole hidden layer; blocks."""
+"""Layers (affine maps under a parameterization), units (whole hidden layers) and blocks."""
 
 import math
 from abc import ABC, abstractmethod
@@ -44,12 +44,12 @@ def _pair(name, value, least):
 
 
 class HiddenLayer(Module):
-    """What a `Unit` and a layer by itself have in common: all that the forward pass asks for.
+    """What a `Unit` and a single layer have in common: everything that the forward pass needs.
 
     Attributes
     ----------
     layer : Layer
-        The affine map with its parameterization and activation; of a layer, itself.
+        The affine map with its parameterization and activation. For a layer, the layer itself.
     normalization : BatchNorm, LayerNorm, MeanNorm or None
     centring : MeanNorm or None
     """
@@ -75,8 +75,10 @@ class HiddenLayer(Module):
         return y
 
     def _fused(self, x, weight, bias):
-        """centring(gain · activation(W x + b)) in fewer passes over memory than one by one; None
-        where no operation does that."""
+        """centring(gain · activation(W x + b)) by one operation, with fewer passes over memory.
+
+        None if there is no such operation.
+        """
         layer, centring = self.layer, self.centring
         if self.normalization is not None:
             return None
@@ -94,7 +96,7 @@ class HiddenLayer(Module):
 
 
 def _centred_relu(z, bias, gain, centring):
-    """gain · relu(z + bias) less its mean over the batch."""
+    """gain · relu(z + bias) minus its mean over the batch."""
     check_features(z, centring.running_mean.size)
     mean = np.empty_like(centring.running_mean)
     y = ops.centred_scaled_relu(z, bias, gain, mean)
@@ -103,8 +105,10 @@ def _centred_relu(z, bias, gain, centring):
 
 
 def _centred(z, bias, gain, centring):
-    """gain · (z + bias) less its mean over the batch, which is gain · (z − mean z): the bias has no
-    part in it and gets no gradient, but moves the running mean."""
+    """gain · (z + bias) minus its mean over the batch, which is gain · (z − mean z).
+
+    The bias cancels and gets no gradient, but it changes the running mean.
+    """
     check_features(z, centring.running_mean.size)
     (mean,) = ops.batch_moments(z, variance=False)
     centring.update_running(gain.data * (mean if bias is None else mean + bias.data))
@@ -114,11 +118,11 @@ def _centred(z, bias, gain, centring):
 class Layer(HiddenLayer, ABC):
     """What layers share: rows (O, n) under a parameterization, activation and gain.
 
-    A kind of layer adds `apply`, its affine map, and says how many rows of what length there are
-    and which fan-out an initializer takes.
+    A subclass adds `apply`, its affine map, and passes the number and length of the rows and the
+    fan-out for the initializer.
     """
 
-    stride, padding = (1, 1), (0, 0)  # of a convolution; a Linear is one of 1×1
+    stride, padding = (1, 1), (0, 0)  # of a convolution; a Linear counts as a 1×1 convolution
     filter_shape = None  # (kh, kw, C) of a convolution
 
     def __init__(self, rows, fan_out, parameterization, activation, *, rng, init, bias, dtype):
@@ -139,7 +143,7 @@ class Layer(HiddenLayer, ABC):
         """The affine map with the given rows (O, n) and bias (O,)."""
 
     def rows(self):
-        """Weight (O, n) and bias (O,) of the affine map, as Tensors that observers get to see."""
+        """Weight (O, n) and bias (O,) of the affine map, as Tensors; observers may replace them."""
         weight, bias = self.parameterization.affine()
         for observer in observers():
             weight, bias = observer.on_rows(self, weight, bias)
@@ -161,7 +165,7 @@ class Linear(Layer):
     fan_in, fan_out : int
         Number of inputs n and of units O.
     parameterization : {"standard", "weight_norm", "geometric"}
-        How (W, b) is written; under "geometric" the gain r follows the activation.
+        How (W, b) is parameterized. Under "geometric" the gain r follows the activation.
     activation : {None, "relu", "leaky_relu", "sigmoid", "tanh", "softplus"}
     rng : numpy.random.Generator
         Source of the initial weights. Biases start at 0.
@@ -210,7 +214,7 @@ class Conv2d(Layer):
     in_channels, out_channels : int
         C, and the number of filters O.
     kernel_size, stride, padding : int or (int, int)
-        For height and width; zeros are padded.
+        For height and width. The padding is zeros.
     parameterization, activation, rng, init, bias, dtype
         As for `Linear`.
 
@@ -254,7 +258,7 @@ class Conv2d(Layer):
 
 
 class MaxPool2d(Module):
-    """The largest entry of each window of images, as `geonet.ops.max_pool2d` has it."""
+    """The largest entry of each window of images, as in `geonet.ops.max_pool2d`."""
 
     def __init__(self, size, stride=None, padding=0):
         self.window = size, stride, padding
@@ -271,9 +275,9 @@ class Unit(HiddenLayer):
     layer : Linear or Conv2d
         The affine map with its parameterization and activation.
     normalization : BatchNorm, LayerNorm, MeanNorm or None
-        Stands between the affine map and the activation, so it moves the boundary.
+        Between the affine map and the activation, so it moves the boundary.
     centring : MeanNorm or None
-        Stands after the gain (input mean normalization).
+        After the gain (input mean normalization).
     """
 
     def __init__(self, layer, normalization=None, centring=None):
@@ -286,20 +290,21 @@ class ResidualBlock(Module):
     """ReLU(branch(x) + shortcut(x)) (He et al. 2016), the block of a residual network.
 
     The last unit of the branch is linear, and under "geometric" its scale is applied before the
-    sum: a row gives r (u·h + λ), h being what the last convolution sees of the picture.
+    sum: a row gives r (u·h + λ), where h is the input window of the last convolution.
 
-    The ReLU that follows the sum has a boundary of its own: z = r (u·h + λ) + s = 0, where s is
-    the shortcut's value at the same place. It is a hyperplane in (h, s) together. For one s it is
-    the hyperplane u·h + (λ + s/r) = 0: the shortcut moves it from picture to picture along u, and
-    never turns it. `geonet.characteristic.boundary` of the last unit gives it for s = 0. Small r
-    makes the offset s/r large: such a unit hardly acts on the sum, and its boundary lies far out.
+    The ReLU after the sum has its own boundary: z = r (u·h + λ) + s = 0, where s is the shortcut's
+    value at the same place. It is a hyperplane in (h, s) together. For a fixed s it is the
+    hyperplane u·h + (λ + s/r) = 0: the shortcut shifts it along u, differently for each picture,
+    and never turns it. `geonet.characteristic.boundary` of the last unit gives it for s = 0. A
+    small r makes the offset s/r large: such a unit hardly changes the sum, and its boundary is far
+    away.
 
     Parameters
     ----------
     units : list of Unit
         The branch, one after the other; the last one without activation.
     shortcut : Unit or None
-        A linear unit where the branch changes the shape, else the identity.
+        A linear unit if the branch changes the shape; None for the identity.
     """
 
     def __init__(self, units, shortcut=None):

@@ -1,4 +1,4 @@
-"""Module: a tree of parameters, buffers and further modules."""
+"""Module: a tree of parameters, buffers and other modules."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from geonet.tensor import Tensor
 
 
 class Parameter(Tensor):
-    """A Tensor that training changes: a copy of the data it is made from, requiring a gradient."""
+    """A Tensor that training changes. It has a copy of the given data and requires a gradient."""
 
     __slots__ = ()
 
@@ -15,17 +15,17 @@ class Parameter(Tensor):
 
 
 class Module:
-    """The base of layers and models.
+    """Base class of layers and models.
 
-    Attributes that are Parameters, Modules or lists of Modules are found by themselves. `buffers`
-    names further attributes, arrays that belong to the state without being trained.
+    Attributes that are Parameters, Modules or lists of Modules are found automatically. `buffers`
+    names other attributes: arrays that belong to the state but are not trained.
     """
 
     training = True
     buffers = ()
 
     def children(self):
-        """Yield (name, module) of the modules directly below."""
+        """Yield (name, module) for the modules directly below."""
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 yield name, value
@@ -35,20 +35,20 @@ class Module:
                 )
 
     def named_modules(self, prefix=""):
-        """Yield (dotted name, module) of this module and all below, in order of construction."""
+        """Yield (dotted name, module) for this module and all below, in order of construction."""
         yield prefix, self
         for name, child in self.children():
             yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
 
     def named_parameters(self):
-        """Yield (dotted name, Parameter) of all parameters."""
+        """Yield (dotted name, Parameter) for all parameters."""
         for path, module in self.named_modules():
             for name, value in vars(module).items():
                 if isinstance(value, Parameter):
                     yield f"{path}.{name}" if path else name, value
 
     def parameters(self):
-        """List of all parameters, each once, also where modules share one."""
+        """List of all parameters, each once, even if modules share one."""
         return list({id(parameter): parameter for _, parameter in self.named_parameters()}.values())
 
     def _named_buffers(self):
@@ -68,18 +68,18 @@ class Module:
         Raises
         ------
         ValueError
-            If a name is missing or unknown, or a shape differs; nothing is changed then.
+            If a name is missing or unknown, or a shape differs. Then nothing is changed.
         """
         targets = {name: parameter.data for name, parameter in self.named_parameters()}
         targets.update((key, getattr(m, name)) for key, m, name in self._named_buffers())
         if difference := sorted(targets.keys() ^ state.keys()):
             raise ValueError(
-                f"state must have exactly this module's names; differs in {difference}"
+                f"state must have exactly this module's names, but differs in {difference}"
             )
         for name, target in targets.items():
             if np.shape(state[name]) != target.shape:
                 raise ValueError(
-                    f"state[{name!r}] has shape {np.shape(state[name])}, expected {target.shape}"
+                    f"state[{name!r}] has shape {np.shape(state[name])}, but needs {target.shape}"
                 )
         for name, target in targets.items():
             target[...] = state[name]

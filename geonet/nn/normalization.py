@@ -1,7 +1,7 @@
 """Normalization layers. Features are last; all other axes count as the batch.
 
-Each also answers two questions of the analysis. `fold`: which boundary does an affine map have once
-this layer follows it? `turn_bound`: and how far may noise that turns the map's rows turn that?
+Each has two methods for the analysis. `fold` gives the boundary of an affine map that this layer
+follows. `turn_bound` gives the largest turn of that boundary, from the largest turn of the rows.
 """
 
 import numpy as np
@@ -11,20 +11,20 @@ from geonet.nn.module import Module, Parameter
 
 
 def check_features(x, features):
-    """Refuse an input whose last axis is not as long as the layer has features."""
+    """Refuse an input whose last axis does not have this number of features."""
     if x.shape[-1] != features:
         raise ValueError(f"x has shape {x.shape}, but the layer normalizes {features} features")
 
 
 class NoHyperplane(ValueError):
-    """A unit whose zero set is no hyperplane."""
+    """A unit whose zero set is not a hyperplane."""
 
 
 class BatchNorm(Module):
     """γ (x − μ)/σ + β with μ and σ = √(var + eps) over the batch (Ioffe & Szegedy 2015).
 
     Evaluation uses running values, new = momentum · old + (1 − momentum) · batch, with the biased
-    variance in both, as Keras has it.
+    variance in both, as in Keras.
 
     Parameters
     ----------
@@ -58,14 +58,14 @@ class BatchNorm(Module):
         return ops.batch_norm(x, self.gamma, self.beta, self.eps, moments)
 
     def update_running(self, mean, var):
-        """Let the running values follow those of a batch, which are remembered."""
+        """Update the running values with those of a batch, which are kept too."""
         self.batch_mean, self.batch_var = mean, var
         for running, batch in ((self.running_mean, mean), (self.running_var, var)):
             running *= self.momentum
             running += (1 - self.momentum) * batch.real  # complex in a complex step
 
     def fold(self, weight, bias, statistics):
-        """sign(γ) · (w, b − μ + σβ/γ); NaN where γ = 0, which has no boundary."""
+        """sign(γ) · (w, b − μ + σβ/γ); NaN where γ = 0, because there is no boundary."""
         if statistics == "running":
             mean, var = self.running_mean, self.running_var
         elif self.batch_mean is None:
@@ -78,7 +78,7 @@ class BatchNorm(Module):
         return sign[:, None] * weight, sign * bias
 
     def turn_bound(self, bound, change):
-        """Largest turn once this layer follows: that of the rows, or π where γ changes sign."""
+        """Largest turn with this layer: that of the rows, or π where γ changes sign."""
         return np.where(self.gamma.data * (self.gamma.data + change["gamma"]) > 0, bound, np.pi)
 
 
@@ -113,7 +113,7 @@ class MeanNorm(Module):
         return ops.centre(x, self.shift, moments)
 
     def update_running(self, mean):
-        """Let the running mean follow that of a batch, which is remembered."""
+        """Update the running mean with that of a batch, which is kept too."""
         self.batch_mean = mean
         self.running_mean *= self.momentum
         self.running_mean += (1 - self.momentum) * mean.real
@@ -126,7 +126,7 @@ class MeanNorm(Module):
         return weight, bias - mean + (0 if self.shift is None else self.shift.data)
 
     def turn_bound(self, bound, change):
-        """Largest turn once this layer follows: that of the rows."""
+        """Largest turn with this layer: that of the rows."""
         return bound
 
 
@@ -156,13 +156,13 @@ class LayerNorm(Module):
         Raises
         ------
         NoHyperplane
-            If some β ≠ 0: then σ(x) enters, and the zero set is no hyperplane.
+            If some β ≠ 0. Then the zero set depends on σ(x) and is not a hyperplane.
         """
         if np.any(self.beta.data != 0):
             unit = np.flatnonzero(self.beta.data)[0]
             raise NoHyperplane(
-                f"unit {unit} has no boundary that is a hyperplane: under layer norm with β ≠ 0 "
-                f"(here {self.beta.data[unit]:.3g}) the offset depends on the input"
+                f"the boundary of unit {unit} is not a hyperplane: under layer norm with β ≠ 0 "
+                f"(here {self.beta.data[unit]:.3g}) its offset depends on the input"
             )
         sign = np.sign(np.where(self.gamma.data == 0, np.nan, self.gamma.data))
         return sign[:, None] * (weight - weight.mean(axis=0)), sign * (bias - bias.mean())

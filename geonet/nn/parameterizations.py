@@ -1,10 +1,10 @@
-"""Three ways to write the same affine map, shared by every type of layer.
+"""Three ways to parameterize the same affine map, shared by every type of layer.
 
-A parameterization owns the raw parameters of a layer's rows. It answers: what parameters give this
-(weight, bias)? what affine map do they give? what happens after the activation? and, for the
-analysis, how far may a change of the parameters turn the rows (section "Stability" of the paper)?
-Which of its parameters holds ‖w‖, and so is the one for weight decay, is `sized`; which turns the
-row is `turned`, and `metric` says how far it does.
+A parameterization owns the raw parameters of a layer's rows. Its constructor finds the parameters
+for a given (weight, bias), `affine` gives their affine map, and `gain` is applied after the
+activation. For the analysis, `turn_bound` says how far a change of the parameters can turn the rows
+(section "Stability" of the paper). `sized` is the parameter that holds ‖w‖, to which weight decay
+applies; `turned` is the one that turns the row, and `metric` says how far.
 """
 
 import numpy as np
@@ -15,13 +15,13 @@ from geonet.tensor import Tensor
 
 
 class Angles(Parameter):
-    """Hyperspherical angles θ of rows (O, n − 1), which an optimizer may step by their metric."""
+    """Hyperspherical angles θ of rows, (O, n − 1). An optimizer may divide steps by the metric."""
 
     __slots__ = ()
 
 
 def _lengths(weight):
-    """‖w‖ of each row, (O,); a row without a direction is refused."""
+    """‖w‖ of each row, (O,); a row of zeros is refused."""
     length = np.abs(hypersphere.to_hyperspherical(weight)[1])
     if not np.all(length > 0):
         row = np.argmin(length > 0)
@@ -30,17 +30,19 @@ def _lengths(weight):
 
 
 def _turn_of_sum(vector, change):
-    """Largest angle between v and v + ε over all ε of this norm: arcsin(‖ε‖/‖v‖) while ‖ε‖ < ‖v‖,
-    π/2 at equality, π beyond. Rows (O, n) -> (O,)."""
+    """Largest angle between v and v + ε over all ε with the norm of `change`, (O, n) -> (O,).
+
+    It is arcsin(‖ε‖/‖v‖) if ‖ε‖ < ‖v‖, π/2 if they are equal, and π otherwise.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.linalg.norm(change, axis=1) / np.linalg.norm(vector, axis=1)
     return np.where(ratio <= 1, np.arcsin(np.minimum(ratio, 1)), np.where(ratio > 1, np.pi, 0))
 
 
 class Parameterization(Module):
-    """What all have in common: rows (O, n) and offsets (O,) made of parameters of their own."""
+    """Base class: rows (O, n) and offsets (O,) that are made from its own parameters."""
 
-    gain = None  # what multiplies the activation, (O,), if anything does
+    gain = None  # factor after the activation, (O,), if there is one
 
 
 class Standard(Parameterization):
@@ -73,7 +75,7 @@ class Standard(Parameterization):
         return self.weight
 
     def metric(self):
-        """Turn of a row for a unit change of `turned` across it, (O, 1) or one for each entry."""
+        """Turn of a row per unit change of `turned` orthogonal to it, (O, 1) or one per entry."""
         return 1 / np.linalg.norm(self.weight.data, axis=1, keepdims=True)
 
     def turn_bound(self, change):
@@ -82,7 +84,7 @@ class Standard(Parameterization):
 
 
 class WeightNorm(Parameterization):
-    """z = ℓ v/‖v‖·x + b: length and direction of the weight apart (Salimans & Kingma 2016).
+    """z = ℓ v/‖v‖·x + b: separate length and direction of the weight (Salimans & Kingma 2016).
 
     Starts with v = w and ℓ = ‖w‖. Parameters and methods as for `Standard`; raises ValueError for
     a row of zeros.
@@ -117,10 +119,10 @@ class WeightNorm(Parameterization):
 class Geometric(Parameterization):
     """r · ReLU(u(θ)·x + λ): hyperspherical angles, signed offset and radius (Chen & Ge).
 
-    Starts with θ the angles of w, λ = b/‖w‖ and r = ‖w‖, so that for an activation that is
-    positively homogeneous the function is that of the standard unit. For n = 1 there is no angle:
-    the direction is the fixed sign of w. Parameters and methods as for `Standard`; raises
-    ValueError for a row of zeros.
+    Starts with the angles θ of w, λ = b/‖w‖ and r = ‖w‖. For a positively homogeneous activation
+    the function is then that of the standard unit. For n = 1 there is no angle: the direction is
+    the fixed sign of w. Parameters and methods as for `Standard`; raises ValueError for a row of
+    zeros.
     """
 
     def __init__(self, weight, bias):
@@ -132,7 +134,7 @@ class Geometric(Parameterization):
         if weight.shape[1] == 1:
             self.sign = np.sign(weight)
             self.buffers = ("sign",)
-            self._direction = Tensor(self.sign)  # one array, so a loaded sign is seen here too
+            self._direction = Tensor(self.sign)  # the same array, which loading a state changes
 
     def affine(self):
         """Direction u(θ) (O, n) and offset λ (O,)."""

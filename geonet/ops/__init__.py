@@ -1,21 +1,20 @@
-"""Every differentiable operation, its forward computation and its pullback side by side.
+"""Every differentiable operation, with its forward computation next to its pullback.
 
 Each module of this package holds one kind of operation. An operation takes arrays (or Tensors) and
-gives a Tensor; `geonet.tensor.primitive` tells the form. In the docstrings g = ∂L/∂y is the
-gradient of the result y, and the arrow shows what the pullback makes of it for each input. Sums
-over broadcast axes are the engine's business.
+returns a Tensor; see `geonet.tensor.primitive`. In the docstrings g = ∂L/∂y is the gradient of the
+result y, and the arrow points to the gradients of the inputs. The engine sums these over broadcast
+axes.
 
-Conventions where a derivative does not exist, the same everywhere:
+Where a derivative does not exist, these conventions hold everywhere:
 
 - relu, leaky_relu, absolute, mae: at the kink the derivative is 0 for relu, the slope for
-  leaky_relu, 0 for absolute and mae;
-- maximum, minimum, max, min: entries that tie share the gradient equally;
-- max_pool2d: of entries that tie the first of the window, row by row, gets the gradient;
+  leaky_relu, and 0 for absolute and mae;
+- maximum, minimum, max, min: tied entries share the gradient equally;
+- max_pool2d: the first of several tied entries of a window, row by row, gets the gradient;
 - clip: 1 on the closed interval, 0 outside;
-- sqrt, log and power at 0, arcsin and arccos at ±1: what the formula gives (infinity or NaN),
-  without a repair.
+- sqrt, log and power at 0, arcsin and arccos at ±1: the result of the formula (infinity or NaN).
 
-Complex arrays are accepted throughout, for derivatives by the complex step: piecewise operations
+Complex arrays are accepted throughout, for derivatives by the complex step. Piecewise operations
 choose their piece by the real part.
 """
 
@@ -30,7 +29,7 @@ from geonet.ops.units import *
 from geonet.tensor import OPERATIONS
 
 __all__ = [
-    "OPERATIONS",  # name -> operation, of those with a pullback; the others are made of them
+    "OPERATIONS",  # name -> operation, for those with a pullback; the others are made from them
     *arrays.__all__,
     *convolution.__all__,
     *elementwise.__all__,

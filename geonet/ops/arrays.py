@@ -1,6 +1,6 @@
 """Operations on the axes of an array: reductions, shapes, indexing, joining.
 
-g = ∂L/∂y is the gradient of the result; the arrow shows what the pullback makes of it.
+g = ∂L/∂y is the gradient of the result; the arrow points to the gradients of the inputs.
 """
 
 import numpy as np
@@ -31,7 +31,7 @@ def _reductions(rng, shape=(2, 3, 4)):
 
 
 def _restore(array, axis, ndim, keepdims):
-    """Put the axes that a reduction removed back, with length 1."""
+    """Put back the axes that a reduction removed, with length 1."""
     if keepdims or axis is None:
         return np.reshape(array, (1,) * ndim) if axis is None else array
     return np.expand_dims(array, tuple(a % ndim for a in np.atleast_1d(axis)))
@@ -39,7 +39,7 @@ def _restore(array, axis, ndim, keepdims):
 
 @primitive(samples=_reductions)
 def sum(x, axis=None, keepdims=False):
-    """Sum over an axis, several or all, y = Σ x. g → g repeated."""
+    """Sum over one axis, several axes or all, y = Σ x. g → g repeated."""
 
     def spread(g):
         return np.broadcast_to(_restore(g, axis, x.ndim, keepdims), x.shape)
@@ -48,13 +48,13 @@ def sum(x, axis=None, keepdims=False):
 
 
 def _count(x, axis):
-    """How many entries one result of a reduction stands for."""
+    """The number of entries that a reduction combines into one."""
     return x.size if axis is None else int(np.prod([x.shape[a] for a in np.atleast_1d(axis)]))
 
 
 @primitive(samples=_reductions)
 def mean(x, axis=None, keepdims=False):
-    """Mean over an axis, several or all, y = Σ x / count. g → g / count, repeated."""
+    """Mean over one axis, several axes or all, y = Σ x / count. g → g / count, repeated."""
     count = _count(x, axis)
 
     def spread(g):
@@ -76,10 +76,10 @@ def var(x, axis=None, keepdims=False, ddof=0):
 
 
 def _extreme(x, axis, keepdims, find):
-    """Largest or smallest entry, chosen by the real part; ties share the gradient."""
+    """Largest or smallest entry, chosen by the real part; tied entries share the gradient."""
     real = np.real(x)
 
-    def share():  # 1 at the entry that was found, 1/m at each of m that tie
+    def share():  # 1 at the entry that was found, 1/m at each of m tied entries
         chosen = real == find(real, axis=axis, keepdims=True)
         return chosen / chosen.sum(axis=axis, keepdims=True, dtype=real.dtype)
 
@@ -92,13 +92,13 @@ def _extreme(x, axis, keepdims, find):
 
 @primitive(samples=_reductions)
 def max(x, axis=None, keepdims=False):
-    """Largest entry along an axis, several or all, max x. g → g at the largest, shared by ties."""
+    """Largest entry along one, several or all axes, max x. g → g at the largest, shared by ties."""
     return _extreme(x, axis, keepdims, np.max)
 
 
 @primitive(samples=_reductions)
 def min(x, axis=None, keepdims=False):
-    """Least entry along an axis, several or all, min x. g → g at the smallest, shared by ties."""
+    """Smallest entry along one, several or all axes, min x. g → g there, shared by ties."""
     return _extreme(x, axis, keepdims, np.min)
 
 
@@ -107,7 +107,7 @@ def min(x, axis=None, keepdims=False):
 
 @primitive(samples=lambda rng: [((rng.normal(size=(2, 6)), (3, -1)), {})])
 def reshape(x, shape):
-    """x in another shape, its entries in the same order. g → g in the old shape."""
+    """x in another shape, with its entries in the same order. g → g in the old shape."""
     return x.reshape(shape), (lambda g: g.reshape(x.shape),)
 
 
@@ -129,7 +129,7 @@ def _indices(rng):
 @primitive(samples=_indices)
 def getitem(x, index):
     """x[index] by integers, slices, masks or integer arrays. g → zeros with g added at the index
-    (an entry that is taken twice gets both)."""
+    (an entry that is taken twice gets both gradients)."""
 
     def scatter(g):
         gradient = np.zeros(x.shape, g.dtype)
@@ -141,18 +141,18 @@ def getitem(x, index):
 
 @primitive(samples=lambda rng: [(tuple(rng.normal(size=(2, 2, 3))), {"axis": a}) for a in (0, -1)])
 def join(*arrays, axis=0):
-    """`concatenate` with the arrays one by one, x₁, x₂, … -> [x₁ x₂ …]. g → its pieces."""
+    """`concatenate` with arrays as separate arguments, x₁, x₂, … -> [x₁ x₂ …]. g → its pieces."""
     cuts = np.cumsum([array.shape[axis] for array in arrays])[:-1]
     return np.concatenate(arrays, axis), lambda g, needs: np.split(g, cuts, axis)
 
 
 def concatenate(arrays, axis=0):
-    """Arrays one after the other along an axis that they have."""
+    """Join arrays along an existing axis."""
     return join(*arrays, axis=axis)
 
 
 def stack(arrays, axis=0):
-    """Arrays of one shape along a new axis."""
+    """Join arrays of the same shape along a new axis."""
     arrays = [array if isinstance(array, Tensor) else Tensor(array) for array in arrays]
     place = (slice(None),) * (axis % (arrays[0].ndim + 1))
     return join(*(array[(*place, None)] for array in arrays), axis=axis)
@@ -160,8 +160,8 @@ def stack(arrays, axis=0):
 
 @primitive(samples=lambda rng: [((rng.normal(size=(2, 3)), lambda g: None), {})])
 def hook(x, function):
-    """x itself, with a function that sees the gradient on its way back. g → function(g), or g where
-    that is None. To read a gradient, or to put another of the same shape in its place."""
+    """x itself, with a function that is called in the backward pass. g → function(g), or g if that
+    is None. Use it to read a gradient, or to replace it by another one of the same shape."""
 
     def pullback(g):
         replaced = function(g)

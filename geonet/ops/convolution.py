@@ -1,6 +1,6 @@
 """Convolution of images.
 
-g = ∂L/∂y is the gradient of the result; the arrow shows what the pullback makes of it.
+g = ∂L/∂y is the gradient of the result; the arrow points to the gradients of the inputs.
 """
 
 from geonet.kernels import convolution as kernel
@@ -35,8 +35,8 @@ def _images_and_filters(rng):
 
 @primitive(samples=_images_and_filters)
 def conv2d(x, weight, bias=None, stride=1, padding=0, route=None):
-    """Convolution of images with filters (cross-correlation, as networks have it):
-    x (N, H, W, C), weight (O, kh, kw, C), bias (O,) -> y (N, H', W', O), zeros being padded, with
+    """Convolution of images with filters (cross-correlation, as usual in networks):
+    x (N, H, W, C), weight (O, kh, kw, C), bias (O,) -> y (N, H', W', O), padded with zeros, where
     y[n,a,b,o] = bias[o] + Σ x[n, s a + i − p, s b + j − p, c] weight[o,i,j,c], sum over i, j, c.
     g → Σ g[n,a,b,o] weight[o,i,j,c] over the a, b, i, j that meet at a pixel, and over o;
     Σ g[n,a,b,o] x[n, s a + i − p, s b + j − p, c] over n, a, b; Σ g[n,a,b,o] over n, a, b.
@@ -48,14 +48,14 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, route=None):
     stride, padding : int or (int, int)
         s and p, for height and width; H' = ⌊(H + 2p − kh)/s⌋ + 1.
     route : {None, "im2col", "shifted", "winograd"}
-        How to compute; None takes the fastest one, "winograd" is for 3×3 filters at stride 1.
+        The algorithm. None takes the fastest one; "winograd" is for 3×3 filters at stride 1.
 
     Raises
     ------
     ValueError
-        If shapes do not fit, or stride, padding or route is not possible.
+        If shapes do not match, or stride, padding or route is not possible.
     TypeError
-        If stride or padding is neither an int nor a pair.
+        If stride or padding is neither an int nor a pair of ints.
     """
     stride, padding = _pair("stride", stride), _pair("padding", padding)
 

@@ -1,6 +1,6 @@
 """Elementwise operations: arithmetic, elementary and piecewise functions, activations.
 
-g = ∂L/∂y is the gradient of the result; the arrow shows what the pullback makes of it.
+g = ∂L/∂y is the gradient of the result; the arrow points to the gradients of the inputs.
 """
 
 import numpy as np
@@ -74,7 +74,7 @@ def negative(x):
 
 @primitive(domain=(0.5, 2))
 def power(x, y):
-    """Power, xʸ. g → g y xʸ⁻¹, g xʸ ln x. The second wants x > 0 (0⁰ and 0ʸ: 0)."""
+    """Power, xʸ. g → g y xʸ⁻¹, g xʸ ln x. The second needs x > 0 (0⁰ and 0ʸ: 0)."""
     value = x**y
 
     def to_exponent(g):
@@ -168,14 +168,16 @@ def absolute(x):
 
 
 def _larger(x, y):
-    """1 where x > y, 0 where x < y, a half where they tie."""
+    """1 where x > y, 0 where x < y, ½ where they are equal."""
     x, y = np.real(x), np.real(y)
     return np.where(x == y, 0.5, x > y).astype(np.result_type(x, y, np.float32))
 
 
 def _mix(x, y, share, choose):
-    """choose(x, y); for complex numbers, which it would order by the imaginary part too, the mix
-    that the gradients belong to."""
+    """choose(x, y), or x · share + y · (1 − share) for complex arrays.
+
+    `choose` would compare the imaginary parts of complex numbers, too.
+    """
     if np.iscomplexobj(x) or np.iscomplexobj(y):
         return x * share + y * (1 - share)
     return choose(x, y)
@@ -197,14 +199,14 @@ def minimum(x, y):
 
 @primitive(samples=lambda rng: [((rng.random((3, 4)) < 0.5, *rng.normal(size=(2, 3, 4))), {})])
 def where(condition, x, y):
-    """x where the condition holds, else y. g → none, g where it holds, g elsewhere."""
+    """x where the condition holds, y elsewhere. g → none, g where it holds, g elsewhere."""
     value = np.where(condition, x, y)
     return value, (None, lambda g: np.where(condition, g, 0), lambda g: np.where(condition, 0, g))
 
 
 @primitive(samples=lambda rng: [((rng.normal(size=(3, 4)), -0.5, 0.8), {})])
 def clip(x, low, high):
-    """x limited to [low, high], or on one side (None). g → g inside (ends included), 0 outside."""
+    """x limited to [low, high]; None means no limit. g → g inside (ends included), 0 outside."""
     low, high = -np.inf if low is None else low, np.inf if high is None else high
     inside = (np.real(x) >= low) & (np.real(x) <= high)
     return np.where(inside, x, np.clip(np.real(x), low, high)), (lambda g: g * inside,)

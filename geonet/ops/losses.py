@@ -1,6 +1,6 @@
 """Losses: means over all entries, stable for logits of any size.
 
-g = ∂L/∂y is the gradient of the result; the arrow shows what the pullback makes of it.
+g = ∂L/∂y is the gradient of the result; the arrow points to the gradients of the inputs.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ def _pair(rng):
 def _same_shape(loss, prediction, target):
     if prediction.shape != target.shape:  # (N, 1) and (N,) would broadcast to (N, N)
         raise ValueError(f"{loss}: prediction has shape {prediction.shape}, "
-                         f"target has shape {target.shape}")  # fmt: skip
+                         f"but target has shape {target.shape}")  # fmt: skip
 
 
 @primitive(samples=_pair)
@@ -56,8 +56,8 @@ def _logits(rng):
 def cross_entropy(logits, labels, smoothing=0.0):
     """Mean of −q·log softmax(logits): logits (N, C), integer labels (N,).
 
-    q = (1 − ε) one-hot + ε/C, where ε = `smoothing` in [0, 1] is what the right class gives up to
-    all of them in equal parts (Szegedy et al. 2016, section 7). g → g (softmax − q) / N."""
+    q = (1 − ε) one-hot + ε/C, where the share ε = `smoothing` in [0, 1] is divided equally among
+    all classes (Szegedy et al. 2016, section 7). g → g (softmax − q) / N."""
     labels = np.asarray(labels)
     if not 0 <= smoothing <= 1:
         raise ValueError(f"cross_entropy: smoothing must be in [0, 1], but is {smoothing}")
@@ -67,7 +67,7 @@ def cross_entropy(logits, labels, smoothing=0.0):
             f"shape {logits.shape[:1]}, not {labels.dtype} {labels.shape}"
         )
     if labels.size and not 0 <= labels.min() <= labels.max() < logits.shape[1]:
-        raise ValueError(f"cross_entropy: labels must lie in 0…{logits.shape[1] - 1}, "
+        raise ValueError(f"cross_entropy: labels must be in 0…{logits.shape[1] - 1}, "
                          f"but go from {labels.min()} to {labels.max()}")  # fmt: skip
     log_probability = _log_softmax(logits, axis=1)
     rows = np.arange(len(labels))
@@ -80,14 +80,14 @@ def cross_entropy(logits, labels, smoothing=0.0):
         return gradient * (g / len(labels))
 
     loss = -log_probability[rows, labels].mean()
-    if smoothing:  # or the logarithm of a probability of 0 would be multiplied by 0
+    if smoothing:  # otherwise 0 · ln 0 would give NaN
         loss = (1 - smoothing) * loss - smoothing * log_probability.mean()
     return loss, (pullback,)
 
 
 @primitive(samples=lambda rng: [((rng.normal(size=(5, 1)), rng.random((5, 1))), {})])
 def binary_cross_entropy(logits, targets):
-    """Mean of ln(1 + eᶻ) − t z for logits z and targets t in [0, 1], of one shape.
+    """Mean of ln(1 + eᶻ) − t z for logits z and targets t in [0, 1], of the same shape.
     g → g (sigmoid(z) − t) / count, −g z / count."""
     _same_shape("binary_cross_entropy", logits, targets)
 

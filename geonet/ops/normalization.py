@@ -1,6 +1,6 @@
-"""Normalization over the batch or over the features. Features are the last axis, C of them.
+"""Normalization over the batch or over the features. The last axis has the C features.
 
-g = ∂L/∂y is the gradient of the result; the arrow shows what the pullback makes of it.
+g = ∂L/∂y is the gradient of the result; the arrow points to the gradients of the inputs.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ __all__ = [
 
 
 def _rows(operation, x, moments=None, **features):
-    """x as a matrix (N, C), once every other array is known to be (C,): kernels do not look."""
+    """x as a matrix (N, C), after checking that all other arrays are (C,): kernels do not check."""
     if not x.ndim or not x.size:
         raise ValueError(f"{operation}: x must have entries and a last axis of features, but has "
                          f"shape {x.shape}")  # fmt: skip
@@ -31,9 +31,9 @@ def _rows(operation, x, moments=None, **features):
 
 
 def batch_moments(x, variance=True):
-    """Mean and, if asked for, (biased) variance over all axes but the last: a tuple of plain arrays
-    (C,), in float64. For running statistics, and for the operations below, which then need not work
-    them out again."""
+    """Mean and, if wanted, (biased) variance over all axes but the last: a tuple of plain arrays
+    (C,), in float64. They are for running statistics, and for the operations below, which then need
+    not compute them again."""
     rows = _rows("batch_moments", x.data if isinstance(x, Tensor) else x)
     return kernel.moments(rows) if variance else (kernel.mean(rows),)
 
@@ -46,8 +46,8 @@ def _samples(rng, count):
 @primitive(samples=lambda rng: [((*arrays, 0.1), {}) for arrays in _samples(rng, 2)])
 def batch_norm(x, gamma, beta, eps, moments=None):
     """y = γ x̂ + β, x̂ = (x − μ)/σ, σ = √(var + eps), with the mean μ and var over all axes but the
-    last (Ioffe & Szegedy 2015): x (..., C), gamma and beta (C,). `moments` are those of x itself as
-    `batch_moments` gives them, if they are known. With μ and σ depending on x,
+    last (Ioffe & Szegedy 2015): x (..., C), gamma and beta (C,). `moments` are those of x from
+    `batch_moments`, if they are already known. With μ and σ depending on x,
     g → (γ/σ) (g − mean g − x̂ mean(g x̂)), Σ g x̂, Σ g."""
     rows = _rows("batch_norm", x, moments, gamma=gamma, beta=beta)
     mean, var = kernel.moments(rows) if moments is None else moments
@@ -64,7 +64,7 @@ def batch_norm(x, gamma, beta, eps, moments=None):
 @primitive(samples=lambda rng: [(a[:n], {}) for n in (1, 2) for a in _samples(rng, 1)])
 def centre(x, shift=None, moments=None):
     """x − μ + b with the mean μ over all axes but the last: x (..., C), shift b (C,) or none.
-    `moments` are those of x as `batch_moments` gives them (the mean is enough), if they are known.
+    `moments` are those of x from `batch_moments` (the mean is enough), if they are already known.
     g → g − mean g, Σ g."""
     rows = _rows("centre", x, moments, shift=shift)
     mean = kernel.mean(rows) if moments is None else moments[0]
@@ -83,7 +83,7 @@ def centre(x, shift=None, moments=None):
 @primitive(samples=lambda rng: [(arrays, {}) for arrays in _samples(rng, 1)])
 def scaled_centre(x, scale, moments=None):
     """r (x − μ), otherwise as `centre`: x (..., C), scale r (C,). g → r (g − mean g), Σ g (x − μ).
-    This is also r (x + b) less its mean, whatever b."""
+    This is also r (x + b) minus its mean, for every b."""
     rows = _rows("scaled_centre", x, moments, scale=scale)
     mean = kernel.mean(rows) if moments is None else moments[0]
 

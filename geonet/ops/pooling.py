@@ -1,6 +1,6 @@
 """Pooling of images (N, H, W, C).
 
-g = ∂L/∂y is the gradient of the result; the arrow shows what the pullback makes of it.
+g = ∂L/∂y is the gradient of the result; the arrow points to the gradients of the inputs.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ __all__ = [
 
 
 def _windows(rng):
-    """Overlapping and not, padded and not, with rows and columns that fill no window."""
+    """With and without overlap and padding, and with rows and columns that fill no window."""
     x = rng.normal(size=(2, 5, 4, 3))
     options = [{"stride": 1}, {"stride": 3}, {"padding": 1}, {"stride": 1, "padding": 1}]
     return [((x, 2), {}), *(((x, size), o) for size in (2, 3) for o in options), ((x[:1], 1), {})]
@@ -41,7 +41,7 @@ def _check_windows(operation, x, size, stride, padding):
     if min(x.shape[1:3]) + 2 * padding < size:
         raise ValueError(f"{operation}: x has shape {x.shape}, but a window of size {size} with "
                          f"padding {padding} needs images of at least {size - 2 * padding} pixels "
-                         f"each way")  # fmt: skip
+                         f"in both directions")  # fmt: skip
 
 
 @primitive(samples=_windows)
@@ -58,8 +58,8 @@ def max_pool2d(x, size, stride=None, padding=0):
 
 @primitive(samples=_windows)
 def average_pool2d(x, size, stride=None, padding=0):
-    """Mean of each window, as `max_pool2d` takes them: x (N, H, W, C) -> (N, H', W', C).
-    Padding counts as 0, so it is always size² that divides. g → g / size² at every entry."""
+    """Mean of each window, with windows as in `max_pool2d`: x (N, H, W, C) -> (N, H', W', C).
+    Padding counts as 0, and the divisor is always size². g → g / size² at every entry."""
     window = size, size if stride is None else stride, padding
     _check_windows("average_pool2d", x, *window)
     shape = x.shape

@@ -1,6 +1,6 @@
 """Matrix products, and the rows of weights under each parameterization.
 
-g = ∂L/∂y is the gradient of the result; the arrow shows what the pullback makes of it.
+g = ∂L/∂y is the gradient of the result; the arrow points to the gradients of the inputs.
 """
 
 import numpy as np
@@ -28,16 +28,16 @@ def _matrices(rng):
 
 @primitive(samples=_matrices)
 def matmul(x, y):
-    """Matrix product x y with batch dimensions in front, as NumPy's. g → g yᵀ, xᵀ g."""
+    """Matrix product x y with leading batch dimensions, as in NumPy. g → g yᵀ, xᵀ g."""
     if x.shape[-1:] != y.shape[-2:][:1] or not x.ndim:
         raise ValueError(
-            f"matmul: x has shape {x.shape}, y has shape {y.shape}: inner sizes differ"
+            f"matmul: x has shape {x.shape} and y has shape {y.shape}, but inner sizes must agree"
         )
     vector_x, vector_y = x.ndim == 1, y.ndim == 1
     rows = x[None, :] if vector_x else x  # (..., N, k)
     columns = y[:, None] if vector_y else y  # (..., k, M)
 
-    def as_matrix(g):  # the gradient with the axes of length 1 that the vectors stood for
+    def as_matrix(g):  # the gradient with an axis of length 1 for each vector
         g = g[..., None] if vector_y else g
         return g[..., None, :] if vector_x else g
 
@@ -58,15 +58,18 @@ def _affine_maps(rng):
 
 
 def _product(x, y):
-    """x y (..., O), where an inner size of 1 is not left to BLAS, which is slow at it."""
+    """x y (..., O). An inner size of 1 is not left to BLAS, which is slow there."""
     if x.shape[-1] != 1:
         return x @ y
     return outer(x.reshape(-1), y[0]).reshape(*x.shape[:-1], y.shape[1])
 
 
 def _transposed_product(g, x):
-    """gᵀ x of g (N, O) and x (N, n). OpenBLAS has a kernel for up to 10⁶ multiplications that is
-    twice as fast: tall and thin matrices that halving makes so small are halved."""
+    """gᵀ x for g (N, O) and x (N, n).
+
+    Up to 10⁶ multiplications OpenBLAS uses a kernel that is twice as fast. So tall and thin
+    matrices are halved if that makes them small enough.
+    """
     tall = len(x) >= 8 * max(g.shape[1], x.shape[1])
     if not tall or not 10**6 < g.size * x.shape[1] <= 2 * 10**6:
         return g.T @ x
@@ -82,7 +85,7 @@ def linear(x, weight, bias=None):
         raise ValueError(f"linear: x has shape {x.shape}, but weight {weight.shape} takes "
                          f"{weight.shape[-1]} features")  # fmt: skip
     if bias is not None and bias.shape != weight.shape[:1]:  # (O, 1) would broadcast if N = O
-        raise ValueError(f"linear: bias has shape {bias.shape}, but weight {weight.shape} wants "
+        raise ValueError(f"linear: bias has shape {bias.shape}, but weight {weight.shape} needs "
                          f"{weight.shape[:1]}")  # fmt: skip
     value = _product(x, weight.T)
     if bias is not None:  # in place, unless only the bias is complex
@@ -115,7 +118,7 @@ def weight_norm(v, length):
 def hyperspherical(theta):
     """Unit rows u(θ) of hyperspherical angles: θ (O, n−1) -> u (O, n), with sₖ = Πⱼ₌₁ᵏ⁻¹ sin θⱼ:
     uₖ = sₖ cos θₖ, uₙ = sₙ. With Aₙ = gₙ and Aₖ = gₖ cos θₖ + Aₖ₊₁ sin θₖ:
-    g → sₖ (Aₖ₊₁ cos θₖ − gₖ sin θₖ), exact at the poles since nothing is divided."""
+    g → sₖ (Aₖ₊₁ cos θₖ − gₖ sin θₖ), exact at the poles because there is no division."""
     if theta.ndim != 2 or theta.dtype not in (np.float32, np.float64, np.complex128):
         raise ValueError(f"hyperspherical: theta must be float32 or float64 of shape (O, n-1), but "
                          f"is {theta.dtype} of shape {theta.shape}")  # fmt: skip
@@ -131,15 +134,15 @@ def _scaled_relus(rng):
 @primitive(samples=_scaled_relus)
 def scaled_relu(z, bias, scale=None):
     """Bias, rectifier and scale in one pass, r max(z + b, 0): z (..., O), bias and scale (O,).
-    Without a scale r = 1. With a = 1 where z + b > 0, else 0: g → g r a, Σ g r a, Σ g a (z + b)."""
+    Without scale, r = 1. With a = 1 where z + b > 0, else 0: g → g r a, Σ g r a, Σ g a (z + b)."""
     plain = scale is None
     scale = np.ones_like(bias) if plain else scale
-    if not z.ndim or not z.shape[-1:] == bias.shape == scale.shape:  # compiled loops do not look
+    if not z.ndim or not z.shape[-1:] == bias.shape == scale.shape:  # compiled loops do not check
         raise ValueError(f"scaled_relu: z has shape {z.shape}, so bias {bias.shape} and scale "
                          f"{scale.shape} must have {z.shape[-1:]}")  # fmt: skip
     rows, shape = z.reshape(-1, z.shape[-1]), z.shape
     value = activation.scaled_relu(rows, bias, scale)
-    # y > 0 where z + b > 0, so without a scale y does for z + b, and z can go
+    # y > 0 where z + b > 0, so without a scale y can replace z + b, and z is not kept
     saved = (value, np.zeros_like(bias), scale) if plain else (rows, bias, scale)
 
     def pullback(g, needs):
@@ -151,9 +154,9 @@ def scaled_relu(z, bias, scale=None):
 
 @primitive(samples=lambda rng: [(inputs, {}) for inputs, _ in _scaled_relus(rng)[:2]])
 def centred_scaled_relu(z, bias, scale, mean=None):
-    """`scaled_relu` less its mean over all axes but the last, y − mean y with y = r max(z + b, 0),
-    in fewer passes than one by one. With γ = g − mean g: g → γ r a, Σ γ r a, Σ γ a (z + b). The
-    mean that was taken off is written to `mean` (O,), if one is given."""
+    """`scaled_relu` minus its mean over all axes but the last, y − mean y with y = r max(z + b, 0),
+    in fewer passes over memory. With γ = g − mean g: g → γ r a, Σ γ r a, Σ γ a (z + b). The
+    subtracted mean is written to `mean` (O,), if it is given."""
     if not z.ndim or not z.size or not z.shape[-1:] == bias.shape == scale.shape:
         raise ValueError(f"centred_scaled_relu: z has shape {z.shape}, so bias {bias.shape} and "
                          f"scale {scale.shape} must have {z.shape[-1:]}, and no 0")  # fmt: skip
