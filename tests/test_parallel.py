@@ -197,7 +197,7 @@ def test_under_a_launcher_mpi4py_says_which_rank_it_is(launch, variable):
     ("seen", "message"),
     [
         (None, "2 processes were started .* pip install mpi4py mpich"),
-        ((0, 1), "started 2 processes, but mpi4py sees 1: .* must be of the same MPI"),
+        ((0, 1), "started 2 processes, but mpi4py sees 1: .* must belong to the same MPI"),
     ],
 )
 def test_under_a_launcher_what_is_missing_is_named(launch, seen, message):

@@ -48,7 +48,7 @@ def test_a_terminal_sees_the_share_done_the_time_left_the_loss_and_the_speed(mon
     monkeypatch.setattr(sys, "stderr", stream)
     history = train(label="SP, seed 0")
     lines = stream.getvalue().split("\r\x1b[K")
-    assert lines[1] == "SP, seed 0: first step, for which kernels may have to be compiled"
+    assert lines[1] == "SP, seed 0: first step (kernels may have to be compiled)"
     assert lines[2].startswith("SP, seed 0 1/6, ")
     assert lines[-2].startswith(f"SP, seed 0 6/6, 0 s left loss {history.loss[-1]:.4g}, ")
     assert lines[-2].endswith(" rows/s")

@@ -43,21 +43,21 @@ def test_the_eps_of_norms_comes_with_the_state(tmp_path):
 def test_what_is_not_this_models_state_is_refused_and_changes_nothing(tmp_path):
     path, model = tmp_path / "model.npz", mlp(seed=1)
     before = model.state_dict()
-    with pytest.raises(ValueError, match=r"model.npz is no use as a saved state: it is no file"):
+    with pytest.raises(ValueError, match=r"model.npz cannot be used as .* state: it is not a file"):
         load_state(path, model)
-    for wrong, message in ((mlp("SP"), "normalizations; differs in"), (mlp("LN"), "exactly this")):
+    for wrong, message in ((mlp("SP"), "izations, but differs in"), (mlp("LN"), "exactly this")):
         save_state(path, wrong)
         with pytest.raises(ValueError, match=message):
             load_state(path, model)
     np.savez(path, **before)
-    with pytest.raises(ValueError, match=r"no use as a saved state: .* another program's"):
+    with pytest.raises(ValueError, match=r"cannot be used as a saved state: .* another program"):
         load_state(path, model)
     Checkpoints(tmp_path).save({"model": before}, 1)
-    with pytest.raises(ValueError, match="no use as a saved state: 'eps'"):
+    with pytest.raises(ValueError, match="cannot be used as a saved state: 'eps'"):
         load_state(tmp_path / "step-00000001.npz", model)
     save_state(path, mlp())
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match="no use as a saved state: it is cut short"):
+    with pytest.raises(ValueError, match="cannot be used as a saved state: it is cut short"):
         load_state(path, model)
     np.testing.assert_equal(model.state_dict(), before)
 

@@ -1,4 +1,4 @@
-"""Optimizers, schedules, the training loop, and saving it on its way."""
+"""Optimizers, schedules, the training loop, and checkpoints."""
 
 from geonet.train.checkpoints import CheckpointNotWritten, Checkpoints
 from geonet.train.divergence import Diverged

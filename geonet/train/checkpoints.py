@@ -1,11 +1,10 @@
-"""Checkpoints: one .npz file each, whole or refused.
+"""Checkpoints: one .npz file each, which is read whole or refused.
 
-A file is a zip archive of .npy members, stored without compression, so that `numpy.load` reads
-it too: every array of the state under its path, such as "model/steps.0.weight", and the rest as
-JSON, the bytes of the array "json". The archive's comment, at the very end of the file, holds a
-version and the SHA-256 of all bytes before the digest, which a cut or a flipped bit anywhere
-belies. Nothing is ever unpickled, and no size that a file claims for itself is believed before it
-is checked against the bytes that are there.
+A file is a zip archive of .npy members, stored without compression, so `numpy.load` reads it too.
+It has every array of the state under its path, such as "model/steps.0.weight", and the rest as JSON
+in the bytes of the array "json". The archive's comment, at the end of the file, holds a version and
+the SHA-256 of all bytes before the digest, which reveals any cut or flipped bit. Nothing is
+unpickled, and every size that a file claims is checked against the bytes that are there.
 """
 
 import contextlib
@@ -22,35 +21,35 @@ import numpy as np
 VERSION = 1
 MARK = b"geonet checkpoint "
 DIGITS = 64  # of SHA-256, in hexadecimal
-LARGEST, LARGEST_REST = 2**33, 2**24  # bytes of a file, and of its JSON; more is refused unread
-REST = "json"  # name of the member with all but the arrays
-ARRAY = "npy"  # {ARRAY: name} stands there for an array
+LARGEST, LARGEST_REST = 2**33, 2**24  # bytes of a file, and of its JSON; larger ones are not read
+REST = "json"  # name of the member with everything except the arrays
+ARRAY = "npy"  # in it, {ARRAY: name} stands for an array
 UNFINISHED = "unfinished.part"
 
 
 class CheckpointNotWritten(OSError):
-    """The disk is full, or does not take the file for another reason; older ones are untouched."""
+    """The disk is full, or writing failed for another reason. Older files are not touched."""
 
 
 class Checkpoints:
-    """The checkpoints of one run, in a folder of their own.
+    """The checkpoints of one run, in their own folder.
 
-    Files are called step-00001234.npz. A file appears under its name only when all of it has
-    reached the disk, so a process or machine that stops at any moment leaves whole ones behind.
+    Files are called step-00001234.npz. A file gets its name only when all of it is on the disk. So
+    complete files remain when a process or machine stops at any moment.
 
     Parameters
     ----------
     folder : path
-        Made when it is needed.
+        Created when it is needed.
     keep : int
-        How many of the last are kept; the one of the best score is kept besides.
+        How many of the last checkpoints are kept, in addition to the one with the best score.
 
     Attributes
     ----------
     scores : dict
-        Step -> score of those kept that have one.
+        Step -> score, for the kept checkpoints that have one.
     refused : list of str
-        A sentence for each file that the last `load` did not take, naming it and the reason.
+        A sentence for each file that the last `load` refused, with its name and the reason.
     """
 
     def __init__(self, folder, keep=3):
@@ -60,25 +59,25 @@ class Checkpoints:
         self.scores, self.refused = {}, []
 
     def save(self, state, step, score=None):
-        """Write a checkpoint, then remove those that are no longer to be kept.
+        """Write a checkpoint, then remove those that are no longer kept.
 
-        Those of later steps go too: they belong to a course of training that this one has left.
+        Checkpoints of later steps are removed too, because they belong to an abandoned training.
 
         Parameters
         ----------
         state : dict
             Keys are str without "/"; values are arrays of numbers, numbers, str, bool, None, and
-            lists and dicts of such. Numbers of NumPy's types come back as Python's.
+            lists and dicts of these. NumPy numbers are loaded as Python numbers.
         step : int
         score : float, optional
-            Larger is better; NaN is none.
+            Larger is better; NaN counts as none.
 
         Raises
         ------
         CheckpointNotWritten
-            If the disk does not take it.
+            If the file cannot be written.
         TypeError, ValueError
-            If the state holds something else, which is named, or too much beside its arrays.
+            If the state holds something else, which is named, or too much besides its arrays.
         """
         arrays, path = {}, self._path(step)
         tree = _pack(state, "", arrays)
@@ -91,25 +90,25 @@ class Checkpoints:
         self._remove_old(step)
 
     def load(self):
-        """(state, step) of the newest checkpoint that is whole, or None where there is none."""
+        """(state, step) of the newest checkpoint that is whole, or None if there is none."""
         self.refused = []
         for step, path in sorted(self._files().items(), reverse=True):
             try:
                 about, arrays = read_checkpoint(path)
                 if about["step"] != step:
-                    raise ValueError(f"it is the one of step {about['step']}")
+                    raise ValueError(f"it is the checkpoint of step {about['step']}")
                 scores = {int(s): float(score) for s, score in about["scores"]}
                 state = _unpack(about["state"], arrays)
-            except Exception as error:  # anything at all may be wrong with a file from elsewhere
+            except Exception as error:  # a file from elsewhere may cause any error
                 reason = str(error) or type(error).__name__
-                self.refused.append(f"{path} is no use as a checkpoint: {reason}")
+                self.refused.append(f"{path} cannot be used as a checkpoint: {reason}")
             else:
                 self.scores = scores
                 return state, step
         return None
 
     def clear(self):
-        """Remove all checkpoints of the folder."""
+        """Remove all checkpoints from the folder."""
         for path in (*self._files().values(), self.folder / UNFINISHED):
             path.unlink(missing_ok=True)
         self.scores = {}
@@ -118,7 +117,7 @@ class Checkpoints:
         return self.folder / f"step-{step:08}.npz"
 
     def _files(self):
-        """Step -> path of what bears the name of a checkpoint."""
+        """Step -> path, for everything that has the name of a checkpoint."""
         found = (re.fullmatch(r"step-(\d{8,18})\.npz", p.name) for p in self.folder.glob("step-*"))
         return {int(match[1]): self.folder / match[0] for match in found if match}
 
@@ -129,12 +128,12 @@ class Checkpoints:
             kept.add(max(self.scores, key=self.scores.get))
         self.scores = {s: score for s, score in self.scores.items() if s in kept & files.keys()}
         for s in files.keys() - kept:
-            with contextlib.suppress(OSError):  # an old file too many is no reason to end a run
+            with contextlib.suppress(OSError):  # a leftover file should not end a run
                 files[s].unlink(missing_ok=True)
 
 
 def _pack(value, path, arrays):
-    """The value as JSON has it, with its arrays put into `arrays` under their paths."""
+    """The value in JSON's types, with its arrays put into `arrays` under their paths."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, str | bool | int | float):
@@ -154,7 +153,7 @@ def _pack(value, path, arrays):
 
 
 def _unpack(tree, arrays):
-    """What `_pack` was given."""
+    """The inverse of `_pack`."""
     if isinstance(tree, list):
         return [_unpack(entry, arrays) for entry in tree]
     if not isinstance(tree, dict):
@@ -165,7 +164,7 @@ def _unpack(tree, arrays):
 
 
 def put_checkpoint(path, unfinished, about, arrays):
-    """Write a file under the name `unfinished`, in the same folder, and then give it its own."""
+    """Write a file under the name `unfinished`, in the same folder, and then rename it to path."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_checkpoint(unfinished, about, arrays)
@@ -197,15 +196,15 @@ def write_checkpoint(path, about, arrays):
 
 
 def read_checkpoint(path):
-    """What `write_checkpoint` was given; an error says what is wrong with the file."""
+    """The inverse of `write_checkpoint`; an error says what is wrong with the file."""
     if not path.is_file():
-        raise ValueError("it is no file")
+        raise ValueError("it is not a file")
     with open(path, "rb") as file:
         _check_seal(file, os.fstat(file.fileno()).st_size)
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             if sum(info.file_size for info in members) > os.fstat(file.fileno()).st_size:
-                raise ValueError("it claims to hold more than it does")
+                raise ValueError("its headers claim more bytes than it has")
             arrays = {i.filename.removesuffix(".npy"): _read_array(archive, i) for i in members}
     rest = arrays.pop(REST)
     if rest.nbytes > LARGEST_REST:
@@ -214,7 +213,7 @@ def read_checkpoint(path):
 
 
 def _flush_folder(folder):
-    """Wait until the names in a folder are on the disk, where the system knows how."""
+    """Wait until the names in a folder are on the disk, if the system can."""
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -228,7 +227,7 @@ def _mark(version):
 
 
 def _digest(file):
-    """Hexadecimal SHA-256 of all but the last bytes, where it belongs; the file stands there."""
+    """Hexadecimal SHA-256 of all bytes before the last `DIGITS`, to which the file is moved."""
     rest, digest = file.seek(-DIGITS, os.SEEK_END), hashlib.sha256()
     file.seek(0)
     while piece := file.read(min(rest, 2**20)):
@@ -245,24 +244,24 @@ def _check_seal(file, size):
     file.seek(-min(size, tail + 8), os.SEEK_END)
     seal = re.search(MARK + rb"(\d{1,8}) sha256 ([0-9a-f]{64})\Z", file.read())
     if not seal:
-        raise ValueError("it is cut short, or another program's")
+        raise ValueError("it is cut short or from another program")
     if int(seal[1]) != VERSION:
-        raise ValueError(f"it is of version {int(seal[1])}, and this program reads {VERSION}")
+        raise ValueError(f"it has version {int(seal[1])}, but this program reads version {VERSION}")
     if _digest(file) != seal[2]:
-        raise ValueError("it is damaged, as its digest does not match")
+        raise ValueError("it is damaged: its digest does not match")
 
 
 def _read_array(archive, info):
-    """A member as an array, its claims checked before memory is taken."""
+    """A member as an array, with its header checked before memory is allocated."""
     if info.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"{info.filename} is compressed")
     with archive.open(info) as member:
         if np.lib.format.read_magic(member) != (1, 0):
-            raise ValueError(f"{info.filename} is of an unknown format")
+            raise ValueError(f"{info.filename} has an unknown format")
         shape, columns_first, dtype = np.lib.format.read_array_header_1_0(member)
         if dtype.kind not in "biufc":
-            raise ValueError(f"{info.filename} holds {dtype}, and only numbers are read")
+            raise ValueError(f"{info.filename} holds {dtype}, but only numbers are read")
         data = member.read()
     if columns_first or len(data) != math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"{info.filename} does not hold what its header says")
+        raise ValueError(f"{info.filename} does not match its header")
     return np.ndarray(shape, dtype, data).copy()

@@ -1,4 +1,4 @@
-"""Where training met NaN or infinity."""
+"""Where NaN or infinity first appeared in training."""
 
 import numpy as np
 
@@ -14,9 +14,9 @@ class Diverged(ArithmeticError):
     step : int
         Updates made before.
     layer : str
-        Dotted name of the module where the first such number stands, or "the model".
+        Dotted name of the first module with such a number, or "the model".
     quantity : str
-        What is not finite, such as "output" or "gradient of theta".
+        What is not finite, for example "output" or "gradient of theta".
     """
 
     def __init__(self, step, layer, quantity):
@@ -40,7 +40,7 @@ def check_parameters(parameters, step):
 
 
 def check_gradients(parameters, step):
-    """As `check_parameters`, for gradients."""
+    """The same as `check_parameters` for gradients."""
     for name, parameter in parameters:
         if parameter.grad is not None and not np.isfinite(parameter.grad).all():
             layer, quantity = _owner(name)

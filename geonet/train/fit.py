@@ -13,7 +13,7 @@ from geonet.train.progress import Progress
 
 
 def predict(model, x):
-    """Output of a model in evaluation mode, without recording; its mode is left as it was.
+    """Output of a model in evaluation mode, without recording. Its own mode is restored.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def predict(model, x):
 
 
 def _batches(x, y, batch_size, rng, skip):
-    """Yield the whole set, or its rows in a new order, cut up (the last part may be smaller)."""
+    """Yield the whole set, or batches of its rows in a new order (the last may be smaller)."""
     if batch_size is None or batch_size >= len(x):
         yield from [(x, y)][skip:]
         return
@@ -47,7 +47,7 @@ def _batches(x, y, batch_size, rng, skip):
 
 
 def _source(data, epochs, batch_size, rng):
-    """Number of batches an epoch, and a function that gives those of one, from number `skip`."""
+    """Number of batches per epoch, and a function that gives an epoch's, from number `skip` on."""
     if epochs < 1 or (batch_size is not None and batch_size < 1):
         raise ValueError(f"epochs and batch_size must be at least 1, not {epochs}, {batch_size}")
     if isinstance(data, tuple):
@@ -106,33 +106,32 @@ def fit(
     loss : function
         (prediction Tensor, target array) -> Tensor of one number.
     data : tuple of numpy.ndarray, or geonet.data.image_arrays.ImageSet
-        x (N, ...) and y (N, ...); or anything with a number of rows `train_count` and a function
-        `train_batches(batch_size, rng)` that gives an epoch's whole batches (x, y) one by one, of
-        which then no more than one at a time is in memory. To go on within an epoch it must take
-        `skip` too, the number of batches to leave out at the start.
+        x (N, ...) and y (N, ...); or an object with a number of rows `train_count` and a function
+        `train_batches(batch_size, rng)` that yields the full batches (x, y) of an epoch one by one,
+        so that only one at a time is in memory. To continue within an epoch, it must also accept
+        `skip`, the number of batches to leave out at the start.
     optimizer : Optimizer
-        On the model's parameters.
+        Of the model's parameters.
     epochs : int
-        Passes over the data, at most.
+        Largest number of passes over the data.
     batch_size : int, optional
-        Without it, every step takes all of the data.
+        By default every step uses all of the data.
     rng : numpy.random.Generator, optional
         Draws the order of each epoch; needed for batches smaller than the data.
     monitor : function, optional
-        model -> float at the end of each epoch, the quantity that steers. Without it, the epoch's
-        mean training loss does, and the weights that belong to it are those before the last update
-        (with one batch an epoch: exactly those that gave this loss).
+        model -> float at the end of each epoch, the quantity that steers `schedule` and `stopping`.
+        By default this is the epoch's mean training loss. Its weights are then those before the
+        last update (with one batch per epoch: exactly those that gave this loss).
     schedule, stopping : objects with step(quantity), optional
         As in `geonet.train.schedules`. When training ends, the stopping rule's best weights are
-        put back.
+        restored.
     position : Position, optional
-        Where to begin, and what is kept up to date; a training that stands at its end is not
-        taken further.
+        Where to begin; it is kept up to date. If it is already at the end, nothing is trained.
     on_gradients, on_step, on_epoch : functions, optional
         Called without arguments: after every backward pass, when there are gradients (under
         `DataParallel` those of this process's share of the batch); after every update; and after
-        every epoch, its monitor and schedule included. To look on, such as ``tracker.record`` or
-        ``inspector.record``, or to save.
+        every epoch, including its monitor and schedule. They observe, like ``tracker.record`` or
+        ``inspector.record``, or save.
     label : str or None
         Of the progress line; None for no line.
 
@@ -143,10 +142,10 @@ def fit(
     Raises
     ------
     Diverged
-        At the first loss or gradient, or final parameter, that is NaN or infinite, naming step,
+        At the first loss or gradient, or final parameter, that is NaN or infinite; it names step,
         layer and quantity.
     ValueError
-        If the data are of different lengths, empty or not finite, or a number is out of range.
+        If the data have different lengths, are empty or not finite, or a number is out of range.
     """
     batches, epoch = _source(data, epochs, batch_size, rng)
     position = Position() if position is None else position
@@ -160,10 +159,10 @@ def fit(
         history.monitored.append(quantity)
         history.stopped = stopping is not None and bool(stopping.step(quantity))
 
-    # NumPy's warnings would come before the error that says where the number stands
+    # NumPy's warnings would come before the error, which says more
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
     with closing(Progress(epochs * batches, label, done=history.steps)) as progress, quiet:
-        progress.say("first step, for which kernels may have to be compiled")
+        progress.say("first step (kernels may have to be compiled)")
         while position.epoch < epochs and not position.stopped:
             model.train()
             for x, y in epoch(position.batch):

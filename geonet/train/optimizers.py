@@ -12,19 +12,19 @@ from geonet.tensor import Tensor
 
 
 def check_range(name, value, low, high=np.inf):
-    """Refuse a number that is not in [low, high), NaN included."""
+    """Refuse a number that is not in [low, high), including NaN."""
     if not low <= value < high:
         raise ValueError(f"{name} must be in [{low}, {high}), but is {value}")
 
 
 def decay_of(model, weight_decay):
-    """The weight decay of each parameter, for `SGD`: of lengths of weights, and of nothing else.
+    """The weight decay of each parameter, for `SGD`: only lengths of weights decay.
 
-    The lengths ‖w‖ of a layer's rows are those of the weight itself, ℓ under weight normalization
-    and |r| under geometric, so that decay at rate d descends one and the same penalty
-    ½ d Σ ‖w‖² whatever the parameterization. To decay an angle θ (or v, whose length means
-    nothing) is not to decay a weight: it would pull directions towards those of θ = 0. Biases,
-    offsets λ, and the γ and β of normalization are left alone too.
+    The lengths ‖w‖ of a layer's rows are in the weight itself, in ℓ under weight normalization, and
+    in |r| under geometric. So decay at rate d descends the same penalty ½ d Σ ‖w‖² under every
+    parameterization. Decay of an angle θ (or of v, whose length does not matter) would not be decay
+    of a weight: it would pull directions towards that of θ = 0. Biases, offsets λ, and the γ and β
+    of normalization do not decay either.
 
     Parameters
     ----------
@@ -45,13 +45,13 @@ def decay_of(model, weight_decay):
 
 
 def damping_of(model, damping):
-    """The metric damping of each parameter, for `SGD`: of angles θ, and of nothing else.
+    """The metric damping of each parameter, for `SGD`: only angles θ have one.
 
     Parameters
     ----------
     model : Module
     damping : float
-        δ > 0, or 0 where no angle is at a pole.
+        δ > 0, or 0 if no row is at a pole.
 
     Returns
     -------
@@ -75,9 +75,9 @@ def damping_of(model, damping):
 
 
 class Optimizer:
-    """What optimizers share: the parameters, the learning rate, and forgetting gradients.
+    """What optimizers share: the parameters, the learning rate, and clearing gradients.
 
-    A parameter whose gradient is None is left alone; the data of all must be contiguous.
+    A parameter whose gradient is None does not change. The data of all must be contiguous.
     """
 
     def __init__(self, parameters, lr):
@@ -85,45 +85,45 @@ class Optimizer:
         if not self.parameters or not all(isinstance(p, Tensor) for p in self.parameters):
             raise ValueError("parameters must be a list of at least one Tensor")
         if not all(p.data.flags.c_contiguous for p in self.parameters):
-            raise ValueError("parameters must be contiguous: np.ascontiguousarray makes them so")
+            raise ValueError("parameters must be contiguous: use np.ascontiguousarray")
         check_range("lr", lr, 0)
         self.lr = lr
 
     def zero_grad(self):
-        """Forget the gradients."""
+        """Set all gradients to None."""
         for parameter in self.parameters:
             parameter.grad = None
 
     def all_reduce(self, loss, rows):
-        """The loss (and in the parameters the gradients) that a step is to use.
+        """The loss that a step uses; it may also replace the gradients of the parameters.
 
-        `fit` asks for it after every backward pass, with the mean loss of a batch of this many
-        rows. In a single process these are the batch's own; several processes share theirs here.
+        `fit` calls it after every backward pass, with the mean loss of a batch of this many rows.
+        In a single process nothing changes; several processes average their losses and gradients.
         """
         return loss
 
     def _memory(self):
-        """What steps leave behind, and later ones need: lists of arrays by name."""
+        """What steps keep for later steps: lists of arrays by name."""
         return {}
 
     def state_dict(self):
-        """The learning rate, and copies of what steps remember, lists of arrays by name."""
+        """The learning rate, and copies of what steps keep: lists of arrays by name."""
         memory = {name: [a.copy() for a in arrays] for name, arrays in self._memory().items()}
         return {"lr": self.lr} | memory
 
     def load_state_dict(self, state):
-        """Go on from the state of an optimizer of the same kind for the same model.
+        """Continue from the state of an optimizer of the same kind for the same model.
 
         Raises
         ------
         ValueError
-            If names, numbers or shapes of the arrays differ; nothing is changed then.
+            If names, numbers or shapes of the arrays differ. Then nothing is changed.
         """
         memory = self._memory()
         shapes = {name: [a.shape for a in arrays] for name, arrays in memory.items()}
         given = {name: [np.shape(a) for a in state[name]] for name in state.keys() - {"lr"}}
         if shapes != given or "lr" not in state:
-            raise ValueError("state must be of an optimizer of this kind for a model of this shape")
+            raise ValueError("state must be of an optimizer of this kind for parameters like these")
         self.lr = state["lr"]
         for name, arrays in memory.items():
             for array, value in zip(arrays, state[name]):
@@ -136,12 +136,12 @@ class SGD(Optimizer):
     With g = G + weight_decay · p and the velocity u ← momentum · u + g, from 0:
     p ← p − lr · u, or p − lr · (g + momentum · u) under Nesterov.
 
-    G is ∂L/∂p, but for angles θ that have a metric damping δ it is (∂L/∂θ_k) / (s_k² + δ), the
-    natural gradient on the sphere, whose metric is the diagonal s_k² (Amari 1998); a decay is added
+    G is ∂L/∂p. For angles θ with a metric damping δ, however, it is (∂L/∂θ_k) / (s_k² + δ), the
+    natural gradient on the sphere, whose metric is the diagonal s_k² (Amari 1998). A decay is added
     after that division. For δ = 0 the direction u(θ) moves by −lr (∂L/∂u − (∂L/∂u · u) u) to first
-    order, along the steepest way down the sphere, wherever on it the coordinates' poles are. δ
-    bounds the step where s_k is small. (Adam has no such option: it divides by the size of each
-    entry anyway.)
+    order: this is the steepest descent on the sphere, independent of the coordinates' poles. δ
+    bounds the step where s_k is small. (Adam has no such option, because it divides by the size of
+    each entry anyway.)
 
     Parameters
     ----------
@@ -153,16 +153,16 @@ class SGD(Optimizer):
     nesterov : bool
         Needs a momentum above 0.
     weight_decay : float or list of float
-        Added to the gradient, times the parameter; of all parameters or, as `decay_of` lists
-        them, of each.
+        Times the parameter, it is added to the gradient. One number for all parameters, or one for
+        each, as from `decay_of`.
     metric_damping : list of float or None, optional
-        δ of each parameter, as `damping_of` lists them: None for all that are no angles θ.
+        δ of each parameter, as from `damping_of`: None for all that are not angles θ.
 
     Raises
     ------
     ValueError
         If a number is out of range, there are not as many decays or dampings as parameters, or
-        there is a damping for a parameter that is no angles.
+        there is a damping for a parameter that does not hold angles.
     """
 
     def __init__(
@@ -180,13 +180,13 @@ class SGD(Optimizer):
             weight_decay = [weight_decay] * len(self.parameters)
         if metric_damping is None:
             metric_damping = [None] * len(self.parameters)
-        self._check_list("weight_decay", "a number, or", weight_decay)
-        self._check_list("metric_damping", "as damping_of lists them,", metric_damping)
+        self._check_list("weight_decay", "a number or a list", weight_decay)
+        self._check_list("metric_damping", "a list from damping_of", metric_damping)
         for i, (parameter, damping) in enumerate(zip(self.parameters, metric_damping)):
             if damping is not None and not isinstance(parameter, Angles):
                 raise ValueError(
-                    f"metric_damping must be None for parameter {i}, which is no angles, but is "
-                    f"{damping}: geonet.train.damping_of lists what is right"
+                    f"metric_damping must be None for parameter {i}, which does not hold angles, "
+                    f"but is {damping}: use geonet.train.damping_of"
                 )
         if nesterov and not momentum:
             raise ValueError("nesterov needs a momentum above 0")
@@ -197,7 +197,7 @@ class SGD(Optimizer):
     def _check_list(self, name, what, numbers):
         if np.ndim(numbers) == 0 or len(numbers) != len(self.parameters):
             raise ValueError(
-                f"{name} must be {what} {len(self.parameters)} of them for as many parameters, "
+                f"{name} must be {what} with {len(self.parameters)} entries, one per parameter, "
                 f"but has {np.size(numbers)}"
             )
         for number in numbers:
@@ -252,7 +252,7 @@ class Adam(Optimizer):
         check_range("eps", eps, 0)
         check_range("weight_decay", weight_decay, 0)
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
-        # one step count each: a parameter without a gradient does not age
+        # one step count per parameter: a step without a gradient does not count
         self._first, self._second = (
             [np.zeros(p.size, p.dtype) for p in self.parameters] for _ in "mv"
         )
@@ -273,18 +273,18 @@ class Adam(Optimizer):
             elif self.weight_decay:
                 gradient = gradient + self.weight_decay * parameter.data
             age = self._steps[i] = self._steps.item(i) + 1
-            if age != steps:  # as a rule all parameters are of one age
+            if age != steps:  # usually all parameters have the same age
                 steps = age
                 step_size, scale = self.lr / (1 - beta1**steps), 1 / (1 - beta2**steps) ** 0.5
                 rule = step_size, beta1, beta2, scale, self.eps
-            flat = parameter.data.reshape(-1)  # a view, as parameters are contiguous
+            flat = parameter.data.reshape(-1)  # a view, because parameters are contiguous
             adam(flat, gradient.reshape(-1), self._first[i], self._second[i], *rule)
 
 
 class AdamW(Adam):
     """Adam with decoupled weight decay, p ← (1 − lr · weight_decay) p before the step.
 
-    Loshchilov & Hutter 2019, algorithm 2. Parameters as for `Adam`.
+    See Loshchilov & Hutter (2019), algorithm 2. Parameters as for `Adam`.
     """
 
     decoupled = True

@@ -2,11 +2,11 @@
 
     mpiexec -n 2 python -m geonet imagenet …
 
-Every process holds the whole model, from the same seed, and draws the same order of pictures, of
-which it takes its own. After the backward pass the gradients are averaged over all rows of all
-batches, so that K processes with batches of B rows step as one with a batch of K·B would, to
-rounding. Not so where a layer looks at its batch: every process centres and scales by the
-statistics of its own rows, and keeps running ones of its own.
+Every process holds the whole model, from the same seed. It draws the same order of pictures as the
+others and takes its share. After the backward pass the gradients are averaged over all rows of all
+batches. So K processes with batches of B rows make the same step as one process with a batch of
+K·B, up to rounding. The exception is a layer that uses statistics of its batch: every process
+centres and scales by the statistics of its own rows, and keeps its own running ones.
 """
 
 import os
@@ -15,35 +15,35 @@ import numpy as np
 
 from geonet.text import BadInput
 
-# What launchers tell their processes: Open MPI; MPICH, Intel MPI and Slurm; MVAPICH
+# Variables that launchers set: Open MPI; MPICH, Intel MPI and Slurm; MVAPICH
 SIZES = "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE"
 
 
 def world():
-    """(rank, number of ranks, communicator): 0, 1 and None in a process that is by itself.
+    """(rank, number of ranks, communicator): 0, 1 and None in a single process.
 
-    mpi4py is imported only where a launcher such as mpiexec has started several processes.
+    mpi4py is imported only if a launcher such as mpiexec has started several processes.
 
     Raises
     ------
     geonet.text.BadInput
-        If mpi4py is missing then, or belongs to another MPI than the launcher.
+        If mpi4py is then missing, or belongs to another MPI than the launcher.
     """
     ranks = max(int(os.environ.get(name, 1)) for name in SIZES)
     if ranks == 1:
         return 0, 1, None
     try:
         from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:  # the latter: it finds no MPI library
+    except (ImportError, RuntimeError) as error:  # RuntimeError if it finds no MPI library
         raise BadInput(
             f"{ranks} processes were started by an MPI launcher, but mpi4py cannot be used "
-            f"({error}): python -m pip install mpi4py mpich installs it and a launcher"
+            f"({error}): install it and a launcher by python -m pip install mpi4py mpich"
         ) from error
     comm = MPI.COMM_WORLD
     if comm.Get_size() != ranks:
         raise BadInput(
             f"the launcher started {ranks} processes, but mpi4py sees {comm.Get_size()}: "
-            "mpiexec and mpi4py must be of the same MPI"
+            "mpiexec and mpi4py must belong to the same MPI"
         )
     return comm.Get_rank(), ranks, comm
 
@@ -57,7 +57,7 @@ def sum_over_ranks(comm, array):
 
 
 class DataParallel:
-    """An optimizer whose gradients are those of all processes; otherwise as the one it stands for.
+    """An optimizer with the gradients of all processes; otherwise the same as its inner optimizer.
 
     Parameters
     ----------
@@ -81,11 +81,11 @@ class DataParallel:
         self.optimizer.lr = lr
 
     def all_reduce(self, loss, rows):
-        """Replace gradients by their means over the rows of all processes; returns the mean loss.
+        """Replace gradients by their means over the rows of all processes; return the mean loss.
 
-        One all-reduce of one flat array: number of rows n, n · loss and n · gradients. What is not
-        finite anywhere is so everywhere, so all processes find that training diverged at the same
-        step. Gradients are views of the result.
+        This is one all-reduce of one flat array: number of rows n, n · loss and n · gradients. A
+        number that is not finite in one process is not finite in any, so all processes detect
+        divergence at the same step. Gradients are views of the result.
         """
         parameters = [p for p in self.optimizer.parameters if p.grad is not None]
         pieces = [np.array([1, loss], parameters[0].dtype), *(p.grad.ravel() for p in parameters)]

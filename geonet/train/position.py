@@ -1,4 +1,4 @@
-"""How far a training has come."""
+"""The progress of a training, and its record."""
 
 import copy
 from dataclasses import asdict, dataclass, field
@@ -8,9 +8,9 @@ import numpy as np
 
 @dataclass
 class History:
-    """What `fit` saw: lists with one entry an epoch."""
+    """What `fit` recorded: lists with one entry per epoch."""
 
-    loss: list = field(default_factory=list)  # mean training loss, each step's before its update
+    loss: list = field(default_factory=list)  # mean training loss of the steps, before each update
     monitored: list = field(default_factory=list)  # the quantity that steered
     lr: list = field(default_factory=list)  # the learning rate at the end of the epoch
     steps: int = 0  # updates made
@@ -18,18 +18,18 @@ class History:
 
 
 class Position:
-    """Where in its epochs a training stands, so that it can be saved there and go on.
+    """Where a training is in its epochs, so that it can be saved there and continued.
 
-    `fit` advances the position that it is given. Saved by `on_step` or `on_epoch` together with
-    the states of model, optimizer, schedule and stopping rule, and loaded into new ones of the
-    same making, it lets `fit` go on as if nothing had happened, to the last bit.
+    `fit` advances the position that it is given. `on_step` or `on_epoch` can save it, together with
+    the states of model, optimizer, schedule and stopping rule. Loaded into new objects of the same
+    kind, these states let `fit` continue exactly, to the last bit.
 
     Attributes
     ----------
     history : History
-        Of the epochs that have ended; its `steps` are those of all.
+        Of the epochs that have ended; its `steps` include the present epoch.
     losses : list of float
-        Of the batches of the present epoch. After the last one the epoch has still to end.
+        Of the batches of the present epoch. After the last batch, the epoch has yet to end.
     rng_state : dict or None
         State of the bit generator at the start of the present epoch.
     """
@@ -53,13 +53,13 @@ class Position:
         return self.history.stopped and not self.losses
 
     def restore(self, rng):
-        """Take up the generator's state, or set it to the one that was saved."""
+        """Set the generator to the saved state if there is one, and record its state."""
         if rng is not None and self.rng_state is not None:
             rng.bit_generator.state = self.rng_state
         self._note(rng)
 
     def end_epoch(self, lr, rng):
-        """From the last batch of an epoch to the start of the next."""
+        """Go from the last batch of an epoch to the start of the next."""
         self.history.loss.append(sum(self.losses) / len(self.losses))
         self.history.lr.append(lr)
         self.losses = []
@@ -69,12 +69,12 @@ class Position:
         self.rng_state = None if rng is None else rng.bit_generator.state
 
     def state_dict(self):
-        """A copy of all that makes up the position, as dicts, lists, numbers, and one array."""
-        losses = np.array(self.losses, float)  # of an epoch with very many batches
+        """A copy of the position, as dicts, lists, numbers, and one array."""
+        losses = np.array(self.losses, float)  # an array, because there may be very many batches
         return copy.deepcopy(vars(self) | {"history": asdict(self.history), "losses": losses})
 
     def load_state_dict(self, state):
-        """Stand where the position stood whose `state_dict` this is."""
+        """Become a copy of the position with this `state_dict`."""
         state = copy.deepcopy(state)
         history, losses = History(**state["history"]), [float(loss) for loss in state["losses"]]
         vars(self).update(state | {"history": history, "losses": losses})

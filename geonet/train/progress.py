@@ -1,4 +1,4 @@
-"""A line on the terminal that says how far a long piece of work has come, and how long it takes."""
+"""A line on the terminal that shows the progress of long work, and the time left."""
 
 import sys
 import time
@@ -7,18 +7,18 @@ from geonet.text import duration
 
 
 class Progress:
-    """Shows `label`, a share done and the time left; nothing at all where there is no terminal.
+    """Shows `label`, the pieces done and the time left; nothing if there is no terminal.
 
     Parameters
     ----------
     total : int
         Number of pieces of work.
     label : str or None
-        None shows nothing either.
+        With None nothing is shown.
     stream : text file, optional
         Standard error by default.
     done : int
-        Pieces that were done before.
+        Pieces that are already done.
     """
 
     def __init__(self, total, label, stream=None, done=0):
@@ -29,7 +29,7 @@ class Progress:
         self._start, self._next = time.monotonic(), 0.0
 
     def update(self, note="", *values):
-        """Count one piece as done; redraw, with the formatted note, ten times a second at most."""
+        """Count one piece as done; redraw, with the formatted note, at most ten times a second."""
         self.done += 1
         now = time.monotonic()
         if not self.shown or (now < self._next and self.done < self.total):
@@ -41,7 +41,7 @@ class Progress:
         )
 
     def say(self, note):
-        """Show what goes on before the first piece is done."""
+        """Show what is happening before the first piece is done."""
         if self.shown:
             self._write(f"{self.label}: {note}")
 
@@ -50,7 +50,7 @@ class Progress:
         self.stream.flush()
 
     def close(self):
-        """Take the line away."""
+        """Remove the line."""
         if self.shown:
             self.stream.write("\r\x1b[K")
             self.stream.flush()

@@ -1,4 +1,4 @@
-"""What changes the learning rate, and what ends training."""
+"""Schedules that change the learning rate, and early stopping."""
 
 import math
 
@@ -9,7 +9,7 @@ def _check_patience(patience):
 
 
 class _Best:
-    """Keeps the best value seen of a quantity, and counts the steps since."""
+    """Keeps the best value of a quantity, and counts the steps since."""
 
     def __init__(self, mode, min_delta):
         if mode not in ("min", "max"):
@@ -20,7 +20,7 @@ class _Best:
         self.waited = 0
 
     def improved_by(self, value):
-        """Whether this value beats the best by more than min_delta, which makes it the best."""
+        """Whether this value beats the best by more than min_delta; if so, it becomes the best."""
         if self.sign * value < self.value - self.min_delta:
             self.value = self.sign * value
             self.waited = 0
@@ -36,17 +36,17 @@ class _Best:
 
 
 class _Counting:
-    """A schedule that goes by the number of its steps alone."""
+    """A schedule that depends only on the number of its steps."""
 
     def __init__(self, optimizer):
         self.optimizer, self._initial, self._steps = optimizer, optimizer.lr, 0
 
     def state_dict(self):
-        """The rate at the start, and the steps so far."""
+        """The initial rate, and the number of steps so far."""
         return {"initial": self._initial, "steps": self._steps}
 
     def load_state_dict(self, state):
-        """Go on from there; the present rate is the optimizer's to remember."""
+        """Continue from a state; the present rate is in the optimizer's state."""
         self._initial, self._steps = state["initial"], state["steps"]
 
 
@@ -58,14 +58,14 @@ class ReduceLROnPlateau:
     optimizer : Optimizer
         Its `lr` is changed.
     patience : int
-        The rate falls at the patience-th step in a row that brought no improvement, and the count
-        starts anew.
+        The rate falls at the patience-th step in a row without improvement. Then the count starts
+        again.
     factor : float
         In (0, 1).
     mode : {"min", "max"}
         Whether a smaller or a larger quantity is better.
     min_delta : float
-        An improvement is a change by more than this, in absolute terms.
+        Only a change by more than this (absolute) counts as an improvement.
     """
 
     def __init__(self, optimizer, patience, factor=0.1, mode="min", min_delta=1e-4):
@@ -76,7 +76,7 @@ class ReduceLROnPlateau:
         self._best = _Best(mode, min_delta)
 
     def step(self, value):
-        """Look at the quantity of this step."""
+        """Take the quantity of this step into account."""
         if not self._best.improved_by(value) and self._best.waited >= self.patience:
             self.optimizer.lr *= self.factor
             self._best.waited = 0
@@ -86,7 +86,7 @@ class ReduceLROnPlateau:
         return self._best.state_dict()
 
     def load_state_dict(self, state):
-        """Go on from there; the present rate is the optimizer's to remember."""
+        """Continue from a state; the present rate is in the optimizer's state."""
         self._best.load_state_dict(state)
 
 
@@ -100,7 +100,7 @@ class EarlyStopping:
     patience : int
     mode : {"min", "max"}
     min_delta : float
-        An improvement is a change by more than this, in absolute terms.
+        Only a change by more than this (absolute) counts as an improvement.
     """
 
     def __init__(self, module, patience, mode="min", min_delta=0.0):
@@ -110,13 +110,13 @@ class EarlyStopping:
         self._best = _Best(mode, min_delta)
 
     def step(self, value):
-        """Look at the quantity that the present weights give; True when it is time to stop."""
+        """Take the quantity of the present weights into account; True when training should stop."""
         if self._best.improved_by(value):
             self.best_state = self.module.state_dict()
         return self._best.waited >= self.patience
 
     def restore(self):
-        """Put the best weights back."""
+        """Restore the best weights."""
         if self.best_state is not None:
             self.module.load_state_dict(self.best_state)
 
@@ -125,7 +125,7 @@ class EarlyStopping:
         return self._best.state_dict() | {"weights": self.best_state}
 
     def load_state_dict(self, state):
-        """Go on from there."""
+        """Continue from a state."""
         self._best.load_state_dict(state)
         self.best_state = state["weights"]
 
@@ -155,8 +155,8 @@ class StepSchedule(_Counting):
 class CosineSchedule(_Counting):
     """Lower the learning rate along half a cosine, from its initial value to `final`.
 
-    lr = final + (initial − final) (1 + cos(π t/T)) / 2 (Loshchilov & Hutter 2017, eq. 5), and
-    `final` after step T.
+    lr = final + (initial − final) (1 + cos(π t/T)) / 2 up to step T (Loshchilov & Hutter 2017,
+    eq. 5), and `final` afterwards.
 
     Parameters
     ----------
@@ -182,14 +182,13 @@ class CosineSchedule(_Counting):
 class WarmUp(_Counting):
     """Raise the learning rate in equal parts at first, then follow another schedule.
 
-    With η the rate that the optimizer has, the first `steps` epochs have η/steps, 2η/steps, …, η
-    (Goyal et al. 2017, section 2.2); the other schedule then begins, with its own first epoch at
-    η.
+    If the optimizer's rate is η, the first `steps` epochs have η/steps, 2η/steps, …, η (Goyal et
+    al. 2017, section 2.2). Then the other schedule begins, with its own first epoch at η.
 
     Parameters
     ----------
     schedule : any other schedule
-        Made for the same optimizer while its rate was η.
+        Made for the optimizer while its rate was η.
     steps : int
         At least 1.
     """
@@ -202,7 +201,7 @@ class WarmUp(_Counting):
         self.optimizer.lr = self._initial * (1 / steps)
 
     def step(self, value):
-        """Count one step; past the warm-up the other schedule looks at the quantity."""
+        """Count one step; after the warm-up, pass the quantity to the other schedule."""
         self._steps += 1
         if self._steps > self.steps:
             self.schedule.step(value)
@@ -210,10 +209,10 @@ class WarmUp(_Counting):
             self.optimizer.lr = self._initial * (min(self._steps + 1, self.steps) / self.steps)
 
     def state_dict(self):
-        """As other schedules', and the state of the one that follows."""
+        """The initial rate, the steps so far, and the state of the other schedule."""
         return super().state_dict() | {"schedule": self.schedule.state_dict()}
 
     def load_state_dict(self, state):
-        """Go on from there; the present rate is the optimizer's to remember."""
+        """Continue from a state; the present rate is in the optimizer's state."""
         super().load_state_dict(state)
         self.schedule.load_state_dict(state["schedule"])

@@ -1,4 +1,4 @@
-"""The state of a module in a file of its own: an .npz that is whole or refused, without pickles."""
+"""The state of a module in one .npz file, which is read whole or refused, without pickles."""
 
 from pathlib import Path
 
@@ -8,20 +8,20 @@ from geonet.train.checkpoints import put_checkpoint, read_checkpoint
 def save_state(path, module):
     """Write parameters and buffers of a module, in the format of `geonet.train.checkpoints`.
 
-    The file is written under a temporary name beside it and then renamed, so that `path` is never
-    half a file. `numpy.load` reads it too. The eps of normalizations, which belongs to the function
-    though not to the `state_dict`, is written with it.
+    The file is written under a temporary name in the same folder and then renamed, so that `path`
+    is never incomplete. `numpy.load` reads it too. The file also has the eps of normalizations,
+    which belongs to the function but not to the `state_dict`.
 
     Parameters
     ----------
     path : path
-        Such as "model.npz". Its folder is made, and a file of that name replaced.
+        For example "model.npz". Its folder is created, and a file of that name is replaced.
     module : geonet.nn.Module
 
     Raises
     ------
     CheckpointNotWritten
-        If the disk does not take it; what was there before stays.
+        If the file cannot be written; an earlier file then stays.
     """
     path = Path(path)
     eps = {name: float(part.eps) for name, part in _with_eps(module)}
@@ -29,7 +29,7 @@ def save_state(path, module):
 
 
 def load_state(path, module):
-    """Read what `save_state` wrote into a module of the same structure, in place.
+    """Read a file of `save_state` into a module of the same structure, in place.
 
     Parameters
     ----------
@@ -40,19 +40,19 @@ def load_state(path, module):
     Raises
     ------
     ValueError
-        If the file is damaged, none of `save_state`, or that of a module with other names or
-        shapes; nothing is changed then.
+        If the file is damaged, not from `save_state`, or from a module with other names or shapes.
+        Then nothing is changed.
     """
     try:
         about, state = read_checkpoint(Path(path))
         eps = {name: float(value) for name, value in about["eps"].items()}
-    except Exception as error:  # anything at all may be wrong with a file from elsewhere
+    except Exception as error:  # a file from elsewhere may cause any error
         reason = str(error) or type(error).__name__
-        raise ValueError(f"{path} is no use as a saved state: {reason}") from error
+        raise ValueError(f"{path} cannot be used as a saved state: {reason}") from error
     parts = dict(_with_eps(module))
     if difference := sorted(parts.keys() ^ eps.keys()):
         raise ValueError(
-            f"{path} must have exactly this module's normalizations; differs in {difference}"
+            f"{path} must have exactly this module's normalizations, but differs in {difference}"
         )
     module.load_state_dict(state)
     for name, part in parts.items():
