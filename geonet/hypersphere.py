@@ -139,7 +139,7 @@ def jacobian(theta):
     """∂u_i/∂θ_k, without division and therefore exact at the poles.
 
     Column k is 0 above row k, −s_k sin θ_k = −s_{k+1} in row k, and below it s_k cos θ_k times
-    the direction u(θ_{k+1}, …, θ_{n−1}) of the later angles alone.
+    the direction u(θ_{k+1}, …, θ_{n−1}) of the later angles.
 
     Parameters
     ----------

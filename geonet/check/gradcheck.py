@@ -91,7 +91,7 @@ def gradcheck(f, *inputs, rng=None, tolerance=1e-9):
     arrays = [x.astype(np.float64) if x.dtype.kind == "f" else x for x in arrays]
     tensors = [Tensor(x, requires_grad=x.dtype.kind == "f") for x in arrays]
     if not any(x.requires_grad for x in tensors):
-        raise ValueError(f"inputs of {name}: none is floating, so there is no gradient to check")
+        raise ValueError(f"inputs of {name}: none is floating, so no gradient can be checked")
     output = f(*tensors)
     weights = rng.normal(size=output.shape)
     if output.requires_grad:
