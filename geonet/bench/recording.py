@@ -1,5 +1,7 @@
 """The cost of recording the geometry of a network at every step."""
 
+from contextlib import nullcontext
+
 import numpy as np
 
 from geonet import ops
@@ -15,32 +17,36 @@ NETWORKS = {  # sizes, and steps per turn
 }
 
 
-def inspected_step(sizes, method, inspected):
-    """One training step (forward, backward, Adam), with all hidden layers recorded or none."""
+def training(sizes, method, steps, inspected):
+    """So many training steps (forward, backward, Adam) as one function, with the inspector entered
+    around them or not."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(ROWS, sizes[0])), rng.normal(size=(ROWS, 1))
     model = mlp(sizes, method, rng=rng)
-    optimizer = Adam(model.parameters(), 1e-3)
-    inspector = Inspector(model).__enter__() if inspected else None
+    optimizer, inspector = Adam(model.parameters(), 1e-3), Inspector(model)
 
-    def step():
-        optimizer.zero_grad()
-        ops.mse(model(x), y).backward()
-        if inspector is not None:
-            inspector.record()
-        optimizer.step()
+    def train():
+        with inspector if inspected else nullcontext():
+            for _ in range(steps):
+                optimizer.zero_grad()
+                ops.mse(model(x), y).backward()
+                if inspected:
+                    inspector.record()
+                optimizer.step()
 
-    return step
+    return train
 
 
 def rows(peer, turns):
     """Rows that compare a recorded step with the same step alone; PyTorch has no equivalent."""
     found = []
-    for network, (sizes, repeats) in NETWORKS.items():
+    for network, (sizes, steps) in NETWORKS.items():
         for method in ("SP", "BN", "GmP"):
-            steps = {name: inspected_step(sizes, method, name == "on") for name in ("off", "on")}
-            seconds = in_turns(steps, {}, turns, repeats)
+            functions = {
+                name: training(sizes, method, steps, name == "on") for name in ("off", "on")
+            }
+            seconds = in_turns(functions, {}, turns, repeats=1)
             times = f"{ratio(seconds['on'], seconds['off'])} times the step itself"
             name = f"recorded step, {network}, {method}, float64"
-            found.append((name, milliseconds(seconds["on"]), "", "", times))
+            found.append((name, milliseconds(seconds["on"] / steps), "", "", times))
     return found
