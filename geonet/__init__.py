@@ -42,6 +42,6 @@ __all__ = [
     "train",
 ]
 
-# What brings Pillow, Matplotlib or the reproduction with it is loaded when it is asked for.
+# Modules that import Pillow, Matplotlib or the reproduction are loaded at first use.
 __getattr__ = lazily(__name__, {n: f"{__name__}.{n}" for n in ("data", "experiments", "plots")})
 moved("geonet.gradcheck", "geonet.check.gradcheck")

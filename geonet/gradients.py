@@ -380,7 +380,7 @@ class _Page:
             record[reference.STRETCHING] = _gradient(sized)
 
     def _activity(self, record):
-        """Record how often units are active. The output of an inactive one is 0, or 0 − mean."""
+        """Record how often units are active; an inactive one has output 0, or −mean if centred."""
         if self.watch.layer.activation is not ops.relu:
             record[reference.ACTIVITY] = np.nan
             return

@@ -47,7 +47,7 @@ class Record:
 
 
 class Tensor:
-    """An array that can be differentiated with respect to.
+    """An array with respect to which results can be differentiated.
 
     Parameters
     ----------

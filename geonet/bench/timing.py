@@ -9,7 +9,7 @@ from geonet import ops
 from geonet.train import SGD
 
 PAUSE = 0.02  # seconds before each turn: OpenMP's threads keep a core busy for a while afterwards
-WARMING = 0.05  # least seconds that a function runs before it is timed
+WARMING = 0.05  # seconds: a function runs at least this long before it is timed
 
 
 def seconds_a_call(function, repeats):

@@ -42,7 +42,7 @@ def decode(path, size, rng=None):
     """A square of a picture, upright, in three colours.
 
     Greyscale, CMYK, palettes and 16 bits become RGB; transparent parts become white. CMYK is
-    assumed to be stored inverted, as Adobe's programs do and browsers expect.
+    assumed to be stored inverted, as Adobe's programs store it and browsers expect it.
 
     Parameters
     ----------

@@ -85,7 +85,7 @@ def _to_weight(g, x, weight, stride, padding):
 def _images(count, size, weight):
     """The number of images that have `BLOCK_SIZE` numbers in x[i,j], or in y if that is larger.
 
-    It is at most one of `SHARES` of the batch, so that threads can divide the batch.
+    It is at most 1/`SHARES` of the batch, so that threads can share the batch.
     """
     numbers = math.prod(size) * max(len(weight), weight.shape[3])
     return min(BLOCK_SIZE // numbers, math.ceil(count / SHARES))

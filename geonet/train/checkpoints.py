@@ -227,7 +227,7 @@ def _mark(version):
 
 
 def _digest(file):
-    """Hexadecimal SHA-256 of all bytes before the last `DIGITS`, to which the file is moved."""
+    """Hexadecimal SHA-256 of all bytes before the last `DIGITS`; leaves the file position there."""
     rest, digest = file.seek(-DIGITS, os.SEEK_END), hashlib.sha256()
     file.seek(0)
     while piece := file.read(min(rest, 2**20)):
