@@ -61,9 +61,9 @@ def planted_bugs_command(folder):
 
 def graph_command(arguments):
     """Look into one training step."""
-    from geonet.experiments import one_step
+    from geonet.experiments import graph
 
-    return one_step.main(arguments.model, arguments.method, arguments.out)
+    return graph.main(arguments.model, arguments.method, arguments.out)
 
 
 def tour(experiments):

@@ -21,7 +21,8 @@ import numpy as np
 
 from geonet import ops
 from geonet.characteristic import boundary, coordinates
-from geonet.kernels import geometry, reference
+from geonet.kernels import inspector as kernel
+from geonet.kernels import reference
 from geonet.nn import Module, Parameter, Unit
 from geonet.nn.layers import Layer, layer_of
 from geonet.nn.normalization import NoHyperplane
@@ -365,12 +366,12 @@ class _Page:
         except NoHyperplane:
             record[reference.TURN] = record[reference.DISPLACEMENT] = self.place[0][...] = np.nan
         else:
-            geometry.movement(weight, bias, *self.place, record)
+            kernel.movement(weight, bias, *self.place, record)
 
     def _gradients(self, record):
         """Record the parts of the weight's gradient, and of the gradients of raw parameters."""
         weight = self.watch.rows[0]
-        geometry.gradient_parts(weight.data, _gradient(weight), record)
+        kernel.gradient_parts(weight.data, _gradient(weight), record)
         turned, sized = self.rows.turned, self.rows.sized
         if turned is not sized:
             turning = _gradient(turned)
@@ -385,7 +386,7 @@ class _Page:
             record[reference.ACTIVITY] = np.nan
             return
         resting = self.nothing if self.centring is None else -self.centring.batch_mean
-        geometry.activity(self.watch.output.reshape(-1, len(resting)), resting, record)
+        kernel.activity(self.watch.output.reshape(-1, len(resting)), resting, record)
 
 
 class Anticipated(NamedTuple):

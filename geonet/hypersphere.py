@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from geonet.kernels import hypersphere as kernel
+from geonet.kernels import directions as kernel
 
 
 def to_cartesian(theta, radius=1.0):

@@ -132,7 +132,7 @@ print("loops and matrices agree")
 #
 # Lesson 02 has the tool. We move one entry at a time by `ih` and take the imaginary part of the
 # loss. Then we compare with `geonet.ops.linear`, whose pullback you can read in
-# `geonet/ops/units.py`.
+# `geonet/ops/matrices.py`.
 
 
 # %%

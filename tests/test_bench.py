@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from geonet import Tensor, bench, environment, ops
-from geonet.bench import convnets, memory, mlps, peer, recording, resnets, timing, uci
+from geonet.bench import convnets, inspector, memory, mlps, resnets, timing, torch_process, uci
 from geonet.experiments.sets.drawn_pictures import write_pictures
 from geonet.models import vgg6
 
@@ -227,10 +227,10 @@ def test_pillow_alone_gives_the_same_picture(tmp_path):
     ],
 )
 def test_without_pytorch_ours_stand_alone(part, row, monkeypatch, capsys):
-    monkeypatch.setattr(peer, "torch_version", lambda: None)
+    monkeypatch.setattr(torch_process, "torch_version", lambda: None)
     monkeypatch.setattr(memory, "rows", lambda *_: [("peak memory", "1 MB")])
     monkeypatch.setattr(mlps, "MAP_SHAPE", (4, 8))
-    monkeypatch.setattr(recording, "NETWORKS", {"3 units": ([2, 3, 1], 2)})
+    monkeypatch.setattr(inspector, "NETWORKS", {"3 units": ([2, 3, 1], 2)})
     monkeypatch.setattr(resnets, "SHAPES", ((2, 32),))
     monkeypatch.setattr(resnets, "CLASSES", 7)
     monkeypatch.setattr(resnets, "FILES", 3)
@@ -264,7 +264,7 @@ def test_the_memory_of_a_step_is_what_it_adds(tmp_path):
 
 
 def work_of_a_user(torch, count):
-    """For the process of the peer: fails where the environment is not the one of its users."""
+    """For the process with PyTorch: fails where the environment is not the one of its users."""
     assert KEPT not in os.environ
 
     def work():
@@ -276,7 +276,7 @@ def work_of_a_user(torch, count):
 def test_pytorch_runs_in_the_environment_of_its_users(torch, monkeypatch):
     monkeypatch.setenv(KEPT, environment.KEEP_MEMORY[KEPT])
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    with peer.Peer(2) as process:
+    with torch_process.Peer(2) as process:
         assert 0 < process.function(work_of_a_user, 2)(3) < 60
         assert 0 < process.function(work_of_a_user, 1, threads=1)(3) < 60
     assert os.environ[KEPT] == environment.KEEP_MEMORY[KEPT]

@@ -293,3 +293,44 @@ def test_whole_numbers_are_taken_as_the_numbers_that_they_are(operation, others)
     x = np.array([[1, 2], [2, 5], [0, 7]])
     expected = operation(x.astype(float), *others).data
     np.testing.assert_allclose(operation(x, *others).data, expected, rtol=1e-12)
+
+
+# Errors -------------------------------------------------------------------------------------------
+
+
+def zeros(*shapes):
+    return [np.zeros(shape) for shape in shapes]
+
+
+@pytest.mark.parametrize(
+    ("operation", "arguments", "both"),
+    [
+        (ops.linear, zeros((5, 4), (2, 3)), r"linear: x has shape \(5, 4\).*\(2, 3\)"),
+        (ops.linear, zeros((), (2, 3)), r"linear: x has shape \(\).*\(2, 3\)"),
+        (ops.linear, zeros((5, 3), (2, 3), 3), r"linear: bias has shape \(3,\).*\(2, 3\)"),
+        (ops.linear, zeros((2, 3), (2, 3), (2, 1)), r"bias has shape \(2, 1\).*\(2, 3\)"),
+        (ops.scaled_relu, zeros((5, 3), 2, 3), r"z has shape \(5, 3\).*bias \(2,\).*scale \(3,\)"),
+        (ops.scaled_relu, zeros((5, 3), 3, (3, 1)), r"z has shape \(5, 3\).*scale \(3, 1\)"),
+        (ops.scaled_relu, zeros((), (), ()), r"z has shape \(\), so bias"),
+        (ops.matmul, zeros((2, 3), (2, 3)), r"matmul: x .*\(2, 3\).*y .*\(2, 3\)"),
+        (ops.matmul, zeros(3, (2, 3)), r"matmul: x .*\(3,\).*y .*\(2, 3\)"),
+        (ops.matmul, zeros((2, 3), 2), r"matmul: x .*\(2, 3\).*y .*\(2,\)"),
+        (ops.matmul, zeros((), (2, 3)), r"matmul: x .*\(\).*y .*\(2, 3\)"),
+        (ops.matmul, zeros((2, 3), ()), r"matmul: x .*\(2, 3\).*y .*\(\)"),
+        (ops.matmul, zeros((2, 3, 4), (3, 4, 5)), r"\(2,3,4\).*\(3,4,5\)"),
+        (ops.mse, zeros((5, 1), 5), r"mse: prediction .*\(5, 1\).*target .*\(5,\)"),
+        (ops.mae, zeros((5, 1), 5), r"mae: prediction .*\(5, 1\).*target .*\(5,\)"),
+        (ops.mse, zeros((5, 1), ()), r"mse: prediction .*\(5, 1\).*target .*\(\)"),
+        (ops.binary_cross_entropy, zeros((5, 1), 5), r"prediction .*\(5, 1\).*target .*\(5,\)"),
+        (ops.cross_entropy, [*zeros((5, 3)), np.zeros(4, int)], r"\(5, 3\).*\(4,\)"),
+        (ops.cross_entropy, [*zeros((5, 3)), np.zeros((5, 1), int)], r"\(5, 3\).*\(5, 1\)"),
+        (ops.cross_entropy, [*zeros(3), np.zeros(3, int)], r"logits of shape \(3,\)"),
+        (ops.cross_entropy, zeros((5, 3), 5), r"need integer labels.*not float64"),
+        (ops.cross_entropy, [*zeros((2, 3)), np.array([0, 3])], "0…2, but go from 0 to 3"),
+        (ops.cross_entropy, [*zeros((2, 3)), np.array([-1, 2])], "0…2, but go from -1 to 2"),
+        (ops.cross_entropy, [*zeros((2, 3)), [True, False]], "need integer labels.*not bool"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named_with_their_shapes(operation, arguments, both):
+    with pytest.raises(ValueError, match=both):
+        operation(*arguments)

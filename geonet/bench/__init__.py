@@ -27,15 +27,15 @@ def add_arguments(parser):
 
 def main(arguments):
     """Print the table of timings, for `python -m geonet bench`."""
-    from geonet.bench import peer
+    from geonet.bench import torch_process
 
     turns = arguments.turns
     if turns < 1:
         raise BadInput(f"--turns must be at least 1, but is {turns}")
-    version = peer.torch_version()
+    version = torch_process.torch_version()
     beside = "PyTorch is not installed" if version is None else f"PyTorch {version}"
     print(f"medians of {turns} turns, {threads.count()} thread(s); {beside}\n")
-    process = contextlib.nullcontext() if version is None else peer.Peer(threads.count())
+    process = contextlib.nullcontext() if version is None else torch_process.Peer(threads.count())
     with process as torch:
         rows = _rows(arguments.part, torch, turns)
     print(aligned([HEADER, *((*row, *[""] * (len(HEADER) - len(row))) for row in rows)]))

@@ -12,7 +12,7 @@ def rows(peer, module, methods, images):
 
     Parameters
     ----------
-    peer : geonet.bench.peer.Peer or None
+    peer : geonet.bench.torch_process.Peer or None
     module : module
         Of this package, with `step(name, *images)` and the names of PyTorch's LAYOUTS.
     methods : dict of str to str or None

@@ -9,7 +9,7 @@ import numpy as np
 from geonet import graph, ops
 from geonet.bench.timing import in_turns, milliseconds, ratio
 from geonet.experiments.sets.levy import load_levy
-from geonet.kernels import hypersphere as kernel
+from geonet.kernels import directions as kernel
 from geonet.models import mlp
 from geonet.train import Adam
 

@@ -34,7 +34,7 @@ def in_turns(ours, theirs, turns, repeats):
     ----------
     ours : dict of str to function
     theirs : dict of str to function
-        Each takes a number of calls and returns the seconds per call, as `peer.Peer.function` does.
+        Each takes a number of calls and returns the seconds per call, as `Peer.function` does.
     turns : int
     repeats : int
         Calls per turn.

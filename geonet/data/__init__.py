@@ -2,10 +2,9 @@
 
 from geonet.data.image_arrays import ImageSet
 from geonet.data.image_files import read_imagenet32
-from geonet.data.image_folders import ImageFolders
 from geonet.data.tables import Split, standardize_features, standardize_target
 from geonet.data.uci import read_uci, split_uci
-from geonet.lazy import moved
+from geonet.lazy import lazily, moved
 
 __all__ = [
     "ImageFolders",
@@ -17,6 +16,9 @@ __all__ = [
     "standardize_features",
     "standardize_target",
 ]
+
+# With it comes Pillow, and the processes that decode run a module of this package by themselves.
+__getattr__ = lazily(__name__, {"ImageFolders": "geonet.data.image_folders:ImageFolders"})
 
 # The paper's own sets have moved to the reproduction of its experiments.
 moved("geonet.data.banana", "geonet.experiments.sets.banana")

@@ -15,9 +15,9 @@ import math
 
 import numpy as np
 
-from geonet.kernels import im2col, shifted, winograd
+from geonet.kernels import im2col, shifted_products, winograd
 
-ROUTES = {"im2col": im2col, "shifted": shifted, "winograd": winograd}
+ROUTES = {"im2col": im2col, "shifted": shifted_products, "winograd": winograd}
 
 
 def choose(x_shape, weight_shape, stride, padding, dtype):

@@ -18,14 +18,26 @@ Complex arrays are accepted throughout, for derivatives by the complex step. Pie
 choose their piece by the real part.
 """
 
-from geonet.ops import arrays, convolution, elementwise, losses, normalization, pooling, units
+from geonet.ops import (
+    activations,
+    arrays,
+    convolution,
+    directions,
+    elementwise,
+    losses,
+    matrices,
+    normalization,
+    pooling,
+)
+from geonet.ops.activations import *
 from geonet.ops.arrays import *
 from geonet.ops.convolution import *
+from geonet.ops.directions import *
 from geonet.ops.elementwise import *
 from geonet.ops.losses import *
+from geonet.ops.matrices import *
 from geonet.ops.normalization import *
 from geonet.ops.pooling import *
-from geonet.ops.units import *
 from geonet.tensor import OPERATIONS
 
 __all__ = [
@@ -33,7 +45,9 @@ __all__ = [
     *arrays.__all__,
     *convolution.__all__,
     *elementwise.__all__,
-    *units.__all__,
+    *activations.__all__,
+    *matrices.__all__,
+    *directions.__all__,
     *losses.__all__,
     *normalization.__all__,
     *pooling.__all__,

@@ -5,7 +5,6 @@ g = ∂L/∂y is the gradient of the result; the arrow points to the gradients o
 
 import numpy as np
 
-from geonet.kernels import activation
 from geonet.tensor import primitive
 
 __all__ = [
@@ -18,18 +17,13 @@ __all__ = [
     "cos",
     "divide",
     "exp",
-    "leaky_relu",
     "log",
-    "log_softmax",
     "maximum",
     "minimum",
     "multiply",
     "negative",
     "power",
-    "relu",
-    "sigmoid",
     "sin",
-    "softplus",
     "sqrt",
     "square",
     "subtract",
@@ -210,59 +204,3 @@ def clip(x, low, high):
     low, high = -np.inf if low is None else low, np.inf if high is None else high
     inside = (np.real(x) >= low) & (np.real(x) <= high)
     return np.where(inside, x, np.clip(np.real(x), low, high)), (lambda g: g * inside,)
-
-
-# Activations --------------------------------------------------------------------------------------
-
-
-@primitive
-def relu(x):
-    """Rectifier, max(x, 0). g → g where x > 0, else 0."""
-    value = activation.relu(x)
-    return value, (lambda g: activation.relu_pullback(g, value),)
-
-
-@primitive(samples=lambda rng: [((rng.normal(size=(3, 4)),), {"slope": 0.2})])
-def leaky_relu(x, slope=0.01):
-    """x where x > 0, else slope · x. g → g times 1 or the slope."""
-    positive = np.real(x) > 0
-    return np.where(positive, x, slope * x), (lambda g: np.where(positive, g, slope * g),)
-
-
-def _sigmoid(x):
-    """1 / (1 + e⁻ˣ) for x > 0 and eˣ / (1 + eˣ) below, so that nothing overflows or cancels."""
-    positive = np.real(x) > 0
-    decay = np.exp(np.where(positive, -x, x))  # e^−|x|
-    return np.where(positive, 1, decay) / (1 + decay)
-
-
-@primitive
-def sigmoid(x):
-    """Logistic function, y = 1 / (1 + e⁻ˣ). g → g y (1 − y)."""
-    value = _sigmoid(x)
-    return value, (lambda g: g * value * (1 - value),)
-
-
-def _softplus(x):
-    """ln(1 + eˣ) = max(x, 0) + ln(1 + e^−|x|)."""
-    positive = np.real(x) > 0
-    return np.where(positive, x, 0) + np.log1p(np.exp(np.where(positive, -x, x)))
-
-
-@primitive
-def softplus(x):
-    """ln(1 + eˣ), as max(x, 0) + ln(1 + e^−|x|). g → g sigmoid(x)."""
-    return _softplus(x), (lambda g: g * _sigmoid(x),)
-
-
-def _log_softmax(x, axis):
-    shifted = x - np.real(x).max(axis=axis, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
-
-
-@primitive
-def log_softmax(x, axis=-1):
-    """Logarithm of the softmax, x − ln Σ eˣ along an axis, shifted by the maximum.
-    g → g − softmax(x) Σ g."""
-    value = _log_softmax(x, axis)
-    return value, (lambda g: g - np.exp(value) * g.sum(axis=axis, keepdims=True),)

@@ -5,7 +5,7 @@ g = ∂L/∂y is the gradient of the result; the arrow points to the gradients o
 
 import numpy as np
 
-from geonet.ops.elementwise import _log_softmax, _sigmoid, _softplus
+from geonet.ops.activations import _log_softmax, _sigmoid, _softplus
 from geonet.tensor import primitive
 
 __all__ = [

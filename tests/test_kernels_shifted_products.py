@@ -13,7 +13,7 @@ from convolution_helpers import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geonet.kernels import shifted
+from geonet.kernels import shifted_products as shifted
 
 BOTH = (True, True)
 

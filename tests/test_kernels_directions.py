@@ -8,7 +8,7 @@ from kernel_helpers import of_compiled_code
 from numpy.testing import assert_allclose, assert_array_equal
 
 from geonet.hypersphere import jacobian
-from geonet.kernels import hypersphere as kernel
+from geonet.kernels import directions as kernel
 from geonet.kernels import reference
 
 DTYPES = [np.float32, np.float64]

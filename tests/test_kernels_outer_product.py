@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from geonet.kernels.outer import outer
+from geonet.kernels.outer_product import outer
 
 
 @pytest.mark.parametrize("dtypes", ["ff", "dd", "fd", "DD", "dD", "ii"])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from kernel_helpers import of_compiled_code
 
 from geonet import hypersphere
-from geonet.kernels import geometry, reference
+from geonet.kernels import inspector, reference
 
 
 @of_compiled_code
@@ -22,7 +22,7 @@ def test_compiled_records_are_those_of_the_reference(dtype, units, n, seed):
     place = hypersphere.random_directions(units, n, rng), rng.normal(size=units)
     resting = np.zeros(units, dtype)
     found = []
-    for form in (geometry, reference):
+    for form in (inspector, reference):
         record = np.full((reference.FIELDS, units), np.nan)
         direction, offset = (a.copy() for a in place)
         form.gradient_parts(weight, gradient, record)
