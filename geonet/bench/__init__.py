@@ -42,8 +42,7 @@ def main(arguments):
 
 
 def _rows(part, torch, turns):
-    from geonet.bench import convnets, mlps, resnets, uci
-    from geonet.bench import recording as inspection
+    from geonet.bench import convnets, inspector, mlps, resnets, uci
 
-    modules = {"mlp": (mlps, uci, inspection), "conv": (convnets,), "resnet": (resnets,)}[part]
+    modules = {"mlp": (mlps, uci, inspector), "conv": (convnets,), "resnet": (resnets,)}[part]
     return [row for module in modules for row in module.rows(torch, turns)]
