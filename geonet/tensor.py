@@ -72,10 +72,25 @@ class Tensor:
         self.data, self.requires_grad, self.name = data, requires_grad, name
         self.grad = self._record = None
 
-    shape = property(lambda self: self.data.shape)
-    dtype = property(lambda self: self.data.dtype)
-    ndim = property(lambda self: self.data.ndim)
-    size = property(lambda self: self.data.size)
+    @property
+    def shape(self):
+        """Length of each axis, a tuple."""
+        return self.data.shape
+
+    @property
+    def dtype(self):
+        """Type of the numbers, a numpy.dtype."""
+        return self.data.dtype
+
+    @property
+    def ndim(self):
+        """Number of axes."""
+        return self.data.ndim
+
+    @property
+    def size(self):
+        """Number of entries."""
+        return self.data.size
 
     def __repr__(self):
         record = self._record
@@ -358,7 +373,7 @@ def primitive(function=None, **examples):
 
     operation.is_primitive = True
     operation.examples = examples
-    if getattr(function, "__module__", "").startswith("geonet.ops."):  # not a user's own operation
+    if str(getattr(function, "__module__", "")).startswith("geonet.ops."):  # not a user's own
         OPERATIONS[function.__name__] = operation
     return operation
 
