@@ -96,6 +96,18 @@ def test_the_boundary_of_a_geometric_unit_is_its_direction_and_offset():
     assert all(np.array_equal(a, b) for a, b in zip(boundary(unit), (weight, bias)))
 
 
+def test_the_boundary_under_batch_norm_is_the_formula_in_numbers():
+    """sign(γ) · (w, b − μ + σβ/γ) with σ = √(var + eps)."""
+    unit = nn.Unit(nn.Linear(2, 1, rng=rng(), bias=False), nn.BatchNorm(1, eps=0.001))
+    unit.layer.parameterization.weight.data[...] = [3.0, 4.0]
+    normalization = unit.normalization
+    normalization.gamma.data[...], normalization.beta.data[...] = -2, 5
+    normalization.running_mean[...], normalization.running_var[...] = 2, 0.009
+    weight, bias = boundary(unit)
+    np.testing.assert_allclose(weight, [[-3, -4]])
+    np.testing.assert_allclose(bias, [-(-2 + 0.1 * 5 / -2)])
+
+
 def test_a_gamma_of_zero_has_no_boundary_and_spares_the_others():
     for method in ("BN", "LN"):
         unit = random_unit(method)
@@ -291,6 +303,19 @@ def test_no_change_is_exactly_zero(method, n):
     tracker.record()
     assert np.array_equal(tracker.turns(), np.zeros((1, 5)))
     assert np.array_equal(tracker.displacements(), np.zeros((1, 5)))
+
+
+@pytest.mark.parametrize("method", ["BN", "WN+MBN"])
+def test_a_tracker_of_batch_statistics_follows_the_batches(method):
+    unit = random_unit(method)
+    tracker, seen = Tracker(unit, "batch"), [boundary(unit, "batch")]
+    for seed in range(3):
+        unit(rng(seed).normal(seed, 2, size=(9, 3)))
+        tracker.record()
+        seen.append(boundary(unit, "batch"))
+    assert np.array_equal(tracker.biases, [bias for _, bias in seen])
+    assert np.all(np.diff(tracker.biases, axis=0) != 0)
+    assert np.all(tracker.biases[-1] != boundary(unit)[1])
 
 
 def test_a_tracker_without_steps_is_empty():

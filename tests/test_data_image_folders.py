@@ -54,6 +54,11 @@ def test_the_digest_stands_for_the_names_wherever_they_lie(tree, tmp_path):
     digest = ImageFolders(tree, 8).digest
     assert ImageFolders(copy, 16).digest == digest
     for part in ("train", "val"):
+        (copy / part / "c").rename(copy / part / "d")  # with the same labels
+    assert ImageFolders(copy, 8).digest != digest
+    for part in ("train", "val"):
+        (copy / part / "d").rename(copy / part / "c")
+    for part in ("train", "val"):
         (copy / part / "a").rename(copy / part / "z")  # whose labels others then have
     assert ImageFolders(copy, 8).digest != digest
 

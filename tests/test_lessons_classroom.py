@@ -150,6 +150,7 @@ NAMES = [
     "$(touch pwned)",
     "`touch pwned`; rm -rf x",
     "class.json",
+    "ANNA",
     "Anna",
     "anna",
     "--help",

@@ -37,6 +37,17 @@ def test_parameters_have_dotted_names_in_order_of_construction():
     assert [name for name, _ in tree.named_modules()] == ["", "first", "rest.0", "rest.2"]
 
 
+def test_a_shared_parameter_is_listed_once_under_all_of_its_names():
+    tree = Tree()
+    tree.rest[2].scale = tree.first.scale
+    assert [name for name, p in tree.named_parameters() if p is tree.first.scale] == [
+        "first.scale",
+        "rest.2.scale",
+    ]
+    assert [id(p) for p in tree.parameters()].count(id(tree.first.scale)) == 1
+    assert len(tree.parameters()) == 3
+
+
 def test_a_parameter_is_a_contiguous_copy_that_wants_a_gradient():
     data = np.arange(6.0).reshape(2, 3)
     parameter = nn.Parameter(data.T)
