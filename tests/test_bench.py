@@ -283,7 +283,7 @@ def test_pytorch_runs_in_the_environment_of_its_users(torch, monkeypatch):
     assert os.environ["OMP_NUM_THREADS"] == "1"
 
 
-def test_what_users_set_is_kept_from_neither(monkeypatch):
+def test_what_users_set_is_kept_for_both(monkeypatch):
     for name in (*environment.KEEP_MEMORY, *environment.ONE_THREAD):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(KEPT, "7")

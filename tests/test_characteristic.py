@@ -200,7 +200,7 @@ def test_coordinates_are_the_unit_normal_and_the_signed_distance(n, seed):
 
 
 @pytest.mark.parametrize("scale", [1e300, 1e150, 1e-150, 1e-300])
-def test_neither_overflow_nor_underflow_spoils_them(scale):
+def test_coordinates_neither_overflow_nor_underflow(scale):
     weight, bias = rng().normal(size=(4, 3)), rng(1).normal(size=4)
     for ours, theirs in zip(coordinates(weight * scale, bias * scale), coordinates(weight, bias)):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12)
@@ -298,7 +298,7 @@ def test_turns_are_radians_between_successive_directions():
 
 @EVERY_METHOD
 @pytest.mark.parametrize("n", [1, 3])
-def test_no_change_is_exactly_zero(method, n):
+def test_no_change_is_measured_as_exactly_zero(method, n):
     tracker = Tracker(random_unit(method, n))
     tracker.record()
     assert np.array_equal(tracker.turns(), np.zeros((1, 5)))

@@ -545,7 +545,7 @@ class Detached(nn.Module):
         return x + self.shift.detach() + Tensor(self.shift.data)
 
 
-def test_a_cut_path_and_a_pole_are_found():
+def test_a_cut_path_and_an_infinite_gradient_are_found():
     x, y = batch()
     with pytest.raises(GradientError, match="path cut by detach"):
         check_model(Detached(), ops.mse, y, y + 1)

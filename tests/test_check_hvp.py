@@ -27,14 +27,14 @@ def inner(left, right):
 
 
 @given(SEEDS)
-def test_it_is_symmetric(seed):
+def test_the_product_is_symmetric(seed):
     x, v, w = draw(seed), draw(seed + 1000), draw(seed + 2000)
     left, right = inner(w, hvp(smooth, x, v)), inner(v, hvp(smooth, x, w))
     assert left == pytest.approx(right, rel=1e-10, abs=1e-10)
 
 
 @given(SEEDS, st.floats(-3, 3), st.floats(-3, 3))
-def test_it_is_linear(seed, a, b):
+def test_the_product_is_linear_in_the_vector(seed, a, b):
     x, v, w = draw(seed), draw(seed + 1000), draw(seed + 2000)
     together = hvp(smooth, x, [a * p + b * q for p, q in zip(v, w)])
     apart = [a * p + b * q for p, q in zip(hvp(smooth, x, v), hvp(smooth, x, w))]
@@ -43,14 +43,14 @@ def test_it_is_linear(seed, a, b):
 
 
 @given(SEEDS)
-def test_a_quadratic_form_has_its_own_matrix(seed):
+def test_the_hessian_of_a_quadratic_form_is_twice_its_symmetric_part(seed):
     (matrix, x, v) = draw(seed, ((5, 5), (5,), (5,)))
     (product,) = hvp(lambda x: (x * (matrix @ x)).sum(), [x], [v])
     np.testing.assert_allclose(product, (matrix + matrix.T) @ v, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_of_a_network_it_is_the_difference_of_gradients(method):
+def test_of_a_network_the_product_is_the_difference_of_gradients(method):
     model = mlp([3, 6, 5, 1], method, rng=np.random.default_rng(0), activation="tanh")
     places = [
         (module, name)
@@ -93,7 +93,7 @@ def test_inputs_are_left_alone_and_those_without_effect_get_zero():
         np.testing.assert_array_equal(array, copy)
 
 
-def test_what_does_not_fit_is_named():
+def test_shapes_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"vectors must have the shapes of the inputs, \[\(2,\)\]"):
         geonet.hvp(lambda x: x.sum(), [np.ones(2)], [np.ones(3)])
     with pytest.raises(ValueError, match=r"f must give one number, but gives shape \(2,\)"):

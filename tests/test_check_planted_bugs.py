@@ -25,12 +25,12 @@ def bug_of(title):
     return planted_bugs.bugs()[TITLES.index(title)]
 
 
-def test_there_are_eight_of_different_names():
+def test_there_are_eight_bugs_of_different_names():
     assert len(set(TITLES)) == 8
 
 
 @pytest.mark.parametrize("title", TITLES)
-def test_the_check_catches_each_and_names_an_entry(title):
+def test_the_check_catches_every_bug_and_names_an_entry(title):
     assert "worst at entry" in planted_bugs.report(bug_of(title))
 
 

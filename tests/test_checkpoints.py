@@ -249,13 +249,13 @@ def test_a_disk_that_is_full_leaves_the_last_good_one(tmp_path, monkeypatch, pla
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
-def test_a_device_that_is_full_is_said_to_be(tmp_path):
+def test_a_full_device_is_given_as_the_reason(tmp_path):
     (tmp_path / module.UNFINISHED).symlink_to("/dev/full")
     with pytest.raises(CheckpointNotWritten, match=r"No space left|Illegal seek"):
         Checkpoints(tmp_path).save(some_state(), 2)
 
 
-def test_a_folder_that_cannot_be_made_is_said_to_be(tmp_path):
+def test_a_folder_that_cannot_be_made_is_given_as_the_reason(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CheckpointNotWritten, match=r"Not a directory|File exists"):
         Checkpoints(tmp_path / "file").save({}, 2)

@@ -366,7 +366,7 @@ def test_arguments_are_never_changed():
             assert argument.tobytes() == copy.tobytes()
 
 
-def test_strided_arguments_are_as_good():
+def test_strided_arguments_give_the_same_results():
     x = generator(6).normal(size=(6, 10))[::2, ::-2]
     contiguous = np.ascontiguousarray(x)
     for function in (to_cartesian, metric, jacobian):

@@ -174,7 +174,7 @@ def test_a_mean_goes_into_a_block_that_does_not_pad(to, projects):
     assert_same_function(model, convert(model, to), rng(3).normal(size=(2, 8, 8, 3)))
 
 
-def test_there_and_back_are_the_same_parameters():
+def test_conversion_there_and_back_restores_the_parameters():
     """With angles in their canonical range and r > 0 they are determined by the function."""
     model = models.mlp([3, 6, 5, 2], "GmP", rng=rng())
     for parameter in model.parameters():
@@ -355,7 +355,7 @@ def test_modules_of_unknown_order_are_refused_and_others_are_copied():
     assert converted[1].gamma is not model[1].gamma
 
 
-def test_other_words_and_other_things_are_refused():
+def test_unknown_parameterizations_and_other_things_than_modules_are_refused():
     with pytest.raises(ValueError, match="to must be one of standard, weight_norm, geometric, but"):
         convert(layer_of("standard"), "GmP")
     with pytest.raises(TypeError, match=r"model must be a geonet.nn.Module, but is a function"):

@@ -121,7 +121,7 @@ BUILDERS = {
     ("network", "method"),
     [("mlp", "SP"), ("mlp", "BN"), ("vgg6", "SP"), ("vgg6", "BN"), ("resnet18", "BN")],
 )
-def test_with_the_same_eps_there_and_back_is_every_bit(network, method):
+def test_with_the_same_eps_a_state_comes_back_to_the_last_bit(network, method):
     model, other = (BUILDERS[network](method, seed) for seed in (0, 7))
     state = export_torch(model, eps=1e-3)
     assert import_torch(other, state, eps=1e-3) is other
@@ -259,7 +259,7 @@ def test_a_resnet18_of_pytorch_runs_here_and_goes_back(torch, eps, monkeypatch):
     np.testing.assert_allclose(run(torch, theirs, x), expected, rtol=0, atol=atol)
 
 
-def test_in_float32_and_at_its_full_width_it_differs_by_rounding(torch):
+def test_a_resnet18_of_pytorch_in_float32_at_full_width_differs_by_rounding(torch):
     theirs, x = port(torch, 1e-5), images(32, dtype=np.float32)
     names = RESNETS[models.resnet18][1]
     ours = models.resnet18("BN", num_classes=10, rng=rng())

@@ -13,7 +13,7 @@ PATHS = percent.paths()
 every_lesson = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
 
-def test_there_are_twelve_with_exercises_for_each():
+def test_there_are_twelve_lessons_with_exercises_for_each():
     assert [path.name[:2] for path in PATHS] == [f"{k:02}" for k in range(1, 13)]
     assert exercises.lessons() == [path.name[:2] for path in PATHS]
 

@@ -70,7 +70,7 @@ FULL = {key: POINTS[key] for key in KEYS if key.startswith(FIRST)}
 BUT_FIRST = FULL | {f"{FIRST}.a": 0}
 
 
-def test_right_wrong_and_missing_work(tmp_path):
+def test_right_wrong_and_missing_work_gets_its_points_and_words(tmp_path):
     files = {
         f"anna/{FIRST}.py": answers(FIRST, "right[0]"),
         f"ben_{FIRST}.py": answers(FIRST, "wrong[0].solve"),
@@ -118,7 +118,7 @@ def test_the_seed_reaches_the_grader(tmp_path, monkeypatch):
     assert seen == [123, 0]
 
 
-def test_a_failure_of_the_grader_is_told_and_costs_no_other_results(tmp_path, monkeypatch):
+def test_a_failure_of_the_grader_is_reported_and_costs_no_other_results(tmp_path, monkeypatch):
     check = submission.check
 
     def failing(path, *rest, **limits):
@@ -208,7 +208,7 @@ def test_where_a_folder_and_a_file_compete_the_folder_counts(tmp_path):
     assert sorted(left_out) == [".git", "notes.md"]
 
 
-def test_bad_usage_is_said_before_anything_is_graded(tmp_path):
+def test_bad_usage_is_refused_before_anything_is_graded(tmp_path):
     with pytest.raises(BadInput, match="must be a folder"):
         classroom.grade(tmp_path / "nothing")
     with pytest.raises(BadInput, match="holds neither"):
@@ -222,7 +222,7 @@ def test_bad_usage_is_said_before_anything_is_graded(tmp_path):
         classroom.grade(tmp_path / "class", tmp_path / "file" / "out")
 
 
-def test_it_says_that_it_is_not_a_sandbox(tmp_path, capsys):
+def test_the_grader_says_that_it_is_not_a_sandbox(tmp_path, capsys):
     write(tmp_path, {"anna/x": ""})
     classroom.grade(tmp_path)
     assert "no sandbox" in capsys.readouterr().out

@@ -46,7 +46,7 @@ def right_program():
     return "\n\n".join("\n".join(workspace.reference_code(exercise)) for exercise in ASKED)
 
 
-def test_alone_it_lists_the_lessons_with_progress(capsys):
+def test_without_a_command_the_lessons_are_listed_with_progress(capsys):
     status, text = run(capsys)
     assert status == 0
     assert all(f"{number} · " in text for number in exercises.lessons())
@@ -55,7 +55,7 @@ def test_alone_it_lists_the_lessons_with_progress(capsys):
     assert f"{FIRST.points} of 100 points" in run(capsys)[1]
 
 
-def test_the_way_of_a_student(capsys):
+def test_a_student_goes_from_the_stub_by_hints_to_all_points(capsys):
     status, text = run(capsys, "start", "1")
     assert status == 0
     assert FIRST.title in text
@@ -168,7 +168,7 @@ def test_the_doctor_says_what_is_missing(capsys, monkeypatch):
     assert "pip install" in text
 
 
-def test_it_runs_from_any_folder_without_colour_where_nobody_looks():
+def test_the_commands_run_from_any_folder_and_without_colour_in_a_pipe():
     root = Path(__file__).resolve().parents[1]
     environment = os.environ | {"PYTHONPATH": str(root)}
     command = [sys.executable, "-m", "lessons", "start", LESSON]

@@ -74,7 +74,7 @@ def test_references_and_right_solutions_pass_and_wrong_ones_are_named(exercise):
 
 @pytest.mark.slow
 @every_exercise
-def test_the_same_with_a_teachers_seeds(exercise):
+def test_references_pass_and_wrong_solutions_are_named_with_a_teachers_seeds_too(exercise):
     for seed in range(1, 20):
         check_right(exercise, seed)
     for seed in range(1, 4):

@@ -28,7 +28,7 @@ def test_a_figure_without_a_text_alternative_is_refused(alt):
 
 
 @pytest.mark.parametrize("name", ["", "../line", "a b", "a.svg"])
-def test_names_are_plain(name):
+def test_a_figure_needs_a_plain_name(name):
     with pytest.raises(ValueError, match="name must be"):
         figures.save(line(), name, "A line.")
 

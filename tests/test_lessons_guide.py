@@ -11,7 +11,7 @@ def test_the_guide_is_up_to_date():
     assert guide.updated(TEXT) == TEXT, "run python -m lessons.guide"
 
 
-def test_it_names_every_wrong_answer_under_its_exercise():
+def test_the_guide_names_every_wrong_answer_under_its_exercise():
     for exercise in exercises.every():
         section = TEXT.split(f"### {exercise.key} {exercise.title}\n")[1]
         section = section.split("\n###")[0].split("<!--")[0]
@@ -19,7 +19,7 @@ def test_it_names_every_wrong_answer_under_its_exercise():
         assert names == [wrong.name for wrong in exercise.wrong]
 
 
-def test_it_says_what_every_exercise_probes():
+def test_the_guide_says_what_every_exercise_probes():
     missing = {e.key for e in exercises.every()} - set(guide.probes(TEXT))
     assert not missing, f"write a paragraph 'Probes …' for {missing} into lessons/TEACHING.md"
 
@@ -30,7 +30,7 @@ def test_what_was_written_by_hand_is_kept():
     assert guide.probes(guide.updated(changed))[first.key] == "something else."
 
 
-def test_its_totals_are_those_of_the_course():
+def test_the_totals_of_the_guide_are_those_of_the_course():
     points = sum(exercise.points for exercise in exercises.every())
     minutes = sum(int(percent.read(path).minutes) for path in percent.paths())
     assert f"| in all | {minutes} | | {len(exercises.every())} | {points} |" in TEXT
@@ -41,7 +41,7 @@ def test_a_guide_without_the_places_for_generated_parts_is_refused():
         guide.updated("# A guide\n")
 
 
-def test_students_see_its_notation_and_glossary(tmp_path):
+def test_students_see_the_notation_and_glossary_of_the_guide(tmp_path):
     page.html(tmp_path, run=False, lessons=percent.paths()[:1])
     shown = (tmp_path / "notation.html").read_text(encoding="utf-8")
     assert "<h2>Notation</h2>" in shown

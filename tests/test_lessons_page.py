@@ -194,11 +194,11 @@ def rendered(text):
         ('![a "b"](c.png)', '<p><img src="c.png" alt="a &quot;b&quot;"></p>'),
     ],
 )
-def test_markdown(text, shown):
+def test_markdown_becomes_html(text, shown):
     assert rendered(text) == shown
 
 
-def test_tables_and_fences():
+def test_tables_and_fences_become_html():
     table = rendered("| a | b |\n|---|:-:|\n| 1 | *2* |")
     assert '<th scope="col">a</th><th scope="col">b</th>' in table
     assert "<tr><td>1</td><td><em>2</em></td></tr>" in table

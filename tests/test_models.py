@@ -283,7 +283,7 @@ def test_the_width_multiplies_all_widths(width, expected):
 @pytest.mark.parametrize(
     "options", [{"widths": ()}, {"width": 0.0}, {"width": -1.0}, {"width": np.nan}]
 )
-def test_widths_that_cannot_be_are_refused(options):
+def test_impossible_widths_are_refused(options):
     with pytest.raises(ValueError, match="widths must not be empty and width must be positive"):
         vgg6_of("SP", **options)
     with pytest.raises(ValueError, match="method must be one of SP, WN, BN, LN"):

@@ -91,7 +91,7 @@ def test_the_last_unit_of_a_branch_and_shortcuts_are_linear_and_no_other_unit_is
 
 
 @pytest.mark.parametrize("options", [{"stem": "large"}, {"width": 0}, {"width": np.inf}])
-def test_options_that_cannot_be_are_refused(options):
+def test_impossible_options_are_refused(options):
     with pytest.raises(ValueError, match="stem must be one of imagenet, small and width must be"):
         narrow("SP", **options)
     with pytest.raises(ValueError, match="method must be one of SP"):

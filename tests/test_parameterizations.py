@@ -48,7 +48,7 @@ def direction(unit):
 
 
 @given(seeds, fan_ins, unit_counts, dtypes, st.sampled_from([1e-5, 1.0, 1e5]))
-def test_all_three_start_as_the_same_function(seed, n, units, dtype, scale):
+def test_every_parameterization_starts_as_the_same_function(seed, n, units, dtype, scale):
     weight, bias, x = draw(seed, n, units, dtype)
     weight, bias = weight * dtype(scale), bias * dtype(scale)
     wide_weight, wide_bias, wide_x = (a.astype(np.float64) for a in (weight, bias, x))
@@ -61,7 +61,7 @@ def test_all_three_start_as_the_same_function(seed, n, units, dtype, scale):
 
 
 @given(seeds, fan_ins)
-def test_all_three_start_from_the_same_boundary(seed, n):
+def test_every_parameterization_starts_from_the_same_boundary(seed, n):
     weight, bias, _ = draw(seed, n, 3)
     expected = coordinates(weight, bias)
     for kind in PARAMETERIZATIONS.values():

@@ -82,7 +82,7 @@ def test_work_done_before_counts_as_done_but_not_as_speed(clock):
     assert stream.getvalue().split("\r\x1b[K")[-1] == "work 7/10, 2 min 30 s left "
 
 
-def test_the_line_is_drawn_ten_times_a_second_at_most_and_in_the_end(clock):
+def test_the_line_is_drawn_at_most_ten_times_a_second_and_at_the_end(clock):
     stream = Stream(True)
     progress = Progress(1000, "work", stream)
     for _ in range(1000):

@@ -33,7 +33,7 @@ def good_lines(count=POINTS):
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("ending", [[], [""], ["", "  ", ""]])
-def test_reader_reads_numbers_and_turns_classes_into_zero_and_one(tmp_path, newline, ending):
+def test_the_reader_reads_numbers_and_turns_classes_into_zero_and_one(tmp_path, newline, ending):
     x, y = read_banana(write(tmp_path, good_lines() + ending, newline=newline))
     assert x.dtype == y.dtype == np.float64
     assert (x.shape, y.shape) == ((POINTS, 2), (POINTS,))
@@ -41,7 +41,7 @@ def test_reader_reads_numbers_and_turns_classes_into_zero_and_one(tmp_path, newl
     np.testing.assert_array_equal(y, [1.0 if i % 3 else 0.0 for i in range(POINTS)])
 
 
-def test_reader_takes_a_byte_order_mark_and_spaces(tmp_path):
+def test_the_reader_takes_a_byte_order_mark_and_spaces(tmp_path):
     lines = good_lines()
     lines[1] = " 0.5 , -1e-1 , -1.0 "
     x, y = read_banana(write(tmp_path, lines, encoding="utf-8-sig"))
@@ -67,7 +67,7 @@ def test_reader_takes_a_byte_order_mark_and_spaces(tmp_path):
         ("x" * 10_000 + ",1,1", "found '" + "x" * 40 + "…'"),
     ],
 )
-def test_reader_names_file_line_and_column_of_a_malformed_row(tmp_path, line, expected):
+def test_the_reader_names_file_line_and_column_of_a_malformed_row(tmp_path, line, expected):
     lines = good_lines()
     lines[2] = line
     path = write(tmp_path, lines)
@@ -92,7 +92,7 @@ def test_reader_names_file_line_and_column_of_a_malformed_row(tmp_path, line, ex
         ("\n".join(good_lines(POINTS - 1)).encode(), "expected at least 1000 points, found 999"),
     ],
 )
-def test_reader_says_what_is_wrong_with_the_file(tmp_path, content, expected):
+def test_the_reader_says_what_is_wrong_with_the_file(tmp_path, content, expected):
     path = tmp_path / "banana.csv"
     path.write_bytes(content)
     with pytest.raises(ValueError, match="expected") as caught:
@@ -102,14 +102,14 @@ def test_reader_says_what_is_wrong_with_the_file(tmp_path, content, expected):
 
 
 @given(st.binary(max_size=200))
-def test_reader_answers_any_bytes_with_one_clear_error(tmp_path_factory, content):
+def test_the_reader_answers_any_bytes_with_one_clear_error(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "any.csv"
     path.write_bytes(b"At1,At2,Class\n" + content)
     with pytest.raises(ValueError, match=r"any\.csv.*: expected"):
         read_banana(path)
 
 
-def test_missing_file_is_named(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.csv: no such file"):
         read_banana(tmp_path / "nowhere.csv")
     with pytest.raises(FileNotFoundError, match="no such file"):
@@ -164,14 +164,14 @@ def real():
     return read_banana(Path(os.environ["GEONET_DATA"], "banana.csv"))
 
 
-def test_real_set_is_read_whole(real):
+def test_the_real_set_is_read_whole(real):
     x, y = real
     assert (x.shape, y.shape) == ((5300, 2), (5300,))
     assert y.sum() == 2376
     np.testing.assert_allclose(portrait(x, y), REAL_PORTRAIT, atol=0.001)
 
 
-def test_likeness_is_as_hard_as_the_real_set(real):
+def test_the_likeness_is_as_hard_as_the_real_set(real):
     chosen = [rng(seed).choice(len(real[0]), POINTS, replace=False) for seed in range(10)]
     real_ones = np.mean([neighbour_accuracy(real[0][rows], real[1][rows]) for rows in chosen])
     seeds = range(10)
@@ -193,7 +193,7 @@ def rows_of(part, train_rows):
     return np.rint(part[0][:, 0] * train_rows.std() + train_rows.mean()).astype(int)
 
 
-def test_clean_split_draws_without_replacement():
+def test_the_clean_split_draws_without_replacement():
     x, y = marked_points(5300)
     split, chosen = split_banana(x, y, rng(4)), rng(4).choice(5300, size=1000, replace=False)
     parts = np.split(chosen, [640, 800])
@@ -205,7 +205,7 @@ def test_clean_split_draws_without_replacement():
 
 
 @pytest.mark.parametrize("count", [1000, 5300])
-def test_paper_split_is_the_authors(count):
+def test_the_paper_split_is_the_authors(count):
     x, y = marked_points(count)
     split = split_banana(x, y, rng(), "paper")
     index = np.random.RandomState(0).choice(count, size=1000, replace=False)
@@ -221,7 +221,7 @@ def test_paper_split_is_the_authors(count):
 
 
 @PROTOCOLS
-def test_split_standardizes_by_the_train_part_alone(protocol):
+def test_a_split_is_standardized_by_its_train_part_alone(protocol):
     x, y = generate_banana(1500, rng())
     split = split_banana(5 * x + 3, y, rng(1), protocol)
     np.testing.assert_allclose(split.train[0].mean(axis=0), 0, atol=1e-12)
@@ -231,7 +231,7 @@ def test_split_standardizes_by_the_train_part_alone(protocol):
 
 
 @PROTOCOLS
-def test_split_leaves_its_input_alone(protocol):
+def test_a_split_leaves_its_input_alone(protocol):
     x, y = generate_banana(1000, rng())
     kept = x.copy(), y.copy()
     split_banana(x, y, rng(), protocol)
@@ -239,7 +239,7 @@ def test_split_leaves_its_input_alone(protocol):
     np.testing.assert_array_equal(y, kept[1])
 
 
-def test_split_refuses_too_few_points():
+def test_too_few_points_for_a_split_are_refused():
     with pytest.raises(ValueError, match="x must have at least 1000 points to choose from, not 9"):
         split_banana(*generate_banana(9, rng()), rng())
 
