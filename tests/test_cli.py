@@ -124,7 +124,7 @@ def test_an_output_folder_that_is_a_file_is_refused_before_anything_is_printed(w
 
 
 def test_another_configurations_results_are_kept_unless_overwritten(tmp_path):
-    words = ("perturbation", "--quick", "--out", "here")
+    words = ("levy", "--quick", "--methods", "GmP", "--out", "here")
     assert geonet(*words, "--seeds", "1", cwd=tmp_path).returncode == 0
     before = (tmp_path / "here" / "results.json").read_bytes()
     line = refusal(*words, "--seeds", "2", cwd=tmp_path)
