@@ -26,19 +26,16 @@ def arrays(shape, seed, dtype):
 
 def everything(g, x, gamma, beta, plain=False):
     """Name and value of whatever the kernels work out."""
-    names = ["mean", "moments", "affine", "batch_norm_pullback", "layer_norm"]
-    names.append("layer_norm_pullback")
-    mean, moments, affine, back, layer, layer_back = (
-        getattr(reference if plain else kernel, name) for name in names
-    )
-    statistics = moments(x)
+    form = reference if plain else kernel
+    statistics = form.moments(x)
     return {
-        "mean": mean(x),
+        "mean": form.mean(x),
         "moments": np.stack(statistics),
-        "batch norm": affine(x, statistics[0], gamma / np.sqrt(statistics[1] + EPS), beta),
-        "batch norm back": back(g, x, *statistics, gamma, EPS),
-        "layer norm": layer(x, gamma, beta, EPS),
-        "layer norm back": layer_back(g, x, gamma, EPS),
+        "batch norm": form.affine(x, statistics[0], gamma / np.sqrt(statistics[1] + EPS), beta),
+        "batch norm back": form.batch_norm_pullback(g, x, *statistics, gamma, EPS),
+        "scaled centre back": form.scaled_centre_pullback(g, x, statistics[0], gamma),
+        "layer norm": form.layer_norm(x, gamma, beta, EPS),
+        "layer norm back": form.layer_norm_pullback(g, x, gamma, EPS),
     }
 
 
