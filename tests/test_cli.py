@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from kernel_helpers import without_notice
 
 ROOT = Path(__file__).parents[1]
 QUICK = ("--quick", "--methods", "SP,GmP", "--seeds", "1")
@@ -16,9 +17,12 @@ def geonet(*words, cwd, **environment):
     settings = {k: v for k, v in os.environ.items() if k != "GEONET_DATA"}
     settings |= {"PYTHONPATH": str(ROOT), **environment}
     command = [sys.executable, "-m", "geonet", *map(str, words)]
-    return subprocess.run(
+    result = subprocess.run(
         command, cwd=cwd, env=settings, capture_output=True, text=True, timeout=300
     )
+    if "GEONET_KERNELS" not in environment:
+        result.stderr = without_notice(result.stderr)
+    return result
 
 
 def refusal(*words, cwd, **environment):
@@ -28,6 +32,13 @@ def refusal(*words, cwd, **environment):
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
     return line
+
+
+def test_plain_kernels_are_announced_once(tmp_path):
+    words = "levy", *QUICK, "--workers", "2", "--out", "out"
+    result = geonet(*words, cwd=tmp_path, GEONET_KERNELS="numpy")
+    assert result.returncode == 0
+    assert result.stderr.count("plain NumPy") == 1
 
 
 def test_help_lists_the_commands(tmp_path):
