@@ -26,6 +26,8 @@ OPERATIONS = {}  # name -> operation, for every function of geonet.ops under `pr
 _numbers = itertools.count()
 _recording = ContextVar("recording", default=True)
 _observers = ContextVar("observers", default=())
+is_recording = _recording.get  # whether operations are recorded here: not inside `no_grad`
+observers = _observers.get  # those that have been entered, a tuple in order
 
 
 class Record:
@@ -364,10 +366,10 @@ def primitive(function=None, **examples):
         for x in arrays:
             if type(x) is np.ndarray and x.dtype != dtype and x.dtype.kind == dtype.kind == "f":
                 raise TypeError(f"{function.__name__} would turn {x.dtype} to {dtype}: cast first")
-        if recording and _recording.get():
+        if recording and is_recording():
             result.requires_grad = True
             result._record = Record(operation, records, pullback, result.data)
-            for observer in _observers.get():
+            for observer in observers():
                 observer.on_operation(result._record, inputs, result.data)
         return result
 
@@ -396,21 +398,11 @@ class Observer:
         """The unit of a layer, or the layer alone, has made its output, a Tensor."""
 
     def __enter__(self):
-        _observers.set((*_observers.get(), self))
+        _observers.set((*observers(), self))
         return self
 
     def __exit__(self, *_):
-        _observers.set(tuple(o for o in _observers.get() if o is not self))
-
-
-def observers():
-    """The observers that have been entered, in order."""
-    return _observers.get()
-
-
-def is_recording():
-    """Whether operations are recorded here; inside `no_grad` they are not."""
-    return _recording.get()
+        _observers.set(tuple(o for o in observers() if o is not self))
 
 
 @contextmanager

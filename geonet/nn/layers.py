@@ -60,7 +60,7 @@ class HiddenLayer(Module):
         """Affine map → normalization → activation → gain → centring, (..., inputs) -> (..., O)."""
         layer = self.layer
         weight, bias = layer.rows()
-        y = self._fused(x, weight, bias)
+        y = self._fused(x, weight, bias) if self.normalization is None else None
         if y is None:
             y = layer.apply(x, weight, bias)
             if self.normalization is not None:
@@ -80,8 +80,6 @@ class HiddenLayer(Module):
         None if there is no such operation.
         """
         layer, centring = self.layer, self.centring
-        if self.normalization is not None:
-            return None
         gain = layer.parameterization.gain
         centres = centring is not None and centring.training and centring.shift is None
         if layer.activation is ops.relu and bias is not None:
