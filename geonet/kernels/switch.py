@@ -63,7 +63,7 @@ def equal_to(reference, arrays=0):
     return choose
 
 
-_lock = threading.RLock()  # two threads may call a kernel at once, and should compile it once
+_lock = threading.RLock()
 
 
 class LazyJit:
@@ -76,14 +76,15 @@ class LazyJit:
 
     @functools.cached_property
     def compiled(self):
-        import numba
+        """Numba's form of the function, which compiles for the types that it meets."""
+        with _lock:  # two threads may call a kernel at once, and should share one form
+            if "compiled" not in self.__dict__:
+                import numba
 
-        return numba.njit(**self.options)(self.py_func)
+                self.compiled = numba.njit(**self.options)(self.py_func)
+            return self.__dict__["compiled"]
 
     def __call__(self, *arguments):
-        if "compiled" not in self.__dict__:
-            with _lock:
-                return self.compiled(*arguments)
         return self.compiled(*arguments)
 
     @property
