@@ -3,6 +3,8 @@
 A reference implementation of W. Chen and H. Ge, arXiv 2305.15912.
 """
 
+import sys
+
 from geonet import (
     characteristic,
     check,
@@ -16,7 +18,7 @@ from geonet import (
     train,
 )
 from geonet.check import check_model, gradcheck, hvp
-from geonet.lazy import lazily, moved
+from geonet.lazy import lazily
 from geonet.models import METHODS
 from geonet.tensor import Tensor, no_grad, primitive
 
@@ -43,5 +45,7 @@ __all__ = [
 ]
 
 # Modules that import Pillow, Matplotlib or the reproduction are loaded at first use.
-__getattr__ = lazily(__name__, {n: f"{__name__}.{n}" for n in ("data", "experiments", "plots")})
-moved("geonet.gradcheck", "geonet.check.gradcheck")
+__getattr__, __dir__ = lazily(
+    __name__, {n: f"{__name__}.{n}" for n in ("data", "experiments", "plots")}
+)
+sys.modules["geonet.gradcheck"] = sys.modules["geonet.check.gradcheck"]  # where it was before

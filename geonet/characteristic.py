@@ -228,4 +228,6 @@ def _measured(unit, batch):
     return boundary(unit, "running" if unit.normalization is None else "batch")
 
 
-__getattr__ = lazily(__name__, {n: f"geonet.gradients:{n}" for n in ("Anticipated", "anticipate")})
+__getattr__, __dir__ = lazily(
+    __name__, {n: f"geonet.gradients:{n}" for n in ("Anticipated", "anticipate")}
+)

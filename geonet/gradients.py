@@ -14,7 +14,6 @@ units that compute the same function.
 """
 
 import copy
-from contextlib import ExitStack
 from typing import NamedTuple
 
 import numpy as np
@@ -22,11 +21,10 @@ import numpy as np
 from geonet import ops
 from geonet.characteristic import boundary, coordinates
 from geonet.kernels import inspector as kernel
-from geonet.kernels import reference
 from geonet.nn import Module, Parameter, Unit
 from geonet.nn.layers import Layer, layer_of
 from geonet.nn.normalization import NoHyperplane
-from geonet.tensor import Observer, Tensor
+from geonet.tensor import Observer, Tensor, observers
 from geonet.train.optimizers import Optimizer
 from geonet.train.parallel import DataParallel
 
@@ -125,9 +123,6 @@ class Watch(Observer):
     Parameters
     ----------
     unit : geonet.nn.Unit, Linear or Conv2d
-    live : bool
-        Use a standard layer's weight itself instead of a copy. This is faster, but `weight` and
-        `gradient` then change with it.
 
     Raises
     ------
@@ -143,19 +138,17 @@ class Watch(Observer):
     >>> radial, angular = split(seen.weight, seen.gradient)
     """
 
-    def __init__(self, unit, live=False):
-        self.unit, self.layer, self._live = unit, layer_of(unit), live
+    def __init__(self, unit):
+        self.unit, self.layer = unit, layer_of(unit)
         self._rows = self.output = None  # output: an array (..., O)
 
     def on_rows(self, layer, weight, bias):
         if layer is not self.layer or not layer.training:
             return weight, bias
-        if isinstance(weight, Parameter) and not self._live:  # a node and data of its own
+        if isinstance(weight, Parameter):  # a node and data of its own, which no step changes
             weight = ops.reshape(weight, weight.shape)
             weight.data = weight.data.copy()
-        if not weight.requires_grad:  # the sign of a geometric unit with one input
-            weight = Tensor(weight.data, requires_grad=True)
-        self._rows = weight.retain_grad(), bias
+        self._rows = _differentiable(weight), bias
         return self._rows
 
     def on_output(self, layer, output):
@@ -185,6 +178,13 @@ class Watch(Observer):
         return gradient
 
 
+def _differentiable(weight):
+    """A layer's weight that keeps its gradient; the sign of a unit with one input has none."""
+    if not weight.requires_grad:
+        weight = Tensor(weight.data, requires_grad=True)
+    return weight.retain_grad()
+
+
 def _gradient(tensor):
     """Gradient of a Tensor; 0 if none reached it, as for the angles of units with one input."""
     return np.zeros_like(tensor.data) if tensor.grad is None else tensor.grad
@@ -204,9 +204,7 @@ class Geometry(NamedTuple):
     turning: np.ndarray  # norm of the angular part of ∂L/∂w, of ∂L/∂v or of ∂L/∂θ
     turn: np.ndarray  # of the boundary in the step, radians
     displacement: np.ndarray  # of the boundary's location φ in the step, in units of x
-    activity: (
-        np.ndarray
-    )  # share of the batch (and of places in an image) where the unit is active; NaN if no ReLU
+    activity: np.ndarray  # share of the batch, and of places, where a ReLU is active; else NaN
 
     def _squares(self):
         """Squares of the radial and the angular part, in float64 so that they do not overflow."""
@@ -235,7 +233,10 @@ class Geometry(NamedTuple):
         return (self.activity == 0) | (self.activity == 1)
 
 
-class Inspector:
+RADIAL, ANGULAR, STRETCHING, TURNING, TURN, DISPLACEMENT, ACTIVITY = range(len(Geometry._fields))
+
+
+class Inspector(Observer):
     """Records at every step the parts of the gradients, and how the boundaries move.
 
     It records inside ``with inspector:`` whenever `record` is called, for example by `fit`.
@@ -286,6 +287,7 @@ class Inspector:
             raise ValueError("layers must name at least one layer, and the model must have a Unit")
         self.every = every
         self._pages = {name: _Page(unit) for name, unit in chosen.values()}
+        self._page_of = {page.layer: page for page in self._pages.values()}
         self._steps, self._step = [], 0
 
     @property
@@ -303,26 +305,42 @@ class Inspector:
         if name not in self._pages:
             raise ValueError(f"name must be one of {self.layers}, but is {name!r}")
         records = self._pages[name].records
-        empty = np.empty((0, reference.FIELDS, 0), np.float32)
+        empty = np.empty((0, len(Geometry._fields), 0), np.float32)
         return Geometry(*np.moveaxis(np.stack(records) if records else empty, 1, 0))
 
     def __enter__(self):
+        super().__enter__()
         self._step = 0
-        with ExitStack() as stack:
-            for page in self._pages.values():
-                stack.enter_context(page.watch)
-                stack.callback(page.close)
-            self._watching = stack.pop_all()
         return self
 
-    def __exit__(self, *_):
-        self._watching.close()
+    def __exit__(self, *error):
+        super().__exit__(*error)
+        for page in self._pages.values():
+            page.close()
+
+    def on_rows(self, layer, weight, bias):
+        if layer not in self._page_of or not layer.training:
+            return weight, bias
+        rows = self._page_of[layer].rows = _differentiable(weight), bias
+        return rows
+
+    def on_output(self, layer, output):
+        if layer in self._page_of and layer.training:
+            self._page_of[layer].output = output.data
 
     def record(self):
-        """Record a step, after its backward pass and before its update."""
+        """Record a step, after its backward pass and before its update.
+
+        Raises
+        ------
+        ValueError
+            Outside ``with inspector:``, or if a layer has not been called in training mode.
+        """
+        if self not in observers():
+            raise ValueError("the inspector must be entered before it records: with inspector: …")
         due = self._step % self.every == 0
         for page in self._pages.values():
-            page.turn_over(due)
+            page.next_step(due)
         if due:
             self._steps.append(self._step)
         self._step += 1
@@ -332,61 +350,61 @@ class _Page:
     """The records of one layer; a record is complete when the step has been made."""
 
     def __init__(self, unit):
-        self.watch = Watch(unit, live=True)
-        self.rows = self.watch.layer.parameterization
-        self.normalization, self.centring = unit.normalization, unit.centring
-        self.records, self.open = [], False
-        weight, _ = self.rows.affine()
-        self.nothing = np.zeros(len(weight), weight.dtype)
-        self.place = np.zeros(weight.shape), np.zeros(len(weight))  # directions and offsets
+        self.unit, self.layer = unit, unit.layer
+        self.rows = self.output = None  # of the last call in training mode
+        self.records, self.pending = [], False
+        weight, _ = self.layer.parameterization.affine()
+        self.zeros = np.zeros(len(weight), weight.dtype)
+        self.boundary = np.zeros(weight.shape), np.zeros(len(weight))  # directions and offsets
 
-    def turn_over(self, due):
+    def next_step(self, due):
         """Complete the last record, and begin a new one if one is due."""
-        record = np.empty((reference.FIELDS, len(self.nothing)), np.float32)
-        if due or self.open:
-            self._move(*self.watch.rows, self.records[-1] if self.open else record)
+        if self.rows is None:
+            raise ValueError("unit has not been called in training mode while it was inspected")
+        record = np.empty((len(Geometry._fields), len(self.zeros)), np.float32)
+        if due or self.pending:
+            self._move(*self.rows, self.records[-1] if self.pending else record)
         if due:
             self._gradients(record)
             self._activity(record)
             self.records.append(record)
-        self.open = due
+        self.pending = due
 
     def close(self):
         """Complete the last record with the parameters as they are now."""
-        if self.open:
-            self._move(*self.rows.affine(), self.records[-1])
-        self.open = False
+        if self.pending:
+            self._move(*self.layer.parameterization.affine(), self.records[-1])
+        self.rows, self.pending = None, False
 
     def _move(self, weight, bias, record):
         """Record how far the boundaries have moved; NaN where they are not hyperplanes."""
-        weight, bias = weight.data, self.nothing if bias is None else bias.data
+        weight, bias = weight.data, self.zeros if bias is None else bias.data
         try:
-            if self.normalization is not None:
-                weight, bias = self.normalization.fold(weight, bias, "running")
+            if self.unit.normalization is not None:
+                weight, bias = self.unit.normalization.fold(weight, bias, "running")
         except NoHyperplane:
-            record[reference.TURN] = record[reference.DISPLACEMENT] = self.place[0][...] = np.nan
+            record[TURN] = record[DISPLACEMENT] = self.boundary[0][...] = np.nan
         else:
-            kernel.movement(weight, bias, *self.place, record)
+            kernel.movement(weight, bias, *self.boundary, record[TURN], record[DISPLACEMENT])
 
     def _gradients(self, record):
         """Record the parts of the weight's gradient, and of the gradients of raw parameters."""
-        weight = self.watch.rows[0]
-        kernel.gradient_parts(weight.data, _gradient(weight), record)
-        turned, sized = self.rows.turned, self.rows.sized
+        weight, rows = self.rows[0], self.layer.parameterization
+        kernel.gradient_parts(weight.data, _gradient(weight), *record[: TURNING + 1])
+        turned, sized = rows.turned, rows.sized
         if turned is not sized:
             turning = _gradient(turned)
-            record[reference.TURNING] = np.sqrt(
-                np.einsum("on,on->o", turning, turning, dtype=np.float64)
-            )
-            record[reference.STRETCHING] = _gradient(sized)
+            record[TURNING] = np.sqrt(np.einsum("on,on->o", turning, turning, dtype=np.float64))
+            record[STRETCHING] = _gradient(sized)
 
     def _activity(self, record):
         """Record how often units are active; an inactive one has output 0, or −mean if centred."""
-        if self.watch.layer.activation is not ops.relu:
-            record[reference.ACTIVITY] = np.nan
+        if self.layer.activation is not ops.relu:
+            record[ACTIVITY] = np.nan
             return
-        resting = self.nothing if self.centring is None else -self.centring.batch_mean
-        kernel.activity(self.watch.output.reshape(-1, len(resting)), resting, record)
+        centring = self.unit.centring
+        resting = self.zeros if centring is None else -centring.batch_mean
+        kernel.activity(self.output.reshape(-1, len(resting)), resting, record[ACTIVITY])
 
 
 class Anticipated(NamedTuple):
@@ -408,7 +426,7 @@ def anticipate(unit, optimizer, statistics="running"):
     Parameters
     ----------
     unit : geonet.nn.Unit, Linear or Conv2d
-    optimizer : geonet.train.Optimizer
+    optimizer : geonet.train.SGD or Adam
         Of the unit's parameters, and possibly others; ``SGD(unit.parameters(), lr)`` for plain
         gradient descent. A `DataParallel` stands for its inner optimizer: gradients are taken as
         they are, and include all processes only after `all_reduce`.

@@ -6,18 +6,19 @@ from types import ModuleType
 
 
 def lazily(package, places):
-    """A ``__getattr__`` for a module, which finds names that are defined elsewhere.
+    """A ``__getattr__`` and a ``__dir__`` for a package with names that are defined elsewhere.
 
     Parameters
     ----------
     package : str
-        The module's ``__name__``.
+        The package's ``__name__``.
     places : dict of str to str
-        Name -> "module" for the module itself, or "module:name" for a name in it.
+        Name -> "module" for the module itself, or "module:name" for a name in it. A module that
+        had its place in the package before can also be imported from there, as a module.
 
     Returns
     -------
-    function
+    __getattr__, __dir__ : function
     """
 
     def __getattr__(name):
@@ -27,17 +28,17 @@ def lazily(package, places):
         found = importlib.import_module(module)
         return getattr(found, attribute) if attribute else found
 
-    return __getattr__
+    def __dir__():
+        return sorted({*vars(sys.modules[package]), *places})
+
+    for name, place in places.items():
+        if ":" not in place and place != f"{package}.{name}":
+            _stand_in(f"{package}.{name}", place)
+    return __getattr__, __dir__
 
 
-def moved(old, new):
-    """Let ``from old import name`` find a name that has moved to the module `new`.
-
-    Parameters
-    ----------
-    old, new : str
-        Dotted names of modules; there is no file for the old one.
-    """
+def _stand_in(old, new):
+    """Let ``from old import name`` find a name that has moved to the module `new`."""
 
     def __getattr__(name):
         if name.startswith("__"):  # the import system asks every module for these

@@ -17,7 +17,7 @@ import heapq
 import inspect
 import itertools
 import weakref
-from contextlib import contextmanager
+from contextlib import ContextDecorator, contextmanager
 from contextvars import ContextVar
 
 import numpy as np
@@ -27,7 +27,7 @@ _numbers = itertools.count()
 _recording = ContextVar("recording", default=True)
 _observers = ContextVar("observers", default=())
 is_recording = _recording.get  # whether operations are recorded here: not inside `no_grad`
-observers = _observers.get  # those that have been entered, a tuple in order
+observers = _observers.get  # the observers inside whose `with` this is, a tuple
 
 
 class Record:
@@ -38,7 +38,7 @@ class Record:
     def __init__(self, operation, inputs, pullback, value):
         self.number = next(_numbers)  # in order of creation
         self.operation, self.shape, self.dtype = operation, value.shape, value.dtype
-        self.inputs = inputs  # for each: its Record, or the Tensor if it has none, or None (unused)
+        self.inputs = inputs  # of each its Record, or a Tensor without one, or None (no gradient)
         self.pullback = pullback  # one function per input, or one (gradient, needs) for all
         self.tensor = None  # a weak reference to a Tensor that keeps its gradient
         # and `note`, where geonet.graph keeps what it observed
@@ -100,7 +100,7 @@ class Tensor:
         name = f", name={self.name!r}" if self.name else ""
         return f"Tensor({self.data}, dtype={self.dtype}{name}{made_by})"
 
-    # The operators. Each finds its operation by name, with the pullback, in geonet.ops.
+    # The operators. Each finds its operation by name in OPERATIONS, which geonet.ops fills.
 
     def __add__(self, other):
         return OPERATIONS["add"](self, other)
@@ -380,8 +380,10 @@ def primitive(function=None, **examples):
     return operation
 
 
-class Observer:
+class Observer(ContextDecorator):
     """Observes a computation while it is recorded, inside ``with observer:``.
+
+    Other threads are not observed, and an observer can be entered once at a time.
 
     The engine and the layers of `geonet.nn` call these methods of every entered observer, in the
     order of entering. A subclass overrides those that it needs.
@@ -398,6 +400,8 @@ class Observer:
         """The unit of a layer, or the layer alone, has made its output, a Tensor."""
 
     def __enter__(self):
+        if self in observers():
+            raise RuntimeError(f"this {type(self).__name__} is observing already")
         _observers.set((*observers(), self))
         return self
 

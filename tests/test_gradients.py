@@ -425,6 +425,26 @@ def test_records_are_of_the_gradients_before_processes_share_them():
             np.testing.assert_array_equal(getattr(mine, name), getattr(shared, name))
 
 
+def test_an_inspector_records_inside_its_with_alone_and_is_entered_once():
+    model, x = mlp([3, 4, 1], "GmP", rng=rng()), rng(1).normal(size=(20, 3))
+    inspector, optimizer = Inspector(model), SGD(model.parameters(), 0.1)
+    options = {"epochs": 2, "on_gradients": inspector.record, "label": None}
+    with inspector:
+        fit(model, ops.mse, (x, x[:, :1]), optimizer, **options)
+        with pytest.raises(RuntimeError, match="this Inspector is observing already"):
+            inspector.__enter__()
+    kept = inspector["steps.0"].angular.copy()
+    with pytest.raises(ValueError, match="must be entered before it records"):
+        fit(model, ops.mse, (x, x[:, :1]), optimizer, **options)
+    with inspector:
+        fit(model, ops.mse, (x, x[:, :1]), optimizer, **options)
+    seen = inspector["steps.0"]
+    np.testing.assert_array_equal(seen.angular[:2], kept)
+    assert len(np.unique(seen.angular[:, 0])) == 4
+    assert np.all((seen.turn >= 0) & (seen.turn < np.pi))
+    np.testing.assert_array_equal(inspector.steps, [0, 1, 0, 1])
+
+
 def test_a_training_that_diverges_leaves_no_observer_behind():
     model = mlp([3, 4, 1], rng=rng())
     with pytest.raises(Diverged):

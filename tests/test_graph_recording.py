@@ -199,6 +199,19 @@ def test_a_nan_in_the_imaginary_part_is_counted():
     assert str(caught.value).startswith("the result of add: 1 NaN of 2 entries\n")
 
 
+def test_watch_and_anomalies_decorate_functions():
+    @graph.anomalies()
+    @graph.watch(gradients=True)
+    def loss(x):
+        return ops.sum(ops.log(x))
+
+    x = Tensor(np.ones(2), requires_grad=True)
+    assert "log" in graph.trace(loss(x)).table()
+    with pytest.raises(graph.Anomaly, match="the result of log"):
+        loss(Tensor(np.array([-1.0]), requires_grad=True))
+    assert loss(x).item() == 0
+
+
 def test_an_anomaly_can_be_pickled():
     with pytest.raises(graph.Anomaly) as caught, graph.anomalies():
         ops.log(Tensor([-1.0], requires_grad=True))

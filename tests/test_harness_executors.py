@@ -284,6 +284,19 @@ def test_other_lines_that_are_no_runs_are_refused_by_number(tmp_path, line):
     assert not (tmp_path / "runs.jsonl").exists()
 
 
+def test_runs_of_version_0_1_that_called_the_split_purpose_are_taken_over(tmp_path):
+    results = Results(tmp_path, "trial", CONFIG)
+    for seed in (0, 1):
+        results.add(a_run(seed), {})
+    results.write()
+    for name in ("results.json", "runs.jsonl"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text(text.replace('"split"', '"purpose"'), encoding="utf-8")
+    found = Results(tmp_path, "trial", CONFIG)
+    assert [run["seed"] for run in found.find(split="test")] == [0, 1]
+    assert found.has(a_run(1))
+
+
 def test_runs_without_their_configuration_are_refused(tmp_path):
     Results(tmp_path, "draws", CONFIG).add(a_run(0), {})
     (tmp_path / "results.json").unlink()

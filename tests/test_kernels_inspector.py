@@ -23,11 +23,11 @@ def test_compiled_records_are_those_of_the_reference(dtype, units, n, seed):
     resting = np.zeros(units, dtype)
     found = []
     for form in (inspector, reference):
-        record = np.full((reference.FIELDS, units), np.nan)
+        record = np.full((7, units), np.nan)
         direction, offset = (a.copy() for a in place)
-        form.gradient_parts(weight, gradient, record)
-        form.movement(weight, bias, direction, offset, record)
-        form.activity(output, resting, record)
+        form.gradient_parts(weight, gradient, *record[:4])
+        form.movement(weight, bias, direction, offset, *record[4:6])
+        form.activity(output, resting, record[6])
         found.append((record, direction, offset))
     for one, other in zip(*found):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)

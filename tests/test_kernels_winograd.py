@@ -9,6 +9,7 @@ from kernel_helpers import of_compiled_code
 from numpy.testing import assert_allclose, assert_array_equal
 
 from geonet.kernels import reference, winograd
+from geonet.kernels.winograd import transforms
 
 STRIDE = (1, 1)
 
@@ -42,6 +43,10 @@ def test_the_matrices_compute_four_outputs_of_a_filter_of_three():
         (reference.WINOGRAD_KERNEL @ w) * (reference.WINOGRAD_INPUT @ d)
     )
     assert_allclose(y, [d[i : i + 3] @ w for i in range(4)], rtol=1e-13)
+
+
+def test_compiled_transforms_interpolate_at_the_points_of_the_reference():
+    assert (transforms.NEAR, transforms.FAR) == (reference.NEAR, reference.FAR)
 
 
 @of_compiled_code

@@ -110,7 +110,11 @@ def test_what_is_heavy_or_has_moved_is_found_where_it_was():
         assert geonet.nn.convert is geonet.interop.convert
         assert geonet.nn.export_torch is geonet.interop.export_torch
         assert geonet.characteristic.anticipate is geonet.gradients.anticipate
+        import geonet.data.banana
         from geonet.data.levy import load_levy
+        assert geonet.data.banana.read_banana and geonet.data.levy.load_levy is load_levy
+        assert {"data", "plots", "experiments"} <= set(dir(geonet))
+        assert "convert" in dir(geonet.nn) and "ImageFolders" in dir(geonet.data)
         from geonet.data.banana import read_banana
         from geonet.data.imagenet import ImageFolders
         from geonet.data.imagenet_pictures import write_pictures

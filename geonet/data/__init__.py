@@ -4,7 +4,7 @@ from geonet.data.image_arrays import ImageSet
 from geonet.data.image_files import read_imagenet32
 from geonet.data.tables import Split, standardize_features, standardize_target
 from geonet.data.uci import read_uci, split_uci
-from geonet.lazy import lazily, moved
+from geonet.lazy import lazily
 
 __all__ = [
     "ImageFolders",
@@ -18,10 +18,15 @@ __all__ = [
 ]
 
 # With it comes Pillow, and the processes that decode run a module of this package by themselves.
-__getattr__ = lazily(__name__, {"ImageFolders": "geonet.data.image_folders:ImageFolders"})
-
 # The paper's own sets have moved to the reproduction of its experiments.
-moved("geonet.data.banana", "geonet.experiments.sets.banana")
-moved("geonet.data.levy", "geonet.experiments.sets.levy")
-moved("geonet.data.imagenet", "geonet.data.image_folders")
-moved("geonet.data.imagenet_pictures", "geonet.experiments.sets.drawn_pictures")
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "ImageFolders": "geonet.data.image_folders:ImageFolders",
+        "banana": "geonet.experiments.sets.banana",
+        "levy": "geonet.experiments.sets.levy",
+        "imagenet": "geonet.data.image_folders",
+        "imagenet32": "geonet.data.image_files",
+        "imagenet_pictures": "geonet.experiments.sets.drawn_pictures",
+    },
+)

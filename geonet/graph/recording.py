@@ -208,10 +208,8 @@ class anomalies(Observer):
         With the operation, shapes and ranges of its inputs, and the user's line that called it.
     """
 
-    def __init__(self):
-        self._silence = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-
     def __enter__(self):
+        self._silence = np.errstate(over="ignore", invalid="ignore", divide="ignore")
         self._silence.__enter__()
         return super().__enter__()
 

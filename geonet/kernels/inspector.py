@@ -1,27 +1,18 @@
 """What an inspector records of a layer at a step, each kernel in one pass over the rows.
 
-The record (FIELDS, O) is that of `geonet.kernels.reference`. Sums are float64.
+Sums are float64.
 """
 
 import numpy as np
 
 from geonet.kernels import reference
-from geonet.kernels.reference import (
-    ACTIVITY,
-    ANGULAR,
-    DISPLACEMENT,
-    RADIAL,
-    STRETCHING,
-    TURN,
-    TURNING,
-)
 from geonet.kernels.switch import equal_to, lazy_jit
 
 
 @equal_to(reference.gradient_parts)
 @lazy_jit(fastmath={"contract", "reassoc"})
-def gradient_parts(weight, gradient, record):
-    """Record the radial and the angular part of gradients (O, n), and both times ‖w‖."""
+def gradient_parts(weight, gradient, radial, angular, stretching, turning):
+    """Write the radial and the angular part of gradients (O, n), and each times ‖w‖."""
     for unit in range(weight.shape[0]):
         w, g = weight[unit], gradient[unit]
         square = along = 0.0
@@ -33,14 +24,14 @@ def gradient_parts(weight, gradient, record):
             part = g[k] - scale * w[k]
             across += part * part
         length, across = np.sqrt(square), np.sqrt(across)
-        record[STRETCHING, unit], record[TURNING, unit] = along / length, across
-        record[RADIAL, unit], record[ANGULAR, unit] = along, length * across
+        stretching[unit], turning[unit] = along / length, across
+        radial[unit], angular[unit] = along, length * across
 
 
 @equal_to(reference.movement)
 @lazy_jit(fastmath={"contract", "reassoc"})
-def movement(weight, bias, direction, offset, record):
-    """Record turn and displacement of boundaries; update direction and offset in place."""
+def movement(weight, bias, direction, offset, turn, displacement):
+    """Write turn and displacement of boundaries; update direction and offset in place."""
     for unit in range(weight.shape[0]):
         w, u = weight[unit], direction[unit]
         square = chord = 0.0
@@ -54,19 +45,19 @@ def movement(weight, bias, direction, offset, record):
         new, old = bias[unit] * per_length, offset[unit]
         moved = (new - old) * (new - old) + old * new * chord
         half = np.sqrt(chord) / 2
-        record[TURN, unit] = 2 * np.arcsin(1.0 if half > 1 else half)
-        record[DISPLACEMENT, unit] = 0.0 if moved < 0 else np.sqrt(moved)
+        turn[unit] = 2 * np.arcsin(1.0 if half > 1 else half)
+        displacement[unit] = 0.0 if moved < 0 else np.sqrt(moved)
         offset[unit] = new
 
 
 @equal_to(reference.activity)
 @lazy_jit
-def activity(output, resting, record):
-    """Record the share of rows (N, O) on which each unit is active."""
+def activity(output, resting, share):
+    """Write the share of rows (N, O) on which each unit is active."""
     units = output.shape[1]
     active = np.zeros(units, np.int32)
     for i in range(output.shape[0]):
         for unit in range(units):
             active[unit] += output[i, unit] != resting[unit]
     for unit in range(units):
-        record[ACTIVITY, unit] = active[unit] / output.shape[0]
+        share[unit] = active[unit] / output.shape[0]

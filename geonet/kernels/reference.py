@@ -39,7 +39,7 @@ def outer(x, y):
 
 def relu(x):
     """max(x, 0), of any shape; NaN stays NaN."""
-    return np.where(x.real > 0, x, 0) if np.iscomplexobj(x) else np.maximum(x, 0)
+    return np.where(x.real <= 0, 0, x) if np.iscomplexobj(x) else np.maximum(x, 0)
 
 
 def relu_pullback(g, y):
@@ -267,14 +267,14 @@ def conv2d_pullback(g, x, weight, stride, padding, needs):
     Σ g[n,a,b,o] weight[o,i,j,c] over o is added to the pixel that weight[o,i,j,c] multiplied.
     """
     to_x = to_weight = None
-    framed, kernel = _framed(x, padding), weight.shape[1:3]
+    kernel = weight.shape[1:3]
     if needs[1]:
-        windows = _windows(framed, kernel, stride)
+        windows = _windows(_framed(x, padding), kernel, stride)
         to_weight = np.empty(weight.shape, np.result_type(g, x))
         for i, j in np.ndindex(kernel):
             to_weight[:, i, j] = np.tensordot(g, windows[:, :, :, i, j], axes=((0, 1, 2),) * 2)
     if needs[0]:
-        framed = np.zeros(framed.shape, np.result_type(g, weight))
+        framed = _framed(np.zeros(x.shape, np.result_type(g, weight)), padding)  # ∂L/∂x and frame
         windows = _windows(framed, kernel, stride)
         for i, j in np.ndindex(kernel):  # entries i, j of different windows never overlap
             windows[:, :, :, i, j] += np.tensordot(g, weight[:, i, j], axes=(3, 0))
@@ -413,43 +413,39 @@ def adam(parameter, gradient, m, v, step_size, beta1, beta2, scale, eps):
 
 # The geometry of a layer at one step --------------------------------------------------------------
 #
-# For every unit a record (FIELDS, O) has the radial and the angular part of the gradient, the parts
-# of it that stretch and that turn the row, the turn and the displacement of the boundary, and the
-# share of the batch on which the unit is active. Each kernel writes some rows of a record.
-
-FIELDS = 7
-RADIAL, ANGULAR, STRETCHING, TURNING, TURN, DISPLACEMENT, ACTIVITY = range(FIELDS)
+# What `geonet.gradients.Inspector` records. Each kernel writes into the last arrays that it is
+# given, (O,) each.
 
 
-def gradient_parts(weight, gradient, record):
-    """Record g·u and ‖g − (g·u) u‖, for g = ∂L/∂w and u = w/‖w‖, and both times ‖w‖.
+def gradient_parts(weight, gradient, radial, angular, stretching, turning):
+    """Write g·u and ‖g − (g·u) u‖ for g = ∂L/∂w and u = w/‖w‖; weight and gradient are (O, n).
 
-    weight and gradient are (O, n).
+    They are `stretching` and `turning`; `radial` and `angular` are the same, each times ‖w‖.
     """
     weight, gradient = (a.astype(np.float64) for a in (weight, gradient))
     length = np.linalg.norm(weight, axis=1)
     along = (gradient * weight).sum(axis=1) / length
     across = np.linalg.norm(gradient - (along / length)[:, None] * weight, axis=1)
-    record[STRETCHING], record[TURNING] = along, across
-    record[RADIAL], record[ANGULAR] = length * along, length * across
+    stretching[...], turning[...] = along, across
+    radial[...], angular[...] = length * along, length * across
 
 
-def movement(weight, bias, direction, offset, record):
-    """Record how far boundaries have moved, and update direction and offset in place.
+def movement(weight, bias, direction, offset, turn, displacement):
+    """Write how far boundaries have moved; direction and offset become the present ones, in place.
 
-    weight (O, n) and bias (O,) are the new ones; direction u (O, n) and offset λ (O,), float64, are
-    the old ones. A chord d = ‖u' − u‖ has the angle 2 arcsin(d/2), accurate near 0 and to 1e-8 near
-    π. The location φ = −λu has moved by √((λ' − λ)² + λλ' d²).
+    weight (O, n) and bias (O,) are the present ones; direction u (O, n) and offset λ (O,), float64,
+    the ones before. For a chord d = ‖u' − u‖ the angle is 2 arcsin(d/2), accurate near 0 and to
+    1e-8 near π; the location φ = −λu moved by √((λ' − λ)² + λλ' d²).
     """
     length = np.linalg.norm(weight.astype(np.float64), axis=1)
     new, new_offset = weight / length[:, None], bias / length
     chord = np.square(new - direction).sum(axis=1)
-    record[TURN] = 2 * np.arcsin(np.minimum(np.sqrt(chord) / 2, 1))
+    turn[...] = 2 * np.arcsin(np.minimum(np.sqrt(chord) / 2, 1))
     square = (new_offset - offset) ** 2 + offset * new_offset * chord
-    record[DISPLACEMENT] = np.sqrt(np.maximum(square, 0))  # rounding may make it negative
+    displacement[...] = np.sqrt(np.maximum(square, 0))  # rounding may leave it below 0
     direction[...], offset[...] = new, new_offset
 
 
-def activity(output, resting, record):
-    """Record the share of rows of an output (N, O) that differ from inactive units' output (O,)."""
-    record[ACTIVITY] = (output != resting).mean(axis=0)
+def activity(output, resting, share):
+    """Write the share of rows (N, O) of an output that differ from that of inactive units (O,)."""
+    share[...] = (output != resting).mean(axis=0)

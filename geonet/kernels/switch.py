@@ -20,7 +20,7 @@ NATIVE = frozenset((np.dtype(np.float32), np.dtype(np.float64)))  # what compile
 
 def _why_plain():
     """Why kernels run in plain NumPy; empty if they run compiled."""
-    wanted = os.environ.get("GEONET_KERNELS", "numba")
+    wanted = os.environ.get("GEONET_KERNELS") or "numba"
     if wanted not in ("numba", "numpy"):
         raise ValueError(f"GEONET_KERNELS must be numba or numpy, but is {wanted!r}")
     if wanted == "numpy":

@@ -26,7 +26,7 @@ __all__ = [
     "import_torch",
 ]
 
-__getattr__ = lazily(
+__getattr__, __dir__ = lazily(
     __name__,
     {name: f"geonet.interop:{name}" for name in ("convert", "export_torch", "import_torch")},
 )

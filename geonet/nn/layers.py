@@ -75,9 +75,9 @@ class HiddenLayer(Module):
         return y
 
     def _fused(self, x, weight, bias):
-        """centring(gain · activation(W x + b)) by one operation, with fewer passes over memory.
+        """The plain formula, centring(gain · activation(W x + b)), in fewer passes over memory.
 
-        None if there is no such operation.
+        None if no operation does several of its steps at once.
         """
         layer, centring = self.layer, self.centring
         gain = layer.parameterization.gain

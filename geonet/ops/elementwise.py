@@ -1,4 +1,4 @@
-"""Elementwise operations: arithmetic, elementary and piecewise functions, activations.
+"""Elementwise operations: arithmetic, elementary and piecewise functions.
 
 g = ∂L/∂y is the gradient of the result; the arrow points to the gradients of the inputs.
 """

@@ -142,14 +142,14 @@ class Results:
             known = (
                 found["experiment"],
                 found["config"] | {},  # fails unless it is a dict
-                {_key_of(r): r | {"metrics": r["metrics"] | {}} for r in found["runs"]},
+                {_key_of(r): r for r in map(_current_form, found["runs"])},
             )
         except FileNotFoundError:
             raise ValueError(
                 f"{self._log} has no {self._path.name} next to it, which has the configuration: "
                 "use --overwrite, or choose another --out"
             ) from None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise ValueError(
                 f"{self._path} is not a results file of geonet: use --overwrite"
             ) from None
@@ -177,10 +177,9 @@ class Results:
         runs = {}
         for number, line in enumerate(lines, start=1):
             try:
-                run = json.loads(line)
-                run["metrics"] | {}  # fails unless it is a dict
+                run = _current_form(json.loads(line))
                 runs[_key_of(run)] = run
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError):
                 raise ValueError(
                     f"{self._log}, line {number}: not a run of geonet: use --overwrite"
                 ) from None
@@ -287,6 +286,12 @@ class Results:
 
 
 COMMON_FIELDS = ("method", "seed", "lr", "split", "metrics")
+
+
+def _current_form(run):
+    """A run as stored, with the names of today: its split was called purpose in version 0.1.0."""
+    run = {"split" if name == "purpose" else name: value for name, value in run.items()}
+    return run | {"metrics": run["metrics"] | {}}  # fails unless metrics is a dict
 
 
 def _case_of(run):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from geonet import METHODS
-from geonet.experiments.inspect import EXPERIMENT as INSPECT
-from geonet.experiments.inspect import LAYERS, UNITS
+from geonet.experiments.inspection import EXPERIMENT as INSPECT
+from geonet.experiments.inspection import LAYERS, UNITS
 from geonet.experiments.natural import DAMPINGS, LRS
 from geonet.experiments.natural import EXPERIMENT as NATURAL
 from geonet.text import BadInput
