@@ -3,8 +3,8 @@
 This file defines what is computed. The other files of this folder compute the same faster, and each
 of their kernels names the function here that it equals. With ``GEONET_KERNELS=numpy``, or in a
 Python without Numba, everything runs on the functions below, and a debugger steps through them.
-They also take what compiled code does not, such as complex numbers; a piecewise function then uses
-the piece of the real part.
+They also take what compiled code does not, such as complex numbers. A function in pieces, such as
+a rectifier, then chooses its piece by the real part.
 
 Throughout, y is a result, g = ∂L/∂y is its gradient, and `…_pullback` returns the gradients of the
 inputs. Arrays are (N, C) with the features last, images are (N, H, W, C) with the channels last.

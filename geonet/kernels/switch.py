@@ -3,9 +3,9 @@
 ``GEONET_KERNELS=numpy``, or a Python without Numba, runs everything on `geonet.kernels.reference`.
 Otherwise a kernel runs compiled. Importing geonet does not load Numba: the first call does.
 
-Kernels may call kernels of the same file, but not of another file, because Numba's cache on disk
-does not notice changes there. (`prefetch`, in this file, and the options with which kernels are
-compiled do not change results. To try others, empty the cache.)
+Kernels use kernels and constants of their own file only, because Numba's cache on disk does not
+notice changes in another. After a change of `prefetch`, or of the options with which kernels are
+compiled, empty the cache.
 """
 
 import functools

@@ -123,12 +123,12 @@ class Layer(HiddenLayer, ABC):
     stride, padding = (1, 1), (0, 0)  # of a convolution; a Linear counts as a 1×1 convolution
     filter_shape = None  # (kh, kw, C) of a convolution
 
-    def __init__(self, rows, fan_out, parameterization, activation, *, rng, init, bias, dtype):
+    def __init__(self, shape, fan_out, parameterization, activation, *, rng, init, bias, dtype):
         dtype = np.dtype(dtype)
         if dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64, but is {dtype}")
         kind = _choose("parameterization", parameterization, PARAMETERIZATIONS)
-        weight = initial_weight(init, *rows, fan_out, rng).astype(dtype)
+        weight = initial_weight(init, *shape, fan_out, rng).astype(dtype)
         self.parameterization = kind(weight, np.zeros(len(weight), dtype) if bias else None)
         self.activation = _choose("activation", activation, ACTIVATIONS)
 
@@ -244,10 +244,10 @@ class Conv2d(Layer):
         kernel = _pair("kernel_size", kernel_size, 1)
         self.filter_shape = *kernel, in_channels
         self.stride, self.padding = _pair("stride", stride, 1), _pair("padding", padding, 0)
-        rows = out_channels, math.prod(self.filter_shape)
+        shape = out_channels, math.prod(self.filter_shape)
         fan_out = math.prod(kernel) * out_channels
         options = {"rng": rng, "init": init, "bias": bias, "dtype": dtype}
-        super().__init__(rows, fan_out, parameterization, activation, **options)
+        super().__init__(shape, fan_out, parameterization, activation, **options)
 
     def apply(self, x, weight, bias=None):
         """W ∗ x + b, (N, H, W, C) -> (N, H', W', O)."""
