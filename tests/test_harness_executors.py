@@ -284,15 +284,17 @@ def test_other_lines_that_are_no_runs_are_refused_by_number(tmp_path, line):
     assert not (tmp_path / "runs.jsonl").exists()
 
 
-def test_runs_of_version_0_1_that_called_the_split_purpose_are_taken_over(tmp_path):
-    results = Results(tmp_path, "trial", CONFIG)
+def test_runs_of_version_0_1_with_other_names_of_fields_are_taken_over(tmp_path):
+    config = CONFIG | {"lrs": [0.01]}
+    results = Results(tmp_path, "trial", config)
     for seed in (0, 1):
         results.add(a_run(seed), {})
     results.write()
     for name in ("results.json", "runs.jsonl"):
         text = (tmp_path / name).read_text(encoding="utf-8")
-        (tmp_path / name).write_text(text.replace('"split"', '"purpose"'), encoding="utf-8")
-    found = Results(tmp_path, "trial", CONFIG)
+        text = text.replace('"split"', '"purpose"').replace('"lrs"', '"rates"')
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    found = Results(tmp_path, "trial", config)
     assert [run["seed"] for run in found.find(split="test")] == [0, 1]
     assert found.has(a_run(1))
 

@@ -22,6 +22,7 @@ from geonet.files import write_whole
 from geonet.kernels.switch import PLAIN
 
 PACKAGES = ("numpy", "numba", "matplotlib")
+RENAMED = {"purpose": "split", "rates": "lrs"}  # fields that version 0.1.0 wrote
 LOCKED_BYTE = 2**30  # beyond the content, as a lock on Windows also prevents reading
 
 
@@ -139,9 +140,10 @@ class Results:
     def _load(self):
         try:
             found = json.loads(self._path.read_text(encoding="utf-8"))
+            found["config"] = _current_names(found["config"])  # fails unless it is a dict
             known = (
                 found["experiment"],
-                found["config"] | {},  # fails unless it is a dict
+                found["config"],
                 {_key_of(r): r for r in map(_current_form, found["runs"])},
             )
         except FileNotFoundError:
@@ -288,10 +290,14 @@ class Results:
 COMMON_FIELDS = ("method", "seed", "lr", "split", "metrics")
 
 
+def _current_names(fields):
+    """Fields of a run or a configuration as stored, under their names of today."""
+    return {RENAMED.get(name, name): value for name, value in fields.items()}
+
+
 def _current_form(run):
-    """A run as stored, with the names of today: its split was called purpose in version 0.1.0."""
-    run = {"split" if name == "purpose" else name: value for name, value in run.items()}
-    return run | {"metrics": run["metrics"] | {}}  # fails unless metrics is a dict
+    """A run as stored, under the names of today."""
+    return _current_names(run) | {"metrics": run["metrics"] | {}}  # fails unless it is a dict
 
 
 def _case_of(run):
