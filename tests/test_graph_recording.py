@@ -212,6 +212,13 @@ def test_watch_and_anomalies_decorate_functions():
     assert loss(x).item() == 0
 
 
+def test_anomalies_cannot_be_entered_twice_and_leave_the_warnings_as_they_were():
+    before, looking = np.geterr(), graph.anomalies()
+    with looking, pytest.raises(RuntimeError, match="is observing already"):
+        looking.__enter__()
+    assert np.geterr() == before
+
+
 def test_an_anomaly_can_be_pickled():
     with pytest.raises(graph.Anomaly) as caught, graph.anomalies():
         ops.log(Tensor([-1.0], requires_grad=True))

@@ -81,14 +81,9 @@ def step_by_step(layer, x):
     return y if gain is None else y * gain
 
 
-@every_parameterization
-@pytest.mark.parametrize("activation", ["relu", "tanh"])
-@pytest.mark.parametrize("bias", [True, False])
-def test_a_linear_layer_at_once_is_the_layer_step_by_step(parameterization, activation, bias):
-    layer = nn.Linear(3, 4, parameterization, activation, rng=rng(), bias=bias)
-    for seed, parameter in enumerate(layer.parameters()):
-        parameter.data[...] = rng(seed).normal(size=parameter.shape)
-    x, weights, results = rng(1).normal(size=(6, 3)), rng(2).normal(size=(6, 4)), []
+def assert_at_once_is_step_by_step(layer, x, weights, **tolerance):
+    """Output and all gradients of the layer are those of one operation after the other."""
+    results = []
     for compute in (layer, lambda x: step_by_step(layer, x)):
         inputs = Tensor(x, requires_grad=True)
         y = compute(inputs)
@@ -97,7 +92,18 @@ def test_a_linear_layer_at_once_is_the_layer_step_by_step(parameterization, acti
         for parameter in layer.parameters():
             parameter.grad = None
     for at_once, by_steps in zip(*results):
-        np.testing.assert_allclose(at_once, by_steps, rtol=1e-13, atol=1e-14)
+        np.testing.assert_allclose(at_once, by_steps, **tolerance)
+
+
+@every_parameterization
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_linear_layer_at_once_is_the_layer_step_by_step(parameterization, activation, bias):
+    layer = nn.Linear(3, 4, parameterization, activation, rng=rng(), bias=bias)
+    for seed, parameter in enumerate(layer.parameters()):
+        parameter.data[...] = rng(seed).normal(size=parameter.shape)
+    x, weights = rng(1).normal(size=(6, 3)), rng(2).normal(size=(6, 4))
+    assert_at_once_is_step_by_step(layer, x, weights, rtol=1e-13, atol=1e-14)
 
 
 # Conv2d -------------------------------------------------------------------------------------------
@@ -200,16 +206,8 @@ def test_gradients_of_inputs_and_parameters_are_the_numeric_ones(
 def test_a_layer_at_once_is_the_layer_step_by_step(parameterization, activation, bias):
     layer = nn.Conv2d(3, 4, 3, 1, 1, parameterization, activation, rng=rng(), bias=bias)
     randomize(layer)
-    x, weights, results = rng(1).normal(size=(2, 5, 4, 3)), rng(2).normal(size=(2, 5, 4, 4)), []
-    for compute in (layer, lambda x: step_by_step(layer, x)):
-        inputs = Tensor(x, requires_grad=True)
-        y = compute(inputs)
-        y.backward(weights)
-        results.append([y.data, inputs.grad, *(p.grad for p in layer.parameters())])
-        for parameter in layer.parameters():
-            parameter.grad = None
-    for at_once, by_steps in zip(*results):
-        np.testing.assert_allclose(at_once, by_steps, rtol=1e-12, atol=1e-13)
+    x, weights = rng(1).normal(size=(2, 5, 4, 3)), rng(2).normal(size=(2, 5, 4, 4))
+    assert_at_once_is_step_by_step(layer, x, weights, rtol=1e-12, atol=1e-13)
 
 
 # Units and pooling --------------------------------------------------------------------------------

@@ -209,9 +209,10 @@ class anomalies(Observer):
     """
 
     def __enter__(self):
+        super().__enter__()
         self._silence = np.errstate(over="ignore", invalid="ignore", divide="ignore")
         self._silence.__enter__()
-        return super().__enter__()
+        return self
 
     def __exit__(self, *error):
         super().__exit__()

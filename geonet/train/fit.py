@@ -105,7 +105,7 @@ def fit(
     model : Module
     loss : function
         (prediction Tensor, target array) -> Tensor of one number.
-    data : tuple of numpy.ndarray, or geonet.data.image_arrays.ImageSet
+    data : tuple of numpy.ndarray, or geonet.data.ImageSet
         x (N, ...) and y (N, ...); or an object with a number of rows `train_count` and a function
         `train_batches(batch_size, rng)` that yields the full batches (x, y) of an epoch one by one,
         so that only one at a time is in memory. To continue within an epoch, it must also accept
