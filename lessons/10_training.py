@@ -278,9 +278,9 @@ for method in METHODS:
 
 # %% [markdown]
 # Look at the last column before you name a winner. With so few seeds most of the differences are
-# no larger than their own spread. README.md has the same table for 20 seeds and 10,000 steps:
-# there GmP is far ahead on the paper's one data set, and that lead is gone when data are redrawn
-# for each seed. One seed, or one data set, would have told another story.
+# no larger than their own spread. geonet/experiments/RESULTS.md has the same table for 20 seeds and
+# 10,000 steps: there GmP is far ahead on the paper's one data set, and that lead is gone when data
+# are redrawn for each seed. One seed, or one data set, would have told another story.
 #
 # ## Banana: boundaries in the plane
 #

@@ -404,6 +404,6 @@ temporary.cleanup()
 # numbers (12.c). `python -m lessons check 12` grades them.
 #
 # This was the last lesson. You have gone from one gradient by hand to a residual network, and
-# every formula on the way is a line of code in geonet and a test beside it. README.md says which
-# experiment of the paper is which command. Change one thing, run it over several seeds, and see
+# every formula on the way is a line of code in geonet and a test beside it. README.md names the
+# commands that repeat the paper's experiments. Change one thing, run it over several seeds, and see
 # whether what you believe is so.
