@@ -1,7 +1,6 @@
 """The ImageNet experiment: what it writes, what it refuses, and how it continues after a stop."""
 
 import argparse
-import errno
 import importlib.util
 import json
 import math
@@ -11,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from geonet.experiments.imagenet import EXPERIMENT, Run, make_schedule
 from geonet.experiments.sets.drawn_pictures import write_pictures
 from geonet.nn.module import Parameter
 from geonet.text import BadInput
-from geonet.train import SGD, Checkpoints, checkpoints
+from geonet.train import SGD, CheckpointNotWritten, Checkpoints
 
 ROOT = Path(__file__).parents[1]
 SMALL = ("--width", "0.03", "--size", "16", "--epochs", "2", "--workers", "0")
@@ -233,14 +233,14 @@ def test_a_checkpoint_of_another_run_is_refused(pictures, whole, tmp_path):
 def test_a_full_disk_is_reported_and_training_goes_on(
     pictures, whole, tmp_path, monkeypatch, capsys
 ):
-    write, written = checkpoints.write_checkpoint, []
+    save, written = Checkpoints.save, []
 
-    def fill(path, *content):
+    def fill(self, *content):
         if len(written) == 2:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        written.append(write(path, *content))
+            raise CheckpointNotWritten("No space left on device")
+        written.append(save(self, *content))
 
-    monkeypatch.setattr(checkpoints, "write_checkpoint", fill)
+    monkeypatch.setattr(Checkpoints, "save", fill)
     words = ("--data", pictures, "--checkpoint-every", "3")
     assert train(tmp_path, *words) == results_of(whole)
     lines = capsys.readouterr().err.splitlines()
@@ -392,8 +392,8 @@ def assert_readable(out):
         found = Checkpoints(folder)
         found.load()
         assert not found.refused
-        for path in folder.glob("step-*"):
-            checkpoints.read_checkpoint(path)
+        for path in folder.glob("step-*.npz"):
+            assert zipfile.ZipFile(path).testzip() is None
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """Optimizers, schedules, the training loop, and checkpoints."""
 
-from geonet.train.checkpoints import CheckpointNotWritten, Checkpoints
+from geonet.train.checkpoints import CheckpointNotWritten, Checkpoints, load_state, save_state
 from geonet.train.divergence import Diverged
 from geonet.train.fit import fit, predict
 from geonet.train.optimizers import SGD, Adam, AdamW, damping_of, decay_of
@@ -13,7 +13,6 @@ from geonet.train.schedules import (
     StepSchedule,
     WarmUp,
 )
-from geonet.train.states import load_state, save_state
 
 __all__ = [
     "SGD",

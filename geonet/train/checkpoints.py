@@ -1,14 +1,11 @@
-"""Checkpoints: one .npz file each, which is read whole or refused.
+"""Checkpoints of a run, and saved states of a module: one .npz file each, as `numpy.savez` writes.
 
-A file is a zip archive of .npy members, stored without compression, so `numpy.load` reads it too.
-It has every array of the state under its path, such as "model/steps.0.weight", and the rest as JSON
-in the bytes of the array "json". The archive's comment, at the end of the file, holds a version and
-the SHA-256 of all bytes before the digest, which reveals any cut or flipped bit. Nothing is
-unpickled, and every size that a file claims is checked against the bytes that are there.
+The arrays have their own names, and the rest is JSON in the bytes of the array "json". A file is
+written beside its place and then renamed, so no incomplete file ever has the name of a complete
+one. When it is read, the CRC-32 of every array is checked first, and nothing is unpickled.
 """
 
 import contextlib
-import hashlib
 import json
 import math
 import os
@@ -18,13 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-VERSION = 1
-MARK = b"geonet checkpoint "
-DIGITS = 64  # of SHA-256, in hexadecimal
-LARGEST, LARGEST_REST = 2**33, 2**24  # bytes of a file, and of its JSON; larger ones are not read
-REST = "json"  # name of the member with everything except the arrays
-ARRAY = "npy"  # in it, {ARRAY: name} stands for an array
-UNFINISHED = "unfinished.part"
+RECORD = "json"  # name of the array with everything except the arrays
+ARRAY = "npy"  # in the record, {ARRAY: name} stands for an array
+RESERVED = RECORD, ARRAY, "file", "allow_pickle"  # the last two are arguments of `numpy.savez`
 
 
 class CheckpointNotWritten(OSError):
@@ -76,32 +69,33 @@ class Checkpoints:
         ------
         CheckpointNotWritten
             If the file cannot be written.
-        TypeError, ValueError
-            If the state holds something else, which is named, or too much besides its arrays.
+        TypeError
+            If the state holds something else, which is named.
         """
-        arrays, path = {}, self._path(step)
+        arrays, files, path = {}, self._files(), self.folder / f"step-{step:08}.npz"
         tree = _pack(state, "", arrays)
-        scores = {s: value for s, value in self.scores.items() if s < step}
+        scores = {s: known for s, known in self.scores.items() if s < step and s in files}
         if score is not None and not math.isnan(score):
             scores[step] = float(score)
-        about = {"step": step, "scores": list(scores.items()), "state": tree}
-        put_checkpoint(path, self.folder / UNFINISHED, about, arrays)
-        self.scores = scores
-        self._remove_old(step)
+        _write(path, {"scores": list(scores.items()), "state": tree}, arrays)
+        files[step] = path
+        last = sorted(s for s in files if s <= step)[-self.keep :]
+        kept = {*last, max(scores, key=scores.get, default=step)}
+        self.scores = {s: known for s, known in scores.items() if s in kept}
+        for s in files.keys() - kept:
+            with contextlib.suppress(OSError):  # a leftover file should not end a run
+                files[s].unlink()
 
     def load(self):
         """(state, step) of the newest checkpoint that is whole, or None if there is none."""
         self.refused = []
         for step, path in sorted(self._files().items(), reverse=True):
             try:
-                about, arrays = read_checkpoint(path)
-                if about["step"] != step:
-                    raise ValueError(f"it is the checkpoint of step {about['step']}")
-                scores = {int(s): float(score) for s, score in about["scores"]}
-                state = _unpack(about["state"], arrays)
-            except Exception as error:  # a file from elsewhere may cause any error
-                reason = str(error) or type(error).__name__
-                self.refused.append(f"{path} cannot be used as a checkpoint: {reason}")
+                with _naming(path, "checkpoint"):
+                    record, _ = _read(path)
+                    state, scores = record["state"], dict(record["scores"])
+            except ValueError as error:
+                self.refused.append(str(error))
             else:
                 self.scores = scores
                 return state, step
@@ -109,27 +103,68 @@ class Checkpoints:
 
     def clear(self):
         """Remove all checkpoints from the folder."""
-        for path in (*self._files().values(), self.folder / UNFINISHED):
-            path.unlink(missing_ok=True)
+        for path in (*self._files().values(), *self.folder.glob("step-*.npz.part")):
+            path.unlink()
         self.scores = {}
-
-    def _path(self, step):
-        return self.folder / f"step-{step:08}.npz"
 
     def _files(self):
         """Step -> path, for everything that has the name of a checkpoint."""
-        found = (re.fullmatch(r"step-(\d{8,18})\.npz", p.name) for p in self.folder.glob("step-*"))
+        found = (re.fullmatch(r"step-(\d{8,})\.npz", p.name) for p in self.folder.glob("step-*"))
         return {int(match[1]): self.folder / match[0] for match in found if match}
 
-    def _remove_old(self, step):
-        files = self._files()
-        kept = set(sorted(s for s in files if s <= step)[-self.keep :])
-        if self.scores:
-            kept.add(max(self.scores, key=self.scores.get))
-        self.scores = {s: score for s, score in self.scores.items() if s in kept & files.keys()}
-        for s in files.keys() - kept:
-            with contextlib.suppress(OSError):  # a leftover file should not end a run
-                files[s].unlink(missing_ok=True)
+
+def save_state(path, module):
+    """Write parameters and buffers of a module.
+
+    The file is written under a temporary name in the same folder and then renamed, so that `path`
+    is never incomplete. `numpy.load` reads it too. The file also has the eps of normalizations,
+    which belongs to the function but not to the `state_dict`.
+
+    Parameters
+    ----------
+    path : path
+        For example "model.npz". Its folder is created, and a file of that name is replaced.
+    module : geonet.nn.Module
+
+    Raises
+    ------
+    CheckpointNotWritten
+        If the file cannot be written; an earlier file then stays.
+    """
+    eps = {name: float(part.eps) for name, part in _with_eps(module)}
+    _write(Path(path), {"eps": eps}, module.state_dict())
+
+
+def load_state(path, module):
+    """Read a file of `save_state` into a module of the same structure, in place.
+
+    Parameters
+    ----------
+    path : path
+    module : geonet.nn.Module
+        Its dtype stays.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, not from `save_state`, or from a module with other names or shapes.
+        Then nothing is changed.
+    """
+    with _naming(path, "saved state"):
+        record, state = _read(path)
+        eps = {name: float(value) for name, value in record["eps"].items()}
+    parts = dict(_with_eps(module))
+    if difference := sorted(parts.keys() ^ eps.keys()):
+        raise ValueError(
+            f"{path} must have exactly this module's normalizations, but differs in {difference}"
+        )
+    module.load_state_dict(state)
+    for name, part in parts.items():
+        part.eps = eps[name]
+
+
+def _with_eps(module):
+    return ((name, part) for name, part in module.named_modules() if hasattr(part, "eps"))
 
 
 def _pack(value, path, arrays):
@@ -147,69 +182,27 @@ def _pack(value, path, arrays):
         raise TypeError(f"state{path} must be made of arrays, numbers, str, None, lists and dicts, "
                         f"but is a {type(value).__name__}")  # fmt: skip
     for key in value:
-        if not isinstance(key, str) or "/" in key or key in (ARRAY, REST):
+        if not isinstance(key, str) or "/" in key or key in RESERVED:
             raise TypeError(f"state{path}: {key!r} cannot be a key in a checkpoint")
     return {key: _pack(entry, f"{path}/{key}", arrays) for key, entry in value.items()}
 
 
-def _unpack(tree, arrays):
-    """The inverse of `_pack`."""
-    if isinstance(tree, list):
-        return [_unpack(entry, arrays) for entry in tree]
-    if not isinstance(tree, dict):
-        return tree
-    if tree.keys() == {ARRAY}:
-        return arrays[tree[ARRAY]]
-    return {key: _unpack(entry, arrays) for key, entry in tree.items()}
-
-
-def put_checkpoint(path, unfinished, about, arrays):
-    """Write a file under the name `unfinished`, in the same folder, and then rename it to path."""
+def _write(path, record, arrays):
+    """Write a record and arrays to a file, which gets its name when all of it is on the disk."""
+    unfinished = path.with_name(f"{path.name}.part")
+    members = arrays | {RECORD: np.frombuffer(json.dumps(record).encode(), np.uint8)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_checkpoint(unfinished, about, arrays)
+        with open(unfinished, "wb") as file:
+            np.savez(file, **members)
+            file.flush()
+            os.fsync(file.fileno())
         unfinished.replace(path)
         _flush_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
+            unfinished.unlink()
         raise CheckpointNotWritten(f"{path}: {error.strerror or error}") from error
-
-
-def write_checkpoint(path, about, arrays):
-    """Write a file and wait until it is on the disk."""
-    rest = json.dumps(about).encode()
-    if len(rest) > LARGEST_REST:
-        raise ValueError(f"state without its arrays has {len(rest)} bytes, more than the "
-                         f"{LARGEST_REST} allowed: long lists should be arrays")  # fmt: skip
-    members = arrays | {REST: np.frombuffer(rest, np.uint8)}
-    with open(path, "w+b") as file:
-        with zipfile.ZipFile(file, "w") as archive:
-            for name, array in members.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, np.asarray(array, order="C"), (1, 0), False)
-            archive.comment = _mark(VERSION) + bytes(DIGITS)
-        file.seek(-DIGITS, os.SEEK_END)
-        file.write(_digest(file))
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def read_checkpoint(path):
-    """The inverse of `write_checkpoint`; an error says what is wrong with the file."""
-    if not path.is_file():
-        raise ValueError("it is not a file")
-    with open(path, "rb") as file:
-        _check_seal(file, os.fstat(file.fileno()).st_size)
-        with zipfile.ZipFile(file) as archive:
-            members = archive.infolist()
-            if sum(info.file_size for info in members) > os.fstat(file.fileno()).st_size:
-                raise ValueError("its headers claim more bytes than it has")
-            arrays = {i.filename.removesuffix(".npy"): _read_array(archive, i) for i in members}
-    rest = arrays.pop(REST)
-    if rest.nbytes > LARGEST_REST:
-        raise ValueError(f"its JSON has {rest.nbytes} bytes, more than the {LARGEST_REST} allowed")
-    return json.loads(rest.tobytes()), arrays
 
 
 def _flush_folder(folder):
@@ -222,46 +215,27 @@ def _flush_folder(folder):
             os.close(descriptor)
 
 
-def _mark(version):
-    return MARK + b"%d sha256 " % version
+def _read(path):
+    """The record in a file, with the arrays for which it holds names, and all arrays by name."""
+    with zipfile.ZipFile(path) as archive:  # `numpy.load` would not check all of an array's bytes
+        if damaged := archive.testzip():
+            raise ValueError(f"{damaged} in it is damaged")
+    with np.load(path, allow_pickle=False) as file:
+        arrays = dict(file)
+
+    def with_array(tree):
+        return arrays[tree[ARRAY]] if tree.keys() == {ARRAY} else tree
+
+    return json.loads(arrays.pop(RECORD).tobytes(), object_hook=with_array), arrays
 
 
-def _digest(file):
-    """Hexadecimal SHA-256 of all bytes before the last `DIGITS`; leaves the file position there."""
-    rest, digest = file.seek(-DIGITS, os.SEEK_END), hashlib.sha256()
-    file.seek(0)
-    while piece := file.read(min(rest, 2**20)):
-        digest.update(piece)
-        rest -= len(piece)
-    return digest.hexdigest().encode()
-
-
-def _check_seal(file, size):
-    """Refuse a file that does not end with the mark of a checkpoint and the right digest."""
-    if size > LARGEST:
-        raise ValueError(f"it has {size} bytes, more than the {LARGEST} allowed")
-    tail = len(_mark(VERSION)) + DIGITS
-    file.seek(-min(size, tail + 8), os.SEEK_END)
-    seal = re.search(MARK + rb"(\d{1,8}) sha256 ([0-9a-f]{64})\Z", file.read())
-    if not seal:
-        raise ValueError("it is cut short or from another program")
-    if int(seal[1]) != VERSION:
-        raise ValueError(f"it has version {int(seal[1])}, but this program reads version {VERSION}")
-    if _digest(file) != seal[2]:
-        raise ValueError("it is damaged: its digest does not match")
-
-
-def _read_array(archive, info):
-    """A member as an array, with its header checked before memory is allocated."""
-    if info.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f"{info.filename} is compressed")
-    with archive.open(info) as member:
-        if np.lib.format.read_magic(member) != (1, 0):
-            raise ValueError(f"{info.filename} has an unknown format")
-        shape, columns_first, dtype = np.lib.format.read_array_header_1_0(member)
-        if dtype.kind not in "biufc":
-            raise ValueError(f"{info.filename} holds {dtype}, but only numbers are read")
-        data = member.read()
-    if columns_first or len(data) != math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"{info.filename} does not match its header")
-    return np.ndarray(shape, dtype, data).copy()
+@contextlib.contextmanager
+def _naming(path, kind):
+    """Name a file in any error of reading it, because any may occur if it is damaged or foreign."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(
+            f"{path} cannot be used as a {kind}, because it is missing, cut short, damaged or from "
+            f"another program ({type(error).__name__}: {error})"
+        ) from error
