@@ -414,15 +414,15 @@ def test_early_stopping_counts_improvements_up_to_min_delta_as_none():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda o: ReduceLROnPlateau(o, 0), "patience must be at least 1"),
+        (lambda o: ReduceLROnPlateau(o, 0), r"patience must be in \[1, inf\), but is 0"),
         (lambda o: ReduceLROnPlateau(o, 1, factor=1.0), "factor must be between 0 and 1"),
         (lambda o: ReduceLROnPlateau(o, 1, factor=0.0), "factor must be between 0 and 1"),
         (lambda o: ReduceLROnPlateau(o, 1, mode="least"), "mode must be 'min' or 'max'"),
-        (lambda o: EarlyStopping(None, 0), "patience must be at least 1"),
+        (lambda o: EarlyStopping(None, 0), r"patience must be in \[1, inf\), but is 0"),
         (lambda o: EarlyStopping(None, 1, "most"), "mode must be 'min' or 'max'"),
-        (lambda o: StepSchedule(o, 0), "period must be at least 1"),
-        (lambda o: CosineSchedule(o, 0), "steps must be at least 1"),
-        (lambda o: WarmUp(StepSchedule(o, 1), 0), "steps must be at least 1"),
+        (lambda o: StepSchedule(o, 0), r"period must be in \[1, inf\)"),
+        (lambda o: CosineSchedule(o, 0), r"steps must be in \[1, inf\)"),
+        (lambda o: WarmUp(StepSchedule(o, 1), 0), r"steps must be in \[1, inf\)"),
     ],
 )
 def test_bad_settings_are_named(make, message):

@@ -26,30 +26,29 @@ class Diverged(ArithmeticError):
         self.step, self.layer, self.quantity = step, layer, quantity
 
 
-def _owner(name):
-    """The module and the quantity in the dotted name of a parameter."""
-    layer, _, quantity = name.rpartition(".")
-    return layer or "the model", quantity
+def check_finite(parameters, step, gradients=False):
+    """Raise `Diverged` at the first parameter, or gradient of one, that is not finite.
 
-
-def check_parameters(parameters, step):
-    """Raise `Diverged` at the first of (name, parameter) pairs with values that are not finite."""
+    Parameters
+    ----------
+    parameters : list of (str, Parameter)
+        As from ``model.named_parameters()``.
+    step : int
+        Updates made before.
+    gradients : bool
+        Whether to look at the gradients, if there are any, instead of the values.
+    """
     for name, parameter in parameters:
-        if not np.isfinite(parameter.data).all():
-            raise Diverged(step, *_owner(name))
-
-
-def check_gradients(parameters, step):
-    """The same as `check_parameters` for gradients."""
-    for name, parameter in parameters:
-        if parameter.grad is not None and not np.isfinite(parameter.grad).all():
-            layer, quantity = _owner(name)
-            raise Diverged(step, layer, f"gradient of {quantity}")
+        array = parameter.grad if gradients else parameter.data
+        if array is not None and not np.isfinite(array).all():
+            layer, _, quantity = name.rpartition(".")
+            what = f"gradient of {quantity}" if gradients else quantity
+            raise Diverged(step, layer or "the model", what)
 
 
 def locate_divergence(model, x, step):
     """Raise `Diverged` with the first module with a parameter or an output that is not finite."""
-    check_parameters(model.named_parameters(), step)
+    check_finite(model.named_parameters(), step)
     stages = {"the model": model}
     if isinstance(model, Sequential):
         stages = {f"steps.{i}": stage for i, stage in enumerate(model.steps)}

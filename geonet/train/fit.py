@@ -3,11 +3,12 @@
 import math
 import time
 from contextlib import closing
+from functools import partial
 
 import numpy as np
 
 from geonet.tensor import no_grad
-from geonet.train.divergence import Diverged, check_gradients, check_parameters, locate_divergence
+from geonet.train.divergence import Diverged, check_finite, locate_divergence
 from geonet.train.position import Position
 from geonet.train.progress import Progress
 
@@ -35,44 +36,35 @@ def predict(model, x):
             module.training = training
 
 
-def _batches(x, y, batch_size, rng, skip):
-    """Yield the whole set, or batches of its rows in a new order (the last may be smaller)."""
-    if batch_size is None or batch_size >= len(x):
-        yield from [(x, y)][skip:]
-        return
-    order = rng.permutation(len(x))
-    for start in range(skip * batch_size, len(x), batch_size):
-        rows = order[start : start + batch_size]
-        yield x[rows], y[rows]
-
-
 def _source(data, epochs, batch_size, rng):
     """Number of batches per epoch, and a function that gives an epoch's, from number `skip` on."""
     if epochs < 1 or (batch_size is not None and batch_size < 1):
         raise ValueError(f"epochs and batch_size must be at least 1, not {epochs}, {batch_size}")
-    if isinstance(data, tuple):
-        x, y = data
-        _check_data(x, y, batch_size, rng)
-        batches = 1 if batch_size is None else -(-len(x) // batch_size)
-        return batches, lambda skip: _batches(x, y, batch_size, rng, skip)
-    if batch_size is None or rng is None:
-        raise ValueError("batch_size and rng are needed for data that come in batches")
-
-    def epoch(skip):
-        return data.train_batches(batch_size, rng, **({"skip": skip} if skip else {}))
-
-    return data.train_count // batch_size, epoch
-
-
-def _check_data(x, y, batch_size, rng):
+    if not isinstance(data, tuple):
+        if batch_size is None or rng is None:
+            raise ValueError("batch_size and rng are needed for data that come in batches")
+        batches = partial(data.train_batches, batch_size, rng)
+        return data.train_count // batch_size, lambda skip: batches(skip) if skip else batches()
+    x, y = data
     if len(x) != len(y) or not len(x):
         raise ValueError(f"data must be x and y of the same length above 0, not {len(x)}, {len(y)}")
     for name, array in (("x", x), ("y", y)):
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             row = np.argwhere(~np.isfinite(array))[0][0]
             raise ValueError(f"data: row {row} of {name} is not finite")
-    if batch_size is not None and batch_size < len(x) and rng is None:
+    if batch_size is None or batch_size >= len(x):
+        return 1, lambda skip: [data][skip:]
+    if rng is None:
         raise ValueError("rng is needed to draw batches smaller than the data")
+    return -(-len(x) // batch_size), lambda skip: _batches(x, y, batch_size, rng, skip)
+
+
+def _batches(x, y, batch_size, rng, skip):
+    """Yield batches of rows in a new order, from number `skip` on; the last may be smaller."""
+    order = rng.permutation(len(x))
+    for start in range(skip * batch_size, len(x), batch_size):
+        rows = order[start : start + batch_size]
+        yield x[rows], y[rows]
 
 
 def _call(function):
@@ -173,7 +165,7 @@ def fit(
                 position.losses.append(optimizer.all_reduce(value.item(), len(x)))
                 if not math.isfinite(position.losses[-1]):
                     locate_divergence(model, x, history.steps)
-                check_gradients(parameters, history.steps)
+                check_finite(parameters, history.steps, gradients=True)
                 if monitor is None and position.batch == batches:
                     steer(sum(position.losses) / batches)
                 optimizer.step()
@@ -190,5 +182,5 @@ def fit(
             _call(on_epoch)
     if stopping is not None:
         stopping.restore()
-    check_parameters(parameters, history.steps)
+    check_finite(parameters, history.steps)
     return history

@@ -88,11 +88,16 @@ class Optimizer:
             raise ValueError("parameters must be contiguous: use np.ascontiguousarray")
         check_range("lr", lr, 0)
         self.lr = lr
+        self._memory = {}  # what steps keep for later steps: lists of arrays by name
 
     def zero_grad(self):
         """Set all gradients to None."""
         for parameter in self.parameters:
             parameter.grad = None
+
+    def _zeros(self):
+        """A flat array of zeros for each parameter."""
+        return [np.zeros(p.size, p.dtype) for p in self.parameters]
 
     def all_reduce(self, loss, rows):
         """The loss that a step uses; it may also replace the gradients of the parameters.
@@ -102,13 +107,9 @@ class Optimizer:
         """
         return loss
 
-    def _memory(self):
-        """What steps keep for later steps: lists of arrays by name."""
-        return {}
-
     def state_dict(self):
         """The learning rate, and copies of what steps keep: lists of arrays by name."""
-        memory = {name: [a.copy() for a in arrays] for name, arrays in self._memory().items()}
+        memory = {name: [a.copy() for a in arrays] for name, arrays in self._memory.items()}
         return {"lr": self.lr} | memory
 
     def load_state_dict(self, state):
@@ -119,13 +120,12 @@ class Optimizer:
         ValueError
             If names, numbers or shapes of the arrays differ. Then nothing is changed.
         """
-        memory = self._memory()
-        shapes = {name: [a.shape for a in arrays] for name, arrays in memory.items()}
-        given = {name: [np.shape(a) for a in state[name]] for name in state.keys() - {"lr"}}
+        given = {name: list(map(np.shape, state[name])) for name in state.keys() - {"lr"}}
+        shapes = {name: list(map(np.shape, arrays)) for name, arrays in self._memory.items()}
         if shapes != given or "lr" not in state:
             raise ValueError("state must be of an optimizer of this kind for parameters like these")
         self.lr = state["lr"]
-        for name, arrays in memory.items():
+        for name, arrays in self._memory.items():
             for array, value in zip(arrays, state[name]):
                 array[...] = value
 
@@ -166,16 +166,12 @@ class SGD(Optimizer):
     """
 
     def __init__(
-        self,
-        parameters,
-        lr,
-        momentum=0.0,
-        nesterov=False,
-        weight_decay=0.0,
-        metric_damping=None,
+        self, parameters, lr, momentum=0.0, nesterov=False, weight_decay=0.0, metric_damping=None
     ):
         super().__init__(parameters, lr)
         check_range("momentum", momentum, 0, 1)
+        if nesterov and not momentum:
+            raise ValueError("nesterov needs a momentum above 0")
         if np.ndim(weight_decay) == 0:
             weight_decay = [weight_decay] * len(self.parameters)
         if metric_damping is None:
@@ -188,14 +184,12 @@ class SGD(Optimizer):
                     f"metric_damping must be None for parameter {i}, which does not hold angles, "
                     f"but is {damping}: use geonet.train.damping_of"
                 )
-        if nesterov and not momentum:
-            raise ValueError("nesterov needs a momentum above 0")
-        self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, list(weight_decay)
-        self.metric_damping = list(metric_damping)
-        self._velocities = [np.zeros(p.size, p.dtype) for p in self.parameters] if momentum else []
+        self.momentum, self.nesterov = momentum, nesterov
+        self.weight_decay, self.metric_damping = list(weight_decay), list(metric_damping)
+        self._memory = {"velocities": self._zeros() if momentum else []}
 
     def _check_list(self, name, what, numbers):
-        if np.ndim(numbers) == 0 or len(numbers) != len(self.parameters):
+        if np.shape(numbers) != (len(self.parameters),):
             raise ValueError(
                 f"{name} must be {what} with {len(self.parameters)} entries, one per parameter, "
                 f"but has {np.size(numbers)}"
@@ -203,19 +197,17 @@ class SGD(Optimizer):
         for number in numbers:
             check_range(name, 0 if number is None else number, 0)
 
-    def _memory(self):
-        return {"velocities": self._velocities}
-
     def step(self):
         """Move every parameter, in place."""
-        for i, (parameter, decay) in enumerate(zip(self.parameters, self.weight_decay)):
-            gradient, damping = parameter.grad, self.metric_damping[i]
+        rules = zip(self.parameters, self.weight_decay, self.metric_damping)
+        for i, (parameter, decay, damping) in enumerate(rules):
+            gradient = parameter.grad
             if gradient is None:
                 continue
             if damping is not None:
                 gradient = gradient / (metric(parameter.data) + damping)
             if self.momentum:
-                flat, velocity = parameter.data.reshape(-1), self._velocities[i]
+                flat, velocity = parameter.data.reshape(-1), self._memory["velocities"][i]
                 rule = self.momentum, decay, self.nesterov
                 sgd(flat, gradient.reshape(-1), velocity, self.lr, *rule)
             else:
@@ -253,16 +245,12 @@ class Adam(Optimizer):
         check_range("weight_decay", weight_decay, 0)
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
         # one step count per parameter: a step without a gradient does not count
-        self._first, self._second = (
-            [np.zeros(p.size, p.dtype) for p in self.parameters] for _ in "mv"
-        )
-        self._steps = np.zeros(len(self.parameters), np.int64)
-
-    def _memory(self):
-        return {"first": self._first, "second": self._second, "steps": [self._steps]}
+        steps = np.zeros(len(self.parameters), np.int64)
+        self._memory = {"first": self._zeros(), "second": self._zeros(), "steps": [steps]}
 
     def step(self):
         """Move every parameter, in place."""
+        first, second, (ages,) = self._memory.values()
         (beta1, beta2), steps = self.betas, 0
         for i, parameter in enumerate(self.parameters):
             gradient = parameter.grad
@@ -272,13 +260,13 @@ class Adam(Optimizer):
                 parameter.data *= 1 - self.lr * self.weight_decay
             elif self.weight_decay:
                 gradient = gradient + self.weight_decay * parameter.data
-            age = self._steps[i] = self._steps.item(i) + 1
+            age = ages[i] = ages.item(i) + 1
             if age != steps:  # usually all parameters have the same age
                 steps = age
                 step_size, scale = self.lr / (1 - beta1**steps), 1 / (1 - beta2**steps) ** 0.5
                 rule = step_size, beta1, beta2, scale, self.eps
             flat = parameter.data.reshape(-1)  # a view, because parameters are contiguous
-            adam(flat, gradient.reshape(-1), self._first[i], self._second[i], *rule)
+            adam(flat, gradient.reshape(-1), first[i], second[i], *rule)
 
 
 class AdamW(Adam):

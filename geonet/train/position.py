@@ -71,10 +71,10 @@ class Position:
     def state_dict(self):
         """A copy of the position, as dicts, lists, numbers, and one array."""
         losses = np.array(self.losses, float)  # an array, because there may be very many batches
-        return copy.deepcopy(vars(self) | {"history": asdict(self.history), "losses": losses})
+        return {"history": asdict(self.history), "losses": losses, "rng_state": self.rng_state}
 
     def load_state_dict(self, state):
         """Become a copy of the position with this `state_dict`."""
-        state = copy.deepcopy(state)
-        history, losses = History(**state["history"]), [float(loss) for loss in state["losses"]]
-        vars(self).update(state | {"history": history, "losses": losses})
+        self.history = History(**copy.deepcopy(state["history"]))
+        self.losses = [float(loss) for loss in state["losses"]]
+        self.rng_state = state["rng_state"]

@@ -2,44 +2,47 @@
 
 import math
 
-
-def _check_patience(patience):
-    if patience < 1:
-        raise ValueError(f"patience must be at least 1, but is {patience}")
+from geonet.train.optimizers import check_range
 
 
-class _Best:
-    """Keeps the best value of a quantity, and counts the steps since."""
+class _Patience:
+    """What waits for `patience` steps in a row without improvement of a quantity."""
 
-    def __init__(self, mode, min_delta):
+    def __init__(self, patience, mode, min_delta):
+        check_range("patience", patience, 1)
         if mode not in ("min", "max"):
             raise ValueError(f"mode must be 'min' or 'max', but is {mode!r}")
-        self.sign = 1 if mode == "min" else -1
-        self.min_delta = min_delta
-        self.value = math.inf  # of sign · quantity
-        self.waited = 0
+        self.patience, self.min_delta = patience, min_delta
+        self._sign = 1 if mode == "min" else -1
+        self._best, self._waited = math.inf, 0  # the best of sign · quantity, and the steps since
 
-    def improved_by(self, value):
+    def _improves(self, value):
         """Whether this value beats the best by more than min_delta; if so, it becomes the best."""
-        if self.sign * value < self.value - self.min_delta:
-            self.value = self.sign * value
-            self.waited = 0
-            return True
-        self.waited += 1
-        return False
+        improves = self._sign * value < self._best - self.min_delta
+        if improves:
+            self._best = self._sign * value
+        self._waited = 0 if improves else self._waited + 1
+        return improves
 
     def state_dict(self):
-        return {"best": self.value, "waited": self.waited}
+        """The best value, and the steps since."""
+        return {"best": self._best, "waited": self._waited}
 
     def load_state_dict(self, state):
-        self.value, self.waited = state["best"], state["waited"]
+        """Continue from a state; the present rate is in the optimizer's state."""
+        self._best, self._waited = state["best"], state["waited"]
 
 
-class _Counting:
-    """A schedule that depends only on the number of its steps."""
+class _Schedule:
+    """A schedule that depends only on the number of its steps; subclasses have `_rate(steps)`."""
 
     def __init__(self, optimizer):
         self.optimizer, self._initial, self._steps = optimizer, optimizer.lr, 0
+
+    def step(self, value=None):
+        """Count one step."""
+        self._steps += 1
+        self.optimizer.lr = self._rate(self._steps)
 
     def state_dict(self):
         """The initial rate, and the number of steps so far."""
@@ -50,7 +53,7 @@ class _Counting:
         self._initial, self._steps = state["initial"], state["steps"]
 
 
-class ReduceLROnPlateau:
+class ReduceLROnPlateau(_Patience):
     """Multiply the learning rate by a factor after `patience` steps without improvement.
 
     Parameters
@@ -69,28 +72,19 @@ class ReduceLROnPlateau:
     """
 
     def __init__(self, optimizer, patience, factor=0.1, mode="min", min_delta=1e-4):
-        _check_patience(patience)
+        super().__init__(patience, mode, min_delta)
         if not 0 < factor < 1:
             raise ValueError(f"factor must be between 0 and 1, but is {factor}")
-        self.optimizer, self.patience, self.factor = optimizer, patience, factor
-        self._best = _Best(mode, min_delta)
+        self.optimizer, self.factor = optimizer, factor
 
     def step(self, value):
         """Take the quantity of this step into account."""
-        if not self._best.improved_by(value) and self._best.waited >= self.patience:
+        if not self._improves(value) and self._waited >= self.patience:
             self.optimizer.lr *= self.factor
-            self._best.waited = 0
-
-    def state_dict(self):
-        """The best value, and the steps since."""
-        return self._best.state_dict()
-
-    def load_state_dict(self, state):
-        """Continue from a state; the present rate is in the optimizer's state."""
-        self._best.load_state_dict(state)
+            self._waited = 0
 
 
-class EarlyStopping:
+class EarlyStopping(_Patience):
     """End training after `patience` steps without improvement, and restore the best weights.
 
     Parameters
@@ -104,16 +98,14 @@ class EarlyStopping:
     """
 
     def __init__(self, module, patience, mode="min", min_delta=0.0):
-        _check_patience(patience)
-        self.module, self.patience = module, patience
-        self.best_state = None
-        self._best = _Best(mode, min_delta)
+        super().__init__(patience, mode, min_delta)
+        self.module, self.best_state = module, None
 
     def step(self, value):
         """Take the quantity of the present weights into account; True when training should stop."""
-        if self._best.improved_by(value):
+        if self._improves(value):
             self.best_state = self.module.state_dict()
-        return self._best.waited >= self.patience
+        return self._waited >= self.patience
 
     def restore(self):
         """Restore the best weights."""
@@ -122,15 +114,15 @@ class EarlyStopping:
 
     def state_dict(self):
         """The best value, the steps since, and the best weights (or None)."""
-        return self._best.state_dict() | {"weights": self.best_state}
+        return super().state_dict() | {"weights": self.best_state}
 
     def load_state_dict(self, state):
         """Continue from a state."""
-        self._best.load_state_dict(state)
+        super().load_state_dict(state)
         self.best_state = state["weights"]
 
 
-class StepSchedule(_Counting):
+class StepSchedule(_Schedule):
     """Multiply the learning rate by a factor every `period` steps.
 
     Parameters
@@ -141,18 +133,15 @@ class StepSchedule(_Counting):
     """
 
     def __init__(self, optimizer, period, factor=0.1):
-        if period < 1:
-            raise ValueError(f"period must be at least 1, but is {period}")
+        check_range("period", period, 1)
         super().__init__(optimizer)
         self.period, self.factor = period, factor
 
-    def step(self, value=None):
-        """Count one step."""
-        self._steps += 1
-        self.optimizer.lr = self._initial * self.factor ** (self._steps // self.period)
+    def _rate(self, steps):
+        return self._initial * self.factor ** (steps // self.period)
 
 
-class CosineSchedule(_Counting):
+class CosineSchedule(_Schedule):
     """Lower the learning rate along half a cosine, from its initial value to `final`.
 
     lr = final + (initial − final) (1 + cos(π t/T)) / 2 up to step T (Loshchilov & Hutter 2017,
@@ -167,19 +156,16 @@ class CosineSchedule(_Counting):
     """
 
     def __init__(self, optimizer, steps, final=0.0):
-        if steps < 1:
-            raise ValueError(f"steps must be at least 1, but is {steps}")
+        check_range("steps", steps, 1)
         super().__init__(optimizer)
         self.steps, self.final = steps, final
 
-    def step(self, value=None):
-        """Count one step."""
-        self._steps = min(self._steps + 1, self.steps)
-        share = (1 + math.cos(math.pi * self._steps / self.steps)) / 2
-        self.optimizer.lr = self.final + (self._initial - self.final) * share
+    def _rate(self, steps):
+        share = (1 + math.cos(math.pi * min(steps, self.steps) / self.steps)) / 2
+        return self.final + (self._initial - self.final) * share
 
 
-class WarmUp(_Counting):
+class WarmUp(_Schedule):
     """Raise the learning rate in equal parts at first, then follow another schedule.
 
     If the optimizer's rate is η, the first `steps` epochs have η/steps, 2η/steps, …, η (Goyal et
@@ -194,19 +180,20 @@ class WarmUp(_Counting):
     """
 
     def __init__(self, schedule, steps):
-        if steps < 1:
-            raise ValueError(f"steps must be at least 1, but is {steps}")
+        check_range("steps", steps, 1)
         super().__init__(schedule.optimizer)
         self.schedule, self.steps = schedule, steps
-        self.optimizer.lr = self._initial * (1 / steps)
+        self.optimizer.lr = self._rate(0)
+
+    def _rate(self, steps):
+        return self._initial * (min(steps + 1, self.steps) / self.steps)
 
     def step(self, value):
         """Count one step; after the warm-up, pass the quantity to the other schedule."""
-        self._steps += 1
-        if self._steps > self.steps:
-            self.schedule.step(value)
+        if self._steps < self.steps:
+            super().step()
         else:
-            self.optimizer.lr = self._initial * (min(self._steps + 1, self.steps) / self.steps)
+            self.schedule.step(value)
 
     def state_dict(self):
         """The initial rate, the steps so far, and the state of the other schedule."""
