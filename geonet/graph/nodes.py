@@ -9,11 +9,11 @@ from typing import NamedTuple
 from geonet.files import write_whole
 from geonet.graph.layout import drawing
 from geonet.graph.page import page
-from geonet.graph.recording import Line, argument_names, pullback_names
+from geonet.graph.recording import Line, argument_names, note_of
 from geonet.graph.summary import not_finite, statistics
 from geonet.nn.module import Parameter, Sequential
 from geonet.tensor import Tensor
-from geonet.text import aligned
+from geonet.text import aligned, check_type
 
 OUTSIDE = "outside of modules"
 WIDEST = 36  # letters per line in a box of the drawing
@@ -62,48 +62,49 @@ class Node:
 
     number: int  # its position in the list of nodes, from 1
     operation: str
-    name: str  # of a parameter or an input
     group: str
-    module: str
     shape: tuple
     dtype: object
-    inputs: list
-    forward: str  # equation
-    backward: str  # equation, with g the gradient of the result
-    pullback: str  # names of the functions that pull back
-    source: Line | None  # where the operation is defined
-    line: Line | None  # of the user's program that called it
-    caller: Line | None  # in geonet, through which that line called it
-    kept: object = field(repr=False)  # holds the arrays: a Tensor, a Note, or None
+    kept: object = field(repr=False)  # holds the arrays: a Tensor or a Note
+    name: str = ""  # of a parameter or an input
+    module: str = ""
+    inputs: list = field(default_factory=list)
+    forward: str = ""  # equation
+    backward: str = ""  # equation, with g the gradient of the result
+    pullback: str = ""  # names of the functions that pull back
+    source: Line | None = None  # where the operation is defined
+    line: Line | None = None  # of the user's program that called it
+    caller: Line | None = None  # in geonet, through which that line called it
 
     @property
     def data(self):
         """The value itself, not a copy; None if it was not kept."""
-        return (
-            self.kept.data if isinstance(self.kept, Tensor) else getattr(self.kept, "value", None)
-        )
+        return self.kept.data
 
     @property
     def grad(self):
         """∂L/∂value; None if it was not kept, or before backward()."""
-        kept = self.kept
-        return kept.grad if isinstance(kept, Tensor) else getattr(kept, "gradient", None)
+        return self.kept.grad
 
     @property
     def value(self):
         """`Statistics` of the present value; None if it has no entries."""
-        return None if self.data is None or not self.data.size else statistics(self.data)
+        return _statistics(self.data)
 
     @property
     def gradient(self):
         """`Statistics` of the present gradient; None if it has no entries."""
-        return None if self.grad is None or not self.grad.size else statistics(self.grad)
+        return _statistics(self.grad)
 
     @property
     def title(self):
         """The operation, or the name of a parameter (in its module) or an input, on one line."""
         name = self.name.removeprefix(f"{self.module}.") if self.module else self.name
         return " ".join(name.split()) or self.operation
+
+
+def _statistics(array):
+    return None if array is None or not array.size else statistics(array)
 
 
 def trace(result):
@@ -136,107 +137,95 @@ def trace(result):
     >>> [node.title for node in trace((x * x).sum()).nodes]
     ['x', 'multiply', 'sum']
     """
-    if not isinstance(result, Tensor):
-        raise TypeError(f"result must be a Tensor (a loss), but is a {type(result).__name__}")
+    check_type("result", result, Tensor, "a Tensor (a loss)")
     if not result.requires_grad:
         raise ValueError("trace: no input of this Tensor was made with requires_grad=True")
-    found = _Found(result)
+    notes = _notes(result)
+    names = _Names(notes.values())
     nodes, numbers = [], {}  # id of a Record or Tensor -> number of its node
 
     def add(thing, **about):
         numbers[id(thing)] = len(nodes) + 1
         nodes.append(Node(len(nodes) + 1, shape=thing.shape, dtype=thing.dtype, **about))
 
-    for record in found.records:
-        note = getattr(record, "note", None)
+    for record, note in notes.items():
         code = getattr(inspect.unwrap(record.operation), "__code__", None)
-        group, module = found.names(note)
-        inputs = record.inputs if note is None else note.inputs
-        for x in inputs:
+        group, module = names.of(note.place.modules)
+        for x in note.inputs:
             if isinstance(x, Tensor) and id(x) not in numbers:
-                add(x, **found.leaf(x, group))
-        arguments = argument_names(record.operation, len(inputs))
-        others = ["constant"] * len(inputs) if note is None else note.others
+                add(x, **names.leaf(x, group))
+        arguments = argument_names(record.operation, len(note.inputs))
         forward, backward = equations(record.operation)
         add(
             record,
             operation=record.operation.__name__,
-            name="",
             group=group,
+            kept=note,
             module=module,
             inputs=[
-                Input(a, numbers.get(id(x)), words or "")
-                for a, x, words in zip(arguments, inputs, others)
+                Input(a, numbers.get(id(x)), words)
+                for a, x, words in zip(arguments, note.inputs, note.others)
             ],
             forward=forward,
             backward=backward,
-            pullback=pullback_names(record.pullback) if note is None else note.pullback,
+            pullback=note.pullback,
             source=Line(code.co_filename, code.co_firstlineno) if code else None,
-            line=note and note.place.line,
-            caller=note and note.place.caller,
-            kept=note,
+            line=note.place.line,
+            caller=note.place.caller,
         )
-    if not found.records:
-        add(result, **found.leaf(result, OUTSIDE))
+    if not notes:
+        add(result, **names.leaf(result, OUTSIDE))
     return Graph(nodes)
 
 
-class _Found:
-    """All records behind a Tensor, and names from the modules in their notes."""
+def _notes(result):
+    """All records behind a Tensor, in the order in which they were made, with their notes."""
+    notes, todo = {}, [result._record]
+    while todo:
+        record = todo.pop()
+        if record is not None and not isinstance(record, Tensor) and record not in notes:
+            notes[record] = note_of(record)
+            todo += notes[record].inputs
+    return dict(sorted(notes.items(), key=lambda item: item[0].number))
 
-    def __init__(self, result):
-        records, todo = {}, [result._record] if result._record else []
-        while todo:
-            record = todo.pop()
-            if id(record) not in records:
-                records[id(record)] = record
-                note = getattr(record, "note", None)
-                inputs = record.inputs if note is None else note.inputs
-                if inputs is None:
-                    raise RuntimeError(
-                        "trace: backward() has freed this graph: trace it before, or record it "
-                        "inside geonet.graph.watch()"
-                    )
-                todo += [x for x in inputs if x is not None and not isinstance(x, Tensor)]
-        self.records = sorted(records.values(), key=lambda record: record.number)
-        self.roots = []  # the outermost modules
+
+class _Names:
+    """Names of modules and parameters, within the outermost modules that were called."""
+
+    def __init__(self, notes):
         self.paths = {}  # id of an outermost module -> id of one inside -> its name
         self.parameters = {}  # id -> name
-        for record in self.records:
-            note = getattr(record, "note", None)
-            if note and note.place.modules and id(note.place.modules[0]) not in self.paths:
-                self._add(note.place.modules[0])
+        for note in notes:
+            for root in note.place.modules[:1]:
+                if id(root) not in self.paths:
+                    self._add(root)
 
     def _add(self, root):
-        before = f"model {len(self.roots) + 1}: " if self.roots else ""
-        self.roots.append(root)
+        before = f"model {len(self.paths) + 1}: " if self.paths else ""
         named = reversed(list(root.named_modules()))  # a module with two names gets its first one
         self.paths[id(root)] = {id(module): before + path for path, module in named}
         for path, parameter in root.named_parameters():
             self.parameters.setdefault(id(parameter), before + path)
 
-    def names(self, note):
-        """The group and the module of an operation."""
-        if note is None or not note.place.modules:
+    def of(self, modules):
+        """The group and the name of the innermost of the modules that were running."""
+        if not modules:
             return OUTSIDE, ""
-        root, *others = note.place.modules
+        root, *others = modules
         paths = self.paths[id(root)]
-        shown = next((m for m in others if not isinstance(m, Sequential)), (root, *others)[-1])
+        shown = next((m for m in others if not isinstance(m, Sequential)), modules[-1])
         kind, path = type(shown).__name__, paths.get(id(shown), "")
-        return (f"{path} ({kind})" if path else kind), paths.get(id(note.place.modules[-1]), "")
+        return (f"{path} ({kind})" if path else kind), paths.get(id(modules[-1]), "")
 
     def leaf(self, tensor, group):
         """A Tensor that no operation made, shown with the operation that first uses it."""
         path = self.parameters.get(id(tensor), "")
         return {
             "operation": "parameter" if isinstance(tensor, Parameter) else "input",
-            "name": path or ("" if tensor.name is None else str(tensor.name)),
             "group": group,
-            "module": path.rpartition(".")[0],
-            "inputs": [],
-            **dict.fromkeys(("forward", "backward", "pullback"), ""),
-            **dict.fromkeys(("source", "line", "caller")),
             "kept": tensor,
+            "name": path or ("" if tensor.name is None else str(tensor.name)),
+            "module": path.rpartition(".")[0],
         }
 
 
@@ -256,7 +245,7 @@ class Graph:
     def missing(self):
         """A sentence about what was not kept and how to keep it, or an empty string."""
         made = [node for node in self.nodes if node.inputs]
-        if any(node.kept is None for node in made):
+        if any(node.data is None for node in made):
             return "Values, lines and modules were not kept: record inside geonet.graph.watch()."
         if any(node.grad is None for node in made):
             return "Gradients were not kept: record inside watch(gradients=True), then backward()."

@@ -1,119 +1,15 @@
-"""A graph as one page that needs no other file and no network, and can be read without scripts."""
+"""A graph as one page that needs no other file and no network, and can be read without scripts.
+
+`page.html` is its frame, `page.css` its style, and `page.js` opens what a link leads to.
+"""
 
 from html import escape
 from itertools import pairwise
+from pathlib import Path
 
 from geonet.graph.summary import not_finite
 
 LETTER, LINE = 7.25, 16  # width of a letter and height of a line in drawings, in pixels
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<svg class="shared" aria-hidden="true"><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4"
-markerWidth="8" markerHeight="8" orient="auto" markerUnits="userSpaceOnUse"><path
-d="M0 0L8 4L0 8z"/></marker></svg>
-<a class="skip" href="#operations">Skip to the operations</a>
-<header><h1>{title}</h1>{summary}</header>
-<main>
-<section class="map" aria-labelledby="map">
-<h2 id="map">Modules</h2>
-<p>The computation goes from its inputs, at the top, down to its result. Click on a box to go to the
-operations of that module.</p>
-{map}
-</section>
-<section aria-labelledby="operations">
-<h2 id="operations">Operations</h2>
-<p>By module, in the order in which they ran. Open a module, then an operation or a parameter, to
-see its numbers and its equation. There y is the result and g = ∂L/∂y is its gradient.</p>
-<p class="buttons" hidden><button type="button" data-open="1">Open all</button>
-<button type="button" data-open="">Close all</button></p>
-{groups}
-</section>
-</main>
-<script>{script}</script>
-</body>
-</html>
-"""
-
-_STYLE = """
-:root { color-scheme: light dark; --back: #fff; --text: #1b1b1b; --soft: #555; --line: #8a8a8a;
-  --link: #00508f; --operation: #e3eefa; --parameter: #e2f4ec; --input: #f3ecdd; --alarm: #a50000; }
-@media (prefers-color-scheme: dark) { :root { --back: #16181b; --text: #ececec; --soft: #b4b4b4;
-  --line: #8a8a8a; --link: #8cc4ff; --operation: #1d3450; --parameter: #17402f; --input: #463a1f;
-  --alarm: #ff9c9c; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 80rem; padding: 1rem; background: var(--back);
-  color: var(--text); font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { line-height: 1.2; }
-a { color: var(--link); }
-:focus-visible { outline: 3px solid var(--link); outline-offset: 2px; }
-.skip { position: absolute; left: -99rem; }
-.skip:focus { position: static; }
-.drawing { overflow-x: auto; padding: .3rem; }
-svg { display: block; font: 12px ui-monospace, Consolas, Menlo, "DejaVu Sans Mono", monospace; }
-svg.shared { position: absolute; width: 0; height: 0; }
-svg rect { stroke: var(--line); fill: var(--operation); }
-svg .parameter rect { fill: var(--parameter); }
-svg .input rect { fill: var(--input); }
-svg text { fill: var(--text); text-anchor: middle; }
-svg tspan:first-child { font-weight: bold; }
-svg a:hover rect, svg a:focus-visible rect { stroke: var(--link); stroke-width: 3; }
-svg path { fill: none; stroke: var(--line); stroke-width: 1.3; }
-svg marker path { fill: var(--line); stroke: none; }
-details.group { border: 1px solid var(--line); border-radius: .4rem; margin: .6rem 0; }
-summary { cursor: pointer; padding: .35rem .6rem; }
-details.group > summary { font-weight: bold; }
-summary .words { color: var(--soft); font-weight: normal; }
-.inside { padding: 0 .8rem .6rem; }
-ol { list-style: none; margin: 0; padding: 0; }
-.node { border-left: .4rem solid var(--operation); margin: .25rem 0; }
-.node.parameter { border-color: var(--parameter); }
-.node.input { border-color: var(--input); }
-dt { color: var(--soft); font-size: .875rem; }
-dd { margin: 0 0 .4rem; }
-@media (min-width: 40rem) { dl { display: grid; grid-template-columns: 9rem 1fr; gap: .2rem 1rem; }
-  dd { margin: 0; } }
-code { font: .875rem ui-monospace, Consolas, Menlo, "DejaVu Sans Mono", monospace; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .3rem 0 .6rem; }
-th, td { border-bottom: 1px solid var(--line); padding: .1rem .7rem .1rem 0; text-align: right;
-  white-space: nowrap; }
-th:first-child { text-align: left; font-weight: normal; }
-@media (min-width: 64rem) { main { display: grid; grid-template-columns: auto 1fr; gap: 2rem; }
-  .map { position: sticky; top: 0; align-self: start; max-height: 100vh; overflow-y: auto;
-    max-width: 36rem; }
-  .map p { max-width: 19rem; } }
-section { min-width: 0; }
-.alarm { color: var(--alarm); font-weight: bold; }
-"""
-
-_SCRIPT = """
-const show = () => {
-  const target = location.hash && document.getElementById(location.hash.slice(1));
-  if (!target || target.tagName !== "DETAILS") return;
-  for (let d = target; d; d = d.parentElement.closest("details")) d.open = true;
-  target.firstElementChild.focus();
-  target.scrollIntoView();
-};
-addEventListener("hashchange", show);
-addEventListener("click", (event) => {
-  const link = event.target.closest("a[href^='#']");
-  if (link && link.getAttribute("href") === location.hash) show();
-});
-const buttons = document.querySelector(".buttons");
-buttons.hidden = false;
-buttons.addEventListener("click", (event) => {
-  if (event.target.dataset.open === undefined) return;
-  for (const d of document.querySelectorAll("details")) d.open = !!event.target.dataset.open;
-});
-show();
-"""
 
 
 def page(graph, title):
@@ -129,11 +25,9 @@ def page(graph, title):
     str
         HTML, to be written as UTF-8.
     """
-    groups, users = graph.groups(), {}
-    numbers = {
-        node.number: {"value": node.value, "gradient": node.gradient} for node in graph.nodes
-    }
+    groups, users, numbers = graph.groups(), {}, {}
     for node in graph.nodes:
+        numbers[node.number] = {"value": node.value, "gradient": node.gradient}
         for x in node.inputs:
             users.setdefault(x.node, []).append(node)
     targets = {name: f"group-{i}" for i, name in enumerate(groups, start=1)}
@@ -149,13 +43,17 @@ def page(graph, title):
             f'<details class="group" id="{targets[name]}"><summary>{words}</summary>'
             f'<div class="inside">{links}\n<ol>\n{items}\n</ol></div></details>'
         )
-    return _PAGE.format(
+    frame, style, script = (
+        Path(__file__).with_name(name).read_text(encoding="utf-8")
+        for name in ("page.html", "page.css", "page.js")
+    )
+    return frame.format(
         title=escape(title),
-        style=_STYLE,
+        style=style,
         summary=_summary(graph, len(groups), numbers),
         map=_drawing(graph.drawing(), targets, "Modules, each with its result"),
         groups="\n".join(shown),
-        script=_SCRIPT,
+        script=script,
     )
 
 
@@ -166,16 +64,14 @@ def _id(node):
 def _summary(graph, groups, numbers):
     made = [node for node in graph.nodes if node.inputs]
     result = graph.nodes[-1]
-    value = (
-        f", {result.data.item():.6g}" if result.data is not None and result.data.size == 1 else ""
-    )
+    single = result.data is not None and result.data.size == 1
+    value = f", {result.data.item():.6g}" if single else ""
     words = (
         f"{len(made)} operations on {len(graph.nodes) - len(made)} parameters and inputs, in "
         f"{groups} groups. The result is number {result.number}, {result.title}{value}."
     )
     bad = [node for node in graph.nodes if _alarm(numbers[node.number])]
-    links = ", ".join(f'<a href="#{_id(n)}">{n.number} {escape(n.title)}</a>' for n in bad)
-    alarm = f'<p class="alarm">Not finite: {links}</p>' if bad else ""
+    alarm = f'<p class="alarm">Not finite: {", ".join(map(_link, bad))}</p>' if bad else ""
     note = graph.missing()
     return f"<p>{escape(words)}</p>{alarm}" + (f"<p>{escape(note)}</p>" if note else "")
 

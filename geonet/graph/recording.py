@@ -42,9 +42,9 @@ class Line(NamedTuple):
 class Place(NamedTuple):
     """Where an operation was called: from which lines, and inside which modules."""
 
-    line: Line | None  # of the user: the first one outside the library
-    caller: Line | None  # in the library, through which that line called
-    modules: tuple  # those whose methods were running, the outermost first
+    line: Line | None = None  # of the user: the first one outside the library
+    caller: Line | None = None  # in the library, through which that line called
+    modules: tuple = ()  # those whose methods were running, the outermost first
 
 
 @functools.cache
@@ -72,36 +72,51 @@ def _place():
                 caller = here
         if code.co_varnames[:1] == ("self",):
             owner = frame.f_locals.get("self")
-            if isinstance(owner, Module) and not any(owner is m for m in modules[-1:]):
+            if isinstance(owner, Module) and modules[-1:] != [owner]:
                 modules.append(owner)
         frame = frame.f_back
     return Place(line, caller, tuple(reversed(modules)))
 
 
 class Note:
-    """What is kept of an operation in addition to its Record, even when that is freed."""
+    """What is known of an operation when its Record is freed: value and gradient, as of a Tensor.
 
-    __slots__ = ("gradient", "inputs", "keeping", "others", "place", "pullback", "value")
+    By default only what the Record itself holds.
+    """
 
-    def __init__(self, record, inputs, value):
-        self.inputs, self.value = record.inputs, value
-        self.others = [None if isinstance(x, Tensor) and x.requires_grad else _words(x)
-                       for x in inputs]  # fmt: skip
-        self.pullback = pullback_names(record.pullback)
-        self.place, self.gradient, self.keeping = _place(), None, False
+    __slots__ = ("data", "grad", "inputs", "keeping", "others", "place", "pullback")
+
+    def __init__(self, record, others, data=None, place=None):
+        self.inputs, self.others = record.inputs, others  # a description of what is no node
+        self.pullback = _pullback_names(record.pullback)
+        self.data, self.place, self.grad, self.keeping = data, place or Place(), None, False
 
     def keep(self, gradient, _):
         """Add to the gradient, as backward() does for `grad`."""
-        self.gradient = gradient if self.gradient is None else self.gradient + gradient
+        self.grad = gradient if self.grad is None else self.grad + gradient
 
 
-def _words(x):
-    """A description of an input that gets no gradient."""
+def note_of(record):
+    """The `Note` of an operation, also of one that was not watched."""
+    if hasattr(record, "note"):
+        return record.note
+    if record.inputs is None:
+        raise RuntimeError("trace: backward() has freed this graph: trace it before, or record it "
+                           "inside geonet.graph.watch()")  # fmt: skip
+    return Note(record, ["constant" if x is None else "" for x in record.inputs])
+
+
+def _words(x, describe):
+    """An input in words; an array in those of a function."""
     x = x.data if isinstance(x, Tensor) else x
-    return f"constant {x.shape} {x.dtype}" if isinstance(x, np.ndarray) else f"{x!r:.60}"
+    return describe(x) if isinstance(x, np.ndarray) else f"{x!r:.60}"
 
 
-def pullback_names(pullback):
+def _constant(array):
+    return f"constant {array.shape} {array.dtype}"
+
+
+def _pullback_names(pullback):
     """The names of the functions that pull back, one per input or one for all."""
     found = getattr(pullback, "original", pullback)
     functions = (found,) if callable(found) else found
@@ -153,7 +168,11 @@ class watch(Observer):
 
     def on_operation(self, record, inputs, value):
         if not hasattr(record, "note"):  # an outer watch may have added it
-            record.note = Note(record, inputs, value)
+            others = [
+                "" if isinstance(x, Tensor) and x.requires_grad else _words(x, _constant)
+                for x in inputs
+            ]
+            record.note = Note(record, others, value, _place())
         if self.gradients and not record.note.keeping:
             record.note.keeping = True
             record.pullback = _seen(record.pullback, record.note.keep)
@@ -176,23 +195,14 @@ class Anomaly(ArithmeticError):
         self.operation, self.line, self.backward = operation, line, backward
 
 
-def _complaint(what, names, inputs, place):
+def _complaint(what, inputs, place):
     """The message of an `Anomaly`."""
-    lines = [what]
-    for name, x in zip(names, inputs):
-        x = x.data if isinstance(x, Tensor) else x
-        words = described(x) if isinstance(x, np.ndarray) else f"{x!r:.60}"
-        lines.append(f"  {name}: {words}")
-    inside = f" in {path_of(place.modules)}" if path_of(place.modules) else ""
+    lines = [f"  {name}: {_words(x, described)}" for name, x in inputs]
+    named = place.modules[0].named_modules() if place.modules else ()
+    path = next((path for path, module in named if module is place.modules[-1]), "")
+    inside = f" in {path}" if path else ""
     text = f": {place.line.text}" if place.line and place.line.text else ""
-    return "\n".join([*lines, f"called at {place.line or '?'}{inside}{text}"])
-
-
-def path_of(modules):
-    """The dotted name of the innermost module within the outermost."""
-    if not modules:
-        return ""
-    return next((p for p, m in modules[0].named_modules() if m is modules[-1]), "")
+    return "\n".join([what, *lines, f"called at {place.line or '?'}{inside}{text}"])
 
 
 class anomalies(Observer):
@@ -220,25 +230,21 @@ class anomalies(Observer):
 
     def on_operation(self, record, inputs, value):
         place, operation = _place(), record.operation.__name__
-        names = argument_names(record.operation, len(inputs))
+        names, needed = argument_names(record.operation, len(inputs)), record.inputs
+        given = [*zip(names, inputs)]
 
-        def complain(what, array, backward, more=()):
-            bad = not_finite(statistics(array))
-            words = f"{what}: {bad} of {array.size} entries"
-            known = [*names, *(name for name, _ in more)], [*inputs, *(x for _, x in more)]
-            message = _complaint(words, *known, place)
-            raise Anomaly(message, operation, str(place.line or ""), backward)
+        def check(what, array, backward, *more):
+            if not np.isfinite(array).all():
+                what = f"{what}: {not_finite(statistics(array))} of {array.size} entries"
+                message = _complaint(what, [*given, *more], place)
+                raise Anomaly(message, operation, str(place.line or ""), backward)
 
         def see(g, found):
-            arriving = [("gradient of the result", g)]
-            if not np.isfinite(g).all():
-                complain(f"the gradient that reaches {operation} in the backward pass", g, True)
-            for name, x, gradient in zip(names, record_inputs, found):
-                if x is not None and gradient is not None and not np.isfinite(gradient).all():
+            check(f"the gradient that reaches {operation} in the backward pass", g, True)
+            for name, x, gradient in zip(names, needed, found):
+                if x is not None and gradient is not None:
                     what = f"the pullback of {operation} to {name}"
-                    complain(what, gradient, True, arriving)
+                    check(what, gradient, True, ("gradient of the result", g))
 
-        if not np.isfinite(value).all():
-            complain(f"the result of {operation}", value, False)
-        record_inputs = record.inputs
+        check(f"the result of {operation}", value, False)
         record.pullback = _seen(record.pullback, see)
