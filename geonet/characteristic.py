@@ -15,6 +15,7 @@ from geonet.lazy import lazily
 from geonet.nn.layers import layer_of
 from geonet.nn.normalization import NoHyperplane
 from geonet.tensor import no_grad
+from geonet.text import check_choice
 
 
 def boundary(unit, statistics="running"):
@@ -40,8 +41,7 @@ def boundary(unit, statistics="running"):
     ValueError
         If the unit's layer norm has β ≠ 0, or statistics="batch" and there has been no batch.
     """
-    if statistics not in ("running", "batch"):
-        raise ValueError(f"statistics must be 'running' or 'batch', but is {statistics!r}")
+    check_choice("statistics", statistics, ("running", "batch"))
     layer = layer_of(unit)
     with no_grad():
         weight, bias = layer.parameterization.affine()
@@ -50,15 +50,6 @@ def boundary(unit, statistics="running"):
     if unit.normalization is None:
         return weight, bias
     return unit.normalization.fold(weight, bias, statistics)
-
-
-def _checked(weight, bias):
-    weight, bias = np.asarray(weight), np.asarray(bias)
-    if weight.ndim < 1 or weight.shape[:-1] != bias.shape:
-        raise ValueError(
-            f"weight must be (..., n) and bias (...), but are {weight.shape} and {bias.shape}"
-        )
-    return weight, bias
 
 
 def coordinates(weight, bias):
@@ -78,7 +69,11 @@ def coordinates(weight, bias):
     lambda_ : numpy.ndarray
         (...), in the units of x.
     """
-    weight, bias = _checked(weight, bias)
+    weight, bias = np.asarray(weight), np.asarray(bias)
+    if weight.ndim < 1 or weight.shape[:-1] != bias.shape:
+        raise ValueError(
+            f"weight must be (..., n) and bias (...), but are {weight.shape} and {bias.shape}"
+        )
     # divide by the largest entry first, so that the squares neither overflow nor underflow
     largest = np.abs(weight).max(axis=-1, keepdims=True, initial=0)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

@@ -25,6 +25,7 @@ from geonet.nn import Module, Parameter, Unit
 from geonet.nn.layers import Layer, layer_of
 from geonet.nn.normalization import NoHyperplane
 from geonet.tensor import Observer, Tensor, observers
+from geonet.text import check_choice, check_counts, check_type
 from geonet.train.optimizers import Optimizer
 from geonet.train.parallel import DataParallel
 
@@ -233,9 +234,6 @@ class Geometry(NamedTuple):
         return (self.activity == 0) | (self.activity == 1)
 
 
-RADIAL, ANGULAR, STRETCHING, TURNING, TURN, DISPLACEMENT, ACTIVITY = range(len(Geometry._fields))
-
-
 class Inspector(Observer):
     """Records at every step the parts of the gradients, and how the boundaries move.
 
@@ -267,12 +265,10 @@ class Inspector(Observer):
     """
 
     def __init__(self, model, layers=None, every=1):
-        if not isinstance(model, Module):
-            raise TypeError(f"model must be a Module, but is a {type(model).__name__}")
+        check_type("model", model, Module, "a Module")
         if isinstance(layers, str):
             raise TypeError(f"layers must be a list of names, but is {layers!r}")
-        if not isinstance(every, (int, np.integer)) or every < 1:
-            raise ValueError(f"every must be a whole number of at least 1, but is {every!r}")
+        check_counts(1, every=every)
         modules = dict(model.named_modules())
         units = {name: module for name, module in modules.items() if isinstance(module, Unit)}
         owners = {id(unit.layer): unit for unit in units.values()}
@@ -302,8 +298,7 @@ class Inspector(Observer):
 
     def __getitem__(self, name):
         """The `Geometry` of a layer."""
-        if name not in self._pages:
-            raise ValueError(f"name must be one of {self.layers}, but is {name!r}")
+        check_choice("name", name, self.layers)
         records = self._pages[name].records
         empty = np.empty((0, len(Geometry._fields), 0), np.float32)
         return Geometry(*np.moveaxis(np.stack(records) if records else empty, 1, 0))
@@ -361,7 +356,7 @@ class _Page:
         """Complete the last record, and begin a new one if one is due."""
         if self.rows is None:
             raise ValueError("unit has not been called in training mode while it was inspected")
-        record = np.empty((len(Geometry._fields), len(self.zeros)), np.float32)
+        record = Geometry(*np.empty((len(Geometry._fields), len(self.zeros)), np.float32))
         if due or self.pending:
             self._move(*self.rows, self.records[-1] if self.pending else record)
         if due:
@@ -383,28 +378,28 @@ class _Page:
             if self.unit.normalization is not None:
                 weight, bias = self.unit.normalization.fold(weight, bias, "running")
         except NoHyperplane:
-            record[TURN] = record[DISPLACEMENT] = self.boundary[0][...] = np.nan
+            record.turn[:] = record.displacement[:] = self.boundary[0][:] = np.nan
         else:
-            kernel.movement(weight, bias, *self.boundary, record[TURN], record[DISPLACEMENT])
+            kernel.movement(weight, bias, *self.boundary, record.turn, record.displacement)
 
     def _gradients(self, record):
         """Record the parts of the weight's gradient, and of the gradients of raw parameters."""
         weight, rows = self.rows[0], self.layer.parameterization
-        kernel.gradient_parts(weight.data, _gradient(weight), *record[: TURNING + 1])
+        kernel.gradient_parts(weight.data, _gradient(weight), *record[:4])
         turned, sized = rows.turned, rows.sized
         if turned is not sized:
             turning = _gradient(turned)
-            record[TURNING] = np.sqrt(np.einsum("on,on->o", turning, turning, dtype=np.float64))
-            record[STRETCHING] = _gradient(sized)
+            record.turning[:] = np.sqrt(np.einsum("on,on->o", turning, turning, dtype=np.float64))
+            record.stretching[:] = _gradient(sized)
 
     def _activity(self, record):
         """Record how often units are active; an inactive one has output 0, or −mean if centred."""
         if self.layer.activation is not ops.relu:
-            record[ACTIVITY] = np.nan
+            record.activity[:] = np.nan
             return
         centring = self.unit.centring
         resting = self.zeros if centring is None else -centring.batch_mean
-        kernel.activity(self.output.reshape(-1, len(resting)), resting, record[ACTIVITY])
+        kernel.activity(self.output.reshape(-1, len(resting)), resting, record.activity)
 
 
 class Anticipated(NamedTuple):
@@ -448,8 +443,7 @@ def anticipate(unit, optimizer, statistics="running"):
     """
     if isinstance(optimizer, DataParallel):
         optimizer = optimizer.optimizer
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be an Optimizer, but is a {type(optimizer).__name__}")
+    check_type("optimizer", optimizer, Optimizer, "an Optimizer")
     boundary(unit, statistics)  # raises an error if there is none
     if not {*map(id, unit.parameters())} & {*map(id, optimizer.parameters)}:
         raise ValueError("optimizer must have parameters of the unit, but has none")
@@ -461,11 +455,8 @@ def anticipate(unit, optimizer, statistics="running"):
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # NaN without a boundary
         try:
             weight, bias = boundary(moved, statistics)
-        except NoHyperplane:
-            raise NoHyperplane(
-                "after the step the unit's layer norm would have β ≠ 0, so its boundary would not "
-                "be a hyperplane"
-            ) from None
+        except NoHyperplane as error:
+            raise NoHyperplane(f"after the step {error}") from None
         (w, dw), (b, db) = ((np.real(a), np.imag(a) / TINY) for a in (weight, bias))
         length = np.linalg.norm(w, axis=1)
         along = np.einsum("on,on->o", w, dw) / length  # d‖w‖

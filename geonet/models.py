@@ -17,6 +17,7 @@ from geonet.nn import (
     Sequential,
     Unit,
 )
+from geonet.text import check_choice
 
 
 class Method(NamedTuple):
@@ -64,8 +65,7 @@ def recipe(method):
     """
     if isinstance(method, Method):
         return method
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, but is {method!r}")
+    check_choice("method", method, METHODS)
     return METHODS[method]
 
 
@@ -162,12 +162,10 @@ def vgg6(
     (8, 10)
     """
     chosen = recipe(method)
-    if not len(widths) or not 0 < width < np.inf:
-        raise ValueError(
-            f"widths must not be empty and width must be positive, but are {widths} and {width}"
-        )
+    if not len(widths):
+        raise ValueError("widths must not be empty")
     options = {"rng": rng, "init": init, "dtype": dtype}
-    channels = [3, *(max(1, round(width * number)) for number in widths)]
+    channels = [3, *_widened(width, widths)]
     steps = []
     for number, pair in enumerate(pairwise(channels), start=1):
         steps.append(_unit(Conv2d, (*pair, 3), chosen, padding=1, activation="relu", **options))
@@ -175,6 +173,13 @@ def vgg6(
             steps.append(MaxPool2d(2))
     output = Linear(channels[-1], num_classes, chosen.output, **options)
     return Sequential(*steps, ops.global_average_pool, output)
+
+
+def _widened(width, channels):
+    """Numbers of channels times the width, rounded, at least one."""
+    if not 0 < width < np.inf:
+        raise ValueError(f"width must be a positive number, but is {width}")
+    return [max(1, round(width * number)) for number in channels]
 
 
 STAGES = (64, 128, 256, 512)  # channels of a ResNet's four stages; all but the first halve images
@@ -236,35 +241,20 @@ def resnet50(method, **options):
     return _resnet((3, 4, 6, 3), _bottleneck_branch, method, **options)
 
 
-def _resnet(
-    depths,
-    branch,
-    method,
-    *,
-    num_classes=1000,
-    rng,
-    width=1.0,
-    stem="imagenet",
-    init="glorot_uniform",
-    dtype=np.float32,
-):
-    if stem not in STEMS or not 0 < width < np.inf:
-        raise ValueError(
-            f"stem must be one of {', '.join(STEMS)} and width must be positive, but are {stem!r} "
-            f"and {width}"
-        )
-    chosen, options = recipe(method), {"rng": rng, "init": init, "dtype": dtype}
+def _resnet(depths, branch, method, *, num_classes=1000, width=1.0, stem="imagenet", **options):
+    check_choice("stem", stem, STEMS)
+    chosen, options = recipe(method), {"dtype": np.float32} | options
 
     def unit(inputs, outputs, size, stride=1, activation="relu"):
         sizes = inputs, outputs, size, stride, size // 2
         return _unit(Conv2d, sizes, chosen, activation=activation, **options)
 
-    channels = max(1, round(width * STAGES[0]))
+    stages = _widened(width, STAGES)
+    channels = stages[0]
     steps = [unit(3, channels, 3)]
     if stem == "imagenet":
         steps = [unit(3, channels, 7, 2), MaxPool2d(3, 2, 1)]
-    for stage, depth in enumerate(depths):
-        middle = max(1, round(width * STAGES[stage]))
+    for stage, (middle, depth) in enumerate(zip(stages, depths)):
         for block in range(depth):
             stride = 2 if stage and not block else 1
             units, outputs = branch(unit, channels, middle, stride)

@@ -1,8 +1,32 @@
 """Text for the terminal: tables, durations, and errors in the user's input."""
 
+from numbers import Integral
+
 
 class BadInput(ValueError):
     """The user's input is invalid; the message is shown to the user."""
+
+
+def check_choice(argument, value, choices):
+    """Refuse a value that is not one of the choices, with a ValueError that lists them."""
+    if value not in choices:
+        names = ", ".join(map(str, choices))
+        raise ValueError(f"{argument} must be one of {names}, but is {value!r}")
+
+
+def check_counts(least, **counts):
+    """Refuse what is not a whole number of at least `least`; the keywords are the arguments."""
+    for argument, value in counts.items():
+        if not isinstance(value, Integral) or value < least:
+            raise ValueError(
+                f"{argument} must be a whole number of at least {least}, but is {value!r}"
+            )
+
+
+def check_type(argument, value, kind, words):
+    """Refuse a value of another type, with a TypeError that says in words what is expected."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{argument} must be {words}, but is a {type(value).__name__}")
 
 
 def aligned(rows):

@@ -124,7 +124,7 @@ def test_layer_norm_with_a_shift_has_no_hyperplane():
     unit = random_unit("LN")
     tracker = Tracker(unit)
     unit.normalization.beta.data[3] = -0.25
-    with pytest.raises(ValueError, match=r"unit 3 .*layer norm with β ≠ 0 \(here -0.25\)"):
+    with pytest.raises(ValueError, match=r"unit 3 .*layer norm with β ≠ 0"):
         boundary(unit)
     tracker.record()
     unit.normalization.beta.data[3] = 0
@@ -153,7 +153,7 @@ def test_batch_statistics_need_a_batch(method, ask):
 
 @EVERY_METHOD
 def test_other_statistics_are_refused_whatever_the_method(method):
-    with pytest.raises(ValueError, match="statistics must be 'running' or 'batch'"):
+    with pytest.raises(ValueError, match="statistics must be one of running, batch"):
         boundary(random_unit(method), "minibatch")
 
 

@@ -290,7 +290,7 @@ def test_an_unknown_name_lists_the_known(arguments, options, known):
 
 @pytest.mark.parametrize("sizes", [(0, 3), (2, 0), (-1, 2)])
 def test_sizes_of_a_linear_layer_below_one_are_refused(sizes):
-    with pytest.raises(ValueError, match=f"fan_in and fan_out.*{sizes[0]}, {sizes[1]}"):
+    with pytest.raises(ValueError, match=r"fan_(in|out) must be .* at least 1, but is (0|-1)"):
         nn.Linear(*sizes, rng=rng())
 
 
@@ -303,15 +303,15 @@ def test_other_precisions_are_refused(dtype):
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ((0, 3, 3), "in_channels and out_channels must be at least 1, but are 0, 3"),
-        ((2, -1, 3), "in_channels and out_channels must be at least 1, but are 2, -1"),
-        ((2, 3, 0), "kernel_size must be an int of at least 1, or a pair of them, but is 0"),
+        ((0, 3, 3), "in_channels must be a whole number of at least 1, but is 0"),
+        ((2, -1, 3), "out_channels must be a whole number of at least 1, but is -1"),
+        ((2, 3, 0), "kernel_size must be a whole number of at least 1, but is 0"),
         ((2, 3, (3,)), r"kernel_size must be .* a pair of them, but is \(3,\)"),
         ((2, 3, (3, 3, 3)), r"kernel_size must be .* a pair of them, but is \(3, 3, 3\)"),
-        ((2, 3, (3, 1.5)), r"kernel_size must be .*, but is \(3, 1.5\)"),
+        ((2, 3, (3, 1.5)), "kernel_size must be .*, but is 1.5"),
         ((2, 3, 1.5), "kernel_size must be .*, but is 1.5"),
-        ((2, 3, 3, 0), "stride must be an int of at least 1, or a pair of them, but is 0"),
-        ((2, 3, 3, 1, -1), "padding must be an int of at least 0, or a pair of them, but is -1"),
+        ((2, 3, 3, 0), "stride must be a whole number of at least 1, but is 0"),
+        ((2, 3, 3, 1, -1), "padding must be a whole number of at least 0, but is -1"),
     ],
 )
 def test_sizes_that_cannot_be_are_named(sizes, message):

@@ -284,7 +284,7 @@ def test_the_width_multiplies_all_widths(width, expected):
     "options", [{"widths": ()}, {"width": 0.0}, {"width": -1.0}, {"width": np.nan}]
 )
 def test_impossible_widths_are_refused(options):
-    with pytest.raises(ValueError, match="widths must not be empty and width must be positive"):
+    with pytest.raises(ValueError, match=r"widths must not be empty|width must be a positive"):
         vgg6_of("SP", **options)
     with pytest.raises(ValueError, match="method must be one of SP, WN, BN, LN"):
         vgg6_of("gmp")
@@ -427,7 +427,7 @@ def test_the_last_unit_of_a_branch_and_shortcuts_are_linear_and_no_other_unit_is
 
 @pytest.mark.parametrize("options", [{"stem": "large"}, {"width": 0}, {"width": np.inf}])
 def test_impossible_options_are_refused(options):
-    with pytest.raises(ValueError, match="stem must be one of imagenet, small and width must be"):
+    with pytest.raises(ValueError, match=r"stem must be one of imagenet, small|width must be"):
         narrow("SP", **options)
     with pytest.raises(ValueError, match="method must be one of SP"):
         narrow("sp")

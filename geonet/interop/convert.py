@@ -23,10 +23,11 @@ import numpy as np
 
 from geonet import hypersphere, ops
 from geonet.nn.layers import Layer, MaxPool2d, ResidualBlock, Unit, identity
-from geonet.nn.module import Module, Parameter, Sequential
+from geonet.nn.module import Module, Parameter, Sequential, dotted
 from geonet.nn.normalization import BatchNorm, MeanNorm
 from geonet.nn.parameterizations import PARAMETERIZATIONS, Geometric, Standard
 from geonet.tensor import no_grad
+from geonet.text import check_choice, check_type
 
 RECTIFIERS = ops.relu, ops.leaky_relu
 UNIT_LENGTH = 1e-12  # allowed |‖w‖ − 1| where ‖w‖ cannot move outside the activation
@@ -73,10 +74,8 @@ def convert(model, to, approximate=False):
     >>> geometric = convert(model, "geometric")
     >>> geometric.steps[-1] = convert(geometric[-1], "standard")
     """
-    if to not in PARAMETERIZATIONS:
-        raise ValueError(f"to must be one of {', '.join(PARAMETERIZATIONS)}, but is {to!r}")
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a geonet.nn.Module, but is a {type(model).__name__}")
+    check_choice("to", to, PARAMETERIZATIONS)
+    check_type("model", model, Module, "a geonet.nn.Module")
     work = _Conversion(PARAMETERIZATIONS[to], approximate)
     converted, rest = work.step(model, "", None)
     work.stop(rest, "none follows")
@@ -127,7 +126,7 @@ class _Conversion:
         if isinstance(step, Sequential):
             steps = []
             for i, inner in enumerate(step.steps):
-                new, rest = self.step(inner, _join(name, f"steps.{i}"), rest)
+                new, rest = self.step(inner, dotted(name, f"steps.{i}"), rest)
                 steps.append(new)
             return _changed(step, steps=steps), rest
         if isinstance(step, MaxPool2d) and rest is not None:
@@ -155,11 +154,13 @@ class _Conversion:
         units = []
         for i, unit in enumerate(block.units):
             last = i == len(block.units) - 1
-            new, branch = self.unit(unit, _join(name, f"units.{i}"), branch, after if last else 0.0)
+            new, branch = self.unit(
+                unit, dotted(name, f"units.{i}"), branch, after if last else 0.0
+            )
             units.append(new)
         shortcut, aside = None, None
         if block.shortcut is not None:
-            shortcut, aside = self.unit(block.shortcut, _join(name, "shortcut"), rest)
+            shortcut, aside = self.unit(block.shortcut, dotted(name, "shortcut"), rest)
         for left in (branch, aside):
             self.stop(left, f"{name} adds it to something else")
         return _changed(block, units=units, shortcut=shortcut)
@@ -241,10 +242,6 @@ def evaluated(normalization):
     std = np.sqrt(normalization.running_var.astype(np.float64) + normalization.eps)
     scale = normalization.gamma.data / std
     return scale, normalization.beta.data - mean * scale
-
-
-def _join(name, part):
-    return f"{name}.{part}" if name else part
 
 
 def _changed(module, **attributes):

@@ -31,6 +31,7 @@ from geonet.nn.layers import ACTIVATIONS, Layer, MaxPool2d, ResidualBlock, Unit,
 from geonet.nn.module import Module, Sequential
 from geonet.nn.normalization import BatchNorm
 from geonet.nn.parameterizations import Standard
+from geonet.text import check_type
 
 BATCH_NORM = {
     "weight": "gamma",
@@ -67,7 +68,7 @@ def export_torch(model, eps=1e-5):
         If `convert` cannot be exact (then convert the model first, with approximate=True), if a
         variance would be negative, or if a layer norm or another step has no name in PyTorch.
     """
-    _check(model)
+    check_type("model", model, Sequential, "a geonet.nn.Sequential")
     if not all(_is_plain(module) for _, module in model.named_modules()):
         model = convert(model, "standard")
     model = _with_batch_norms(model)
@@ -113,7 +114,7 @@ def import_torch(model, state, eps=1e-5):
         If a name is missing or unknown, a shape differs, or the model has other layers than those
         above. Then nothing is changed.
     """
-    _check(model)
+    check_type("model", model, Sequential, "a geonet.nn.Sequential")
     for name, module in model.named_modules():
         if not _is_plain(module):
             raise ValueError(
@@ -148,11 +149,6 @@ class _Place(NamedTuple):
     unit: Module
     affine: str
     norm: str
-
-
-def _check(model):
-    if not isinstance(model, Sequential):
-        raise TypeError(f"model must be a geonet.nn.Sequential, but is a {type(model).__name__}")
 
 
 def _is_plain(module):

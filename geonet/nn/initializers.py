@@ -21,6 +21,7 @@ sphere             rows uniform on the unit sphere
 import numpy as np
 
 from geonet.hypersphere import random_directions
+from geonet.text import check_choice
 
 _VARIANCES = {
     "glorot": lambda n, m: 2 / (n + m),
@@ -60,17 +61,17 @@ def parse(init):
     ValueError
         If the name is unknown or the scale is not a positive number.
     """
-    name, colon, scale = str(init).partition(":")
-    if not colon and name in NAMES:
+    name, _, scale = str(init).partition(":")
+    if name not in ("normal", "uniform"):
+        check_choice("init", init, NAMES)
         return name, None
-    if name in ("normal", "uniform"):
-        try:
-            if 0 < float(scale) < np.inf:
-                return name, float(scale)
-        except ValueError:
-            pass
+    try:
+        number = float(scale)
+    except ValueError:
+        number = np.nan
+    if not 0 < number < np.inf:
         raise ValueError(f"init {init!r} needs a positive scale S, as in {name}:0.1")
-    raise ValueError(f"init must be one of {', '.join(NAMES)}, but is {init!r}")
+    return name, number
 
 
 def initial_weight(init, units, fan_in, fan_out, rng):

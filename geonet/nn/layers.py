@@ -1,7 +1,6 @@
 """Layers (affine maps under a parameterization), units (whole hidden layers) and blocks."""
 
 import math
-from abc import ABC, abstractmethod
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from geonet.nn.module import Module
 from geonet.nn.normalization import check_features
 from geonet.nn.parameterizations import PARAMETERIZATIONS
 from geonet.tensor import observers
+from geonet.text import check_choice, check_counts, check_type
 
 
 def identity(x):
@@ -28,18 +28,12 @@ ACTIVATIONS = {
 }
 
 
-def _choose(argument, name, table):
-    if name not in table:
-        raise ValueError(f"{argument} must be one of {', '.join(map(str, table))}, but is {name!r}")
-    return table[name]
-
-
 def _pair(name, value, least):
     pair = value if isinstance(value, tuple) else (value, value)
-    if len(pair) != 2 or not all(isinstance(x, int) and x >= least for x in pair):
-        raise ValueError(
-            f"{name} must be an int of at least {least}, or a pair of them, but is {value!r}"
-        )
+    if len(pair) != 2:
+        raise ValueError(f"{name} must be a whole number or a pair of them, but is {value!r}")
+    for number in pair:
+        check_counts(least, **{name: number})
     return pair
 
 
@@ -82,63 +76,62 @@ class HiddenLayer(Module):
         layer, centring = self.layer, self.centring
         gain = layer.parameterization.gain
         centres = centring is not None and centring.training and centring.shift is None
-        if layer.activation is ops.relu and bias is not None:
-            z = layer.apply(x, weight)
-            if centres and gain is not None:
-                return _centred_relu(z, bias, gain, centring)
+        centres = centres and gain is not None
+        rectifies = layer.activation is ops.relu and bias is not None
+        if not rectifies and not (centres and layer.activation is identity):
+            return None
+        z = layer.apply(x, weight)
+        if not centres:
             y = ops.scaled_relu(z, bias, gain)
             return y if centring is None else centring(y)
-        if layer.activation is identity and centres and gain is not None:
-            return _centred(layer.apply(x, weight), bias, gain, centring)
-        return None
+        check_features(z, centring.running_mean.size)
+        if rectifies:
+            mean = np.empty_like(centring.running_mean)
+            y = ops.centred_scaled_relu(z, bias, gain, mean)
+            centring.update_running(mean)
+            return y
+        # gain (z + bias) minus its mean is gain (z − mean z): the bias only moves the running mean
+        (mean,) = ops.batch_moments(z, variance=False)
+        centring.update_running(gain.data * (mean if bias is None else mean + bias.data))
+        return ops.scaled_centre(z, gain, (mean,))
 
 
-def _centred_relu(z, bias, gain, centring):
-    """gain · relu(z + bias) minus its mean over the batch."""
-    check_features(z, centring.running_mean.size)
-    mean = np.empty_like(centring.running_mean)
-    y = ops.centred_scaled_relu(z, bias, gain, mean)
-    centring.update_running(mean)
-    return y
-
-
-def _centred(z, bias, gain, centring):
-    """gain · (z + bias) minus its mean over the batch, which is gain · (z − mean z).
-
-    The bias cancels and gets no gradient, but it changes the running mean.
-    """
-    check_features(z, centring.running_mean.size)
-    (mean,) = ops.batch_moments(z, variance=False)
-    centring.update_running(gain.data * (mean if bias is None else mean + bias.data))
-    return ops.scaled_centre(z, gain, (mean,))
-
-
-class Layer(HiddenLayer, ABC):
+class Layer(HiddenLayer):
     """What layers share: rows (O, n) under a parameterization, activation and gain.
 
-    A subclass adds `apply`, its affine map, and passes the number and length of the rows and the
-    fan-out for the initializer.
+    A subclass adds ``apply(x, weight, bias=None)``, the affine map with given rows (O, n) and bias
+    (O,). It passes the number and length of the rows and the fan-out for the initializer. Other
+    parameters are those of `Linear`.
     """
 
     stride, padding = (1, 1), (0, 0)  # of a convolution; a Linear counts as a 1×1 convolution
     filter_shape = None  # (kh, kw, C) of a convolution
 
-    def __init__(self, shape, fan_out, parameterization, activation, *, rng, init, bias, dtype):
+    def __init__(
+        self,
+        shape,
+        fan_out,
+        parameterization,
+        activation,
+        *,
+        rng,
+        init="glorot_uniform",
+        bias=True,
+        dtype=np.float64,
+    ):
         dtype = np.dtype(dtype)
         if dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64, but is {dtype}")
-        kind = _choose("parameterization", parameterization, PARAMETERIZATIONS)
+        check_choice("parameterization", parameterization, PARAMETERIZATIONS)
+        check_choice("activation", activation, ACTIVATIONS)
         weight = initial_weight(init, *shape, fan_out, rng).astype(dtype)
-        self.parameterization = kind(weight, np.zeros(len(weight), dtype) if bias else None)
-        self.activation = _choose("activation", activation, ACTIVATIONS)
+        bias = np.zeros(len(weight), dtype) if bias else None
+        self.parameterization = PARAMETERIZATIONS[parameterization](weight, bias)
+        self.activation = ACTIVATIONS[activation]
 
     @property
     def layer(self):
         return self
-
-    @abstractmethod
-    def apply(self, x, weight, bias=None):
-        """The affine map with the given rows (O, n) and bias (O,)."""
 
     def rows(self):
         """Weight (O, n) and bias (O,) of the affine map, as Tensors; observers may replace them."""
@@ -150,8 +143,7 @@ class Layer(HiddenLayer, ABC):
 
 def layer_of(unit):
     """The Linear or Conv2d of a Unit, or the layer itself; anything else is a TypeError."""
-    if not isinstance(unit, HiddenLayer):
-        raise TypeError(f"unit must be a Unit, Linear or Conv2d, but is a {type(unit).__name__}")
+    check_type("unit", unit, HiddenLayer, "a Unit, Linear or Conv2d")
     return unit.layer
 
 
@@ -179,21 +171,8 @@ class Linear(Layer):
         If a size is below 1, or a name or the dtype is not one of those above.
     """
 
-    def __init__(
-        self,
-        fan_in,
-        fan_out,
-        parameterization="standard",
-        activation=None,
-        *,
-        rng,
-        init="glorot_uniform",
-        bias=True,
-        dtype=np.float64,
-    ):
-        if fan_in < 1 or fan_out < 1:
-            raise ValueError(f"fan_in and fan_out must be at least 1, but are {fan_in}, {fan_out}")
-        options = {"rng": rng, "init": init, "bias": bias, "dtype": dtype}
+    def __init__(self, fan_in, fan_out, parameterization="standard", activation=None, **options):
+        check_counts(1, fan_in=fan_in, fan_out=fan_out)
         super().__init__((fan_out, fan_in), fan_out, parameterization, activation, **options)
 
     def apply(self, x, weight, bias=None):
@@ -232,21 +211,14 @@ class Conv2d(Layer):
         padding=0,
         parameterization="standard",
         activation=None,
-        *,
-        rng,
-        init="glorot_uniform",
-        bias=True,
-        dtype=np.float64,
+        **options,
     ):
-        if min(in_channels, out_channels) < 1:
-            raise ValueError(f"in_channels and out_channels must be at least 1, but are "
-                             f"{in_channels}, {out_channels}")  # fmt: skip
+        check_counts(1, in_channels=in_channels, out_channels=out_channels)
         kernel = _pair("kernel_size", kernel_size, 1)
         self.filter_shape = *kernel, in_channels
         self.stride, self.padding = _pair("stride", stride, 1), _pair("padding", padding, 0)
         shape = out_channels, math.prod(self.filter_shape)
         fan_out = math.prod(kernel) * out_channels
-        options = {"rng": rng, "init": init, "bias": bias, "dtype": dtype}
         super().__init__(shape, fan_out, parameterization, activation, **options)
 
     def apply(self, x, weight, bias=None):

@@ -5,6 +5,11 @@ import numpy as np
 from geonet.tensor import Tensor
 
 
+def dotted(path, name):
+    """The name of something in a module with a dotted path; the outermost one has none."""
+    return f"{path}.{name}" if path else name
+
+
 class Parameter(Tensor):
     """A Tensor that training changes. It has a copy of the given data and requires a gradient."""
 
@@ -38,29 +43,29 @@ class Module:
         """Yield (dotted name, module) for this module and all below, in order of construction."""
         yield prefix, self
         for name, child in self.children():
-            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+            yield from child.named_modules(dotted(prefix, name))
 
     def named_parameters(self):
         """Yield (dotted name, Parameter) for all parameters."""
         for path, module in self.named_modules():
             for name, value in vars(module).items():
                 if isinstance(value, Parameter):
-                    yield f"{path}.{name}" if path else name, value
+                    yield dotted(path, name), value
 
     def parameters(self):
         """List of all parameters, each once, even if modules share one."""
         return list({id(parameter): parameter for _, parameter in self.named_parameters()}.values())
 
-    def _named_buffers(self):
+    def _state(self):
+        """The arrays of all parameters and buffers by dotted name."""
+        state = {name: parameter.data for name, parameter in self.named_parameters()}
         for path, module in self.named_modules():
-            for name in module.buffers:
-                yield f"{path}.{name}" if path else name, module, name
+            state |= {dotted(path, name): getattr(module, name) for name in module.buffers}
+        return state
 
     def state_dict(self):
         """Copies of all parameters and buffers by dotted name."""
-        state = {name: parameter.data.copy() for name, parameter in self.named_parameters()}
-        state.update((key, getattr(m, name).copy()) for key, m, name in self._named_buffers())
-        return state
+        return {name: array.copy() for name, array in self._state().items()}
 
     def load_state_dict(self, state):
         """Copy values into the parameters and buffers, in place.
@@ -70,8 +75,7 @@ class Module:
         ValueError
             If a name is missing or unknown, or a shape differs. Then nothing is changed.
         """
-        targets = {name: parameter.data for name, parameter in self.named_parameters()}
-        targets.update((key, getattr(m, name)) for key, m, name in self._named_buffers())
+        targets = self._state()
         if difference := sorted(targets.keys() ^ state.keys()):
             raise ValueError(
                 f"state must have exactly this module's names, but differs in {difference}"

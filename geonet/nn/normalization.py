@@ -160,10 +160,8 @@ class LayerNorm(Module):
         """
         if np.any(self.beta.data != 0):
             unit = np.flatnonzero(self.beta.data)[0]
-            raise NoHyperplane(
-                f"the boundary of unit {unit} is not a hyperplane: under layer norm with β ≠ 0 "
-                f"(here {self.beta.data[unit]:.3g}) its offset depends on the input"
-            )
+            raise NoHyperplane(f"the boundary of unit {unit} is not a hyperplane: under layer norm "
+                               "with β ≠ 0 its offset depends on the input")  # fmt: skip
         sign = np.sign(np.where(self.gamma.data == 0, np.nan, self.gamma.data))
         return sign[:, None] * (weight - weight.mean(axis=0)), sign * (bias - bias.mean())
 

@@ -7,6 +7,8 @@ activation. For the analysis, `turn_bound` says how far a change of the paramete
 applies; `turned` is the one that turns the row, and `metric` says how far.
 """
 
+from operator import attrgetter
+
 import numpy as np
 
 from geonet import hypersphere, ops
@@ -40,9 +42,16 @@ def _turn_of_sum(vector, change):
 
 
 class Parameterization(Module):
-    """Base class: rows (O, n) and offsets (O,) that are made from its own parameters."""
+    """Base class: rows (O, n) and offsets (O,) that are made from its own parameters.
+
+    `sized` is the one that holds ‖w‖, and `turned` the one that turns the row.
+    """
 
     gain = None  # factor after the activation, (O,), if there is one
+
+    def metric(self):
+        """Turn of a row per unit change of `turned` orthogonal to it, 1/‖`turned`‖, (O, 1)."""
+        return 1 / np.linalg.norm(self.turned.data, axis=1, keepdims=True)
 
 
 class Standard(Parameterization):
@@ -56,6 +65,8 @@ class Standard(Parameterization):
         (O,).
     """
 
+    sized = turned = property(attrgetter("weight"))
+
     def __init__(self, weight, bias):
         self.weight = Parameter(weight)
         self.bias = None if bias is None else Parameter(bias)
@@ -63,20 +74,6 @@ class Standard(Parameterization):
     def affine(self):
         """Weight (O, n) and bias (O,) of the map before the activation, as Tensors."""
         return self.weight, self.bias
-
-    @property
-    def sized(self):
-        """The parameter that holds ‖w‖."""
-        return self.weight
-
-    @property
-    def turned(self):
-        """The parameter that turns the row."""
-        return self.weight
-
-    def metric(self):
-        """Turn of a row per unit change of `turned` orthogonal to it, (O, 1) or one per entry."""
-        return 1 / np.linalg.norm(self.weight.data, axis=1, keepdims=True)
 
     def turn_bound(self, change):
         """Largest turn (O,), in radians, of the rows for changes {parameter name: array}."""
@@ -90,6 +87,8 @@ class WeightNorm(Parameterization):
     a row of zeros.
     """
 
+    sized, turned = property(attrgetter("length")), property(attrgetter("v"))
+
     def __init__(self, weight, bias):
         self.v = Parameter(weight)
         self.length = Parameter(_lengths(weight))
@@ -97,18 +96,6 @@ class WeightNorm(Parameterization):
 
     def affine(self):
         return ops.weight_norm(self.v, self.length), self.bias
-
-    @property
-    def sized(self):
-        return self.length
-
-    @property
-    def turned(self):
-        return self.v
-
-    def metric(self):
-        """1/‖v‖, (O, 1)."""
-        return 1 / np.linalg.norm(self.v.data, axis=1, keepdims=True)
 
     def turn_bound(self, change):
         """As standard, in v; a change of sign of ℓ flips the direction."""
@@ -124,6 +111,9 @@ class Geometric(Parameterization):
     the fixed sign of w. Parameters and methods as for `Standard`; raises ValueError for a row of
     zeros.
     """
+
+    sized, turned = property(attrgetter("radius")), property(attrgetter("theta"))
+    gain = sized  # r, outside the activation, where its sign cannot move the boundary
 
     def __init__(self, weight, bias):
         length = _lengths(weight)
@@ -141,19 +131,6 @@ class Geometric(Parameterization):
         if self.theta.shape[1]:
             return ops.hyperspherical(self.theta), self.lambda_
         return self._direction, self.lambda_
-
-    @property
-    def gain(self):
-        """r, outside the activation, where its sign cannot move the boundary."""
-        return self.radius
-
-    @property
-    def sized(self):
-        return self.radius
-
-    @property
-    def turned(self):
-        return self.theta
 
     def metric(self):
         """s_k = ‖∂u/∂θ_k‖, (O, n−1)."""
