@@ -7,8 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,32 @@ def test_workers_have_one_thread_of_blas_and_end_with_the_pool(monkeypatch):
     with process_pool(1) as pool:
         assert pool.submit(os.getenv, "OPENBLAS_NUM_THREADS").result() == "1"
     assert "OPENBLAS_NUM_THREADS" not in os.environ
+
+
+def test_a_pool_that_is_left_while_tasks_wait_ends_at_once_without_a_word(monkeypatch, capfd):
+    said, tasks = [], [0, *[60] * 100]
+    monkeypatch.setattr(threading, "excepthook", said.append)
+    shutdown = ProcessPoolExecutor.shutdown
+
+    def late(pool, **options):  # as on a busy machine: first the pool notices its dead processes
+        time.sleep(0.5)
+        shutdown(pool, **options)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "shutdown", late)
+    start = time.perf_counter()
+
+    def leave():
+        with process_pool(2) as pool:
+            ended = completed(pool, time.sleep, tasks)
+            next(ended)
+            ended.close()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        leave()
+    assert time.perf_counter() - start < 30
+    assert said == []
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_run_that_fails_is_recorded_and_the_others_go_on(tmp_path, capsys):

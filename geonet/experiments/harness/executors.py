@@ -103,6 +103,20 @@ class InThisProcess(Executor):
         return future
 
 
+class ProcessPool(ProcessPoolExecutor):
+    """A pool whose processes leave interruptions to this one, from their first moment on."""
+
+    def submit(self, function, /, *arguments, **options):
+        """Start a process if none is idle; it inherits that interruptions are blocked."""
+        if os.name == "nt":
+            return super().submit(function, *arguments, **options)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(function, *arguments, **options)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @contextlib.contextmanager
 def process_pool(workers):
     """A pool of processes with the environment that kernels want, which end with this one.
@@ -113,11 +127,11 @@ def process_pool(workers):
 
     Yields
     ------
-    concurrent.futures.ProcessPoolExecutor
+    ProcessPool
     """
     others, before = multiprocessing.active_children(), dict(os.environ)
     context = multiprocessing.get_context("spawn")  # so that NumPy loads in that environment
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker)
+    pool = ProcessPool(workers, context, initializer=_start_worker)
     os.environ.update(environment.wanted(before.get("GEONET_THREADS", 1), unset=()))
     try:
         yield pool
@@ -133,7 +147,7 @@ def process_pool(workers):
 
 def _start_worker():
     """Leave interruptions to the parent, and end when it ends, so that a kill leaves no orphans."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for Windows, where they cannot be blocked
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -172,8 +186,11 @@ def completed(executor, function, tasks):
         while pending:
             yield from _wait_for_some(pending)
     finally:
-        for future in pending:
-            future.cancel()
+        # `process_pool` ends its processes. That marks what is pending as failed, in a thread that
+        # raises an error if it was cancelled here.
+        if not isinstance(executor, ProcessPool):
+            for future in pending:
+                future.cancel()
 
 
 def _wait_for_some(pending):
