@@ -8,8 +8,8 @@ from kernel_helpers import of_compiled_code
 from numpy.testing import assert_allclose, assert_array_equal
 
 from geonet.hypersphere import jacobian
+from geonet.kernels import blocks, reference
 from geonet.kernels import directions as kernel
-from geonet.kernels import reference
 
 DTYPES = [np.float32, np.float64]
 EPS = {np.float32: 6e-8, np.float64: 1.2e-16}
@@ -172,7 +172,7 @@ def test_a_unit_depends_neither_on_the_units_beside_it_nor_on_threads(units, mon
     theta = np.random.default_rng(4).normal(size=(units, 9))
     g = np.random.default_rng(5).normal(size=(units, 10))
     alone = [kernel.direction(row[np.newaxis]) for row in theta]
-    monkeypatch.setattr(kernel, "ONE_THREAD", 0)
+    monkeypatch.setattr(blocks, "BLOCK_SIZE", 1)  # every unit is a block
     monkeypatch.setenv("GEONET_THREADS", "2")
     assert_array_equal(kernel.direction(theta), np.concatenate(alone))
     rows = [slice(i, i + 1) for i in range(units)]

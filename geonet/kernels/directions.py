@@ -10,77 +10,96 @@ There is no division, so the pullback is exact at the poles, where some sin θ_k
 Sines, products and sums are float64 for every dtype of theta. A sine rounded to float32 has an
 error of about 1e-7, and the product of thousands of them would drift. The pullback computes sine
 and cosine again, which takes no longer here than loading them from memory.
-
-A large matrix is read from memory and written back. The recurrences leave the processor idle time,
-in which it fetches what the next loops need (`prefetch`). This saves a third of the time.
 """
 
 import numpy as np
 
-from geonet import threads
 from geonet.kernels import reference
-from geonet.kernels.switch import equal_to, lazy_jit, prefetch
+from geonet.kernels.blocks import for_blocks
+from geonet.kernels.switch import equal_to, lazy_jit
 
-LARGEST_ANGLE = 1e6  # up to which `_sine_cosine` is accurate
-ONE_THREAD = 2**15  # angles; for fewer, a second thread does not pay
+LARGEST_ANGLE = 1e6  # up to which the polynomials are accurate
 
 
 @equal_to(reference.direction, arrays=1)
 def direction(theta):
     """Unit rows u (O, n) of the angles theta (O, n−1)."""
     u = np.empty((theta.shape[0], theta.shape[1] + 1), theta.dtype)
-
-    def some_units(first, last):
-        _forward(np.ascontiguousarray(theta[first:last]), u[first:last])
-
-    threads.parallel_for(some_units, _shares(theta))
+    for_blocks(_forward, np.ascontiguousarray(theta), u)
     return u
 
 
 @equal_to(reference.direction_pullback, arrays=2)
 def direction_pullback(g, theta):
     """∂L/∂θ (O, n−1) for g = ∂L/∂u (O, n)."""
-    grad = np.empty(theta.shape, theta.dtype)
-
-    def some_units(first, last):
-        rows = np.ascontiguousarray(g[first:last], theta.dtype)
-        _backward(rows, np.ascontiguousarray(theta[first:last]), grad[first:last])
-
-    threads.parallel_for(some_units, _shares(theta))
+    theta, grad = np.ascontiguousarray(theta), np.empty(theta.shape, theta.dtype)
+    for_blocks(_backward, theta, np.ascontiguousarray(g, theta.dtype), grad)
     return grad
 
 
-def _shares(theta):
-    """Ranges of rows for the threads; a single range if there are few angles."""
-    units = theta.shape[0]
-    return threads.shares(units) if theta.size > ONE_THREAD else [(0, units)]
+@lazy_jit(fastmath={"contract"})
+def _forward(theta, u, first, last):
+    angles = theta.shape[1]
+    sine, cosine = np.empty(angles), np.empty(angles, theta.dtype)
+    for unit in range(first, last):
+        _sine_cosine(theta[unit], sine, cosine)
+        s = 1.0
+        for k in range(angles):
+            u[unit, k] = s * cosine[k]
+            s *= sine[k]
+        u[unit, angles] = s
+
+
+@lazy_jit(fastmath={"contract"})
+def _backward(theta, g, grad, first, last):
+    angles = theta.shape[1]
+    sine, cosine = np.empty(angles), np.empty(angles, theta.dtype)
+    s, after = np.empty(angles, theta.dtype), np.empty(angles, theta.dtype)
+    for unit in range(first, last):
+        _sine_cosine(theta[unit], sine, cosine)
+        _two_scans(sine, cosine, g[unit], s, after)
+        for k in range(angles):
+            grad[unit, k] = s[k] * (after[k] * cosine[k] - g[unit, k] * sine[k])
+
+
+@lazy_jit(fastmath={"contract"})
+def _two_scans(sine, cosine, g, s, after):
+    """s_k, which runs up the row, and A_{k+1}, which runs down, in one loop.
+
+    Each waits for its own last product, and the processor computes the other one meanwhile.
+    """
+    angles = sine.size
+    product, total = 1.0, np.float64(g[angles])
+    for up in range(angles):
+        down = np.uint64(angles - 1 - up)  # unsigned: needs no test for a negative index
+        s[up], product = product, product * sine[up]
+        after[down], total = total, total * sine[down] + g[down] * cosine[down]
 
 
 @lazy_jit
-def _moderate(theta, room):
-    """Angles up to `LARGEST_ANGLE` with the same sines and cosines as theta (K,).
+def _sine_cosine(theta, sine, cosine):
+    """sin θ and cos θ of one row, as precise as its dtype needs."""
+    theta = _moderate(theta)
+    if theta.itemsize == 4:
+        _sine_cosine_single(theta, sine, cosine)
+    else:
+        _sine_cosine_double(theta, sine, cosine)
 
-    This is theta itself if no angle is larger. Otherwise it is `room` (K,), with those replaced.
-    """
+
+@lazy_jit
+def _moderate(theta):
+    """Angles up to `LARGEST_ANGLE` with the same sines and cosines as theta (K,)."""
     large = 0
     for k in range(theta.size):
         large += abs(theta[k]) > LARGEST_ANGLE
     if not large:
         return theta
+    moderate = theta.copy()
     for k in range(theta.size):
-        angle = np.float64(theta[k])
-        replaced = np.arctan2(np.sin(angle), np.cos(angle))
-        room[k] = replaced if abs(angle) > LARGEST_ANGLE else angle
-    return room
-
-
-@lazy_jit
-def _sine_cosine(theta, sine, cosine):
-    """sin θ and cos θ of one row, with θ up to `LARGEST_ANGLE`, as precise as its dtype needs."""
-    if theta.itemsize == 4:
-        _sine_cosine_single(theta, sine, cosine)
-    else:
-        _sine_cosine_double(theta, sine, cosine)
+        if abs(theta[k]) > LARGEST_ANGLE:
+            angle = np.float64(theta[k])
+            moderate[k] = np.arctan2(np.sin(angle), np.cos(angle))
+    return moderate
 
 
 @lazy_jit(fastmath={"contract"})
@@ -142,98 +161,3 @@ def _sine_cosine_double(theta, sine, cosine):
         first, second = (c, s) if n & 1 else (s, c)
         sine[k] = -first if n & 2 else first
         cosine[k] = -second if (n + 1) & 2 else second
-
-
-@lazy_jit(fastmath={"contract"})
-def _forward(theta, u):
-    """Compute u, four units at a time.
-
-    A step of a recurrence waits for the step before it, so a single unit would leave the processor
-    mostly idle. If fewer than four units are left, the last one is repeated.
-    """
-    units, angles = theta.shape
-    s, cosine = np.empty((4, angles + 1)), np.empty((4, angles), theta.dtype)
-    room = np.empty(angles, theta.dtype)
-    for first in range(0, units, 4):
-        for row in range(4):
-            _sine_cosine(_moderate(theta[min(first + row, units - 1)], room), s[row], cosine[row])
-        _four_products(s[0], s[1], s[2], s[3], u[first], theta[min(first + 4, units - 1)])
-        for row in range(4):
-            _components(s[row], cosine[row], u[min(first + row, units - 1)])
-
-
-@lazy_jit(fastmath={"contract"})
-def _four_products(s_h, s_i, s_j, s_m, u, theta):
-    """Replace sin θ_k, k < n, by the products s_k, k ≤ n, of four units.
-
-    Also prefetch four rows of the contiguous matrices u and theta, from these rows on.
-    """
-    h = i = j = m = 1.0
-    last = s_h.size - 1
-    for k in range(last):
-        prefetch(u, 4 * k)
-        prefetch(theta, 4 * k)
-        s_h[k], h = h, h * s_h[k]
-        s_i[k], i = i, i * s_i[k]
-        s_j[k], j = j, j * s_j[k]
-        s_m[k], m = m, m * s_m[k]
-    s_h[last], s_i[last], s_j[last], s_m[last] = h, i, j, m
-
-
-@lazy_jit(fastmath={"contract"})
-def _components(s, cosine, u):
-    for k in range(cosine.size):
-        u[k] = s[k] * cosine[k]
-    u[cosine.size] = s[cosine.size]
-
-
-@lazy_jit(fastmath={"contract"})
-def _backward(g, theta, grad):
-    """Compute grad for pairs of units, as in `_forward`; s_k runs up the row and A_k down."""
-    units, angles = theta.shape
-    sine, shape = np.empty((2, angles)), (2, angles)
-    cosine, suffix = np.empty(shape, theta.dtype), np.empty(shape, theta.dtype)
-    s, room = np.empty(shape, theta.dtype), np.empty(angles, theta.dtype)
-    for i in range(0, units, 2):
-        pair = (i, min(i + 1, units - 1))
-        for row in range(2):
-            _sine_cosine(_moderate(theta[pair[row]], room), sine[row], cosine[row])
-            _multiply(g[pair[row]], cosine[row], suffix[row])
-        a_i, a_j = np.float64(g[pair[0], angles]), np.float64(g[pair[1], angles])  # A_n
-        after = min(i + 2, units - 1)
-        fetched = (grad[i], g[after], theta[after])
-        _two_scans(sine[0], sine[1], s[0], s[1], suffix[0], suffix[1], a_i, a_j, fetched)
-        for row in range(2):
-            unit = pair[row]
-            _turn(s[row], suffix[row], sine[row], cosine[row], g[unit], grad[unit])
-
-
-@lazy_jit(fastmath={"contract"})
-def _multiply(g, cosine, product):
-    for k in range(product.size):
-        product[k] = g[k] * cosine[k]
-
-
-@lazy_jit(fastmath={"contract"})
-def _two_scans(sine_i, sine_j, s_i, s_j, suffix_i, suffix_j, a_i, a_j, fetched):
-    """Compute s_k of two units, and replace g_k cos θ_k by their A_{k+1}; A_n is given.
-
-    Also prefetch two rows from each row in `fetched` on.
-    """
-    grad, g, theta = fetched
-    p_i = p_j = 1.0
-    for k in range(sine_i.size):
-        prefetch(grad, 2 * k)
-        prefetch(g, 2 * k)
-        prefetch(theta, 2 * k)
-        s_i[k], s_j[k] = p_i, p_j
-        p_i, p_j = p_i * sine_i[k], p_j * sine_j[k]
-        m = np.uint64(sine_i.size - 1 - k)  # unsigned: needs no test for a negative index
-        suffix_i[m], a_i = a_i, a_i * sine_i[m] + suffix_i[m]
-        suffix_j[m], a_j = a_j, a_j * sine_j[m] + suffix_j[m]
-
-
-@lazy_jit(fastmath={"contract"})
-def _turn(s, suffix, sine, cosine, g, grad):
-    for k in range(grad.size):
-        grad[k] = s[k] * (suffix[k] * cosine[k] - g[k] * sine[k])

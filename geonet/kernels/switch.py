@@ -4,8 +4,8 @@
 Otherwise a kernel runs compiled. Importing geonet does not load Numba: the first call does.
 
 Kernels use kernels and constants of their own file only, because Numba's cache on disk does not
-notice changes in another. After a change of `prefetch`, or of the options with which kernels are
-compiled, empty the cache.
+notice changes in another. After a change of the options with which kernels are compiled, empty the
+cache.
 """
 
 import functools
@@ -98,48 +98,3 @@ def lazy_jit(py_func=None, **options):
     if py_func is None:
         return functools.partial(lazy_jit, **options)
     return LazyJit(py_func, options)
-
-
-class Prefetch:
-    """`prefetch(array, index)` in a compiled kernel asks the processor to fetch the entry with this
-    index (in memory order) of a contiguous array.
-
-    The kernel continues at once. An index beyond the end is harmless, because nothing is read. In
-    plain Python it does nothing.
-    """
-
-    def __call__(self, array, index):
-        pass
-
-    @functools.cached_property
-    def _numba_type_(self):
-        from numba.core.registry import cpu_target
-
-        intrinsic = _prefetch_intrinsic()
-        cpu_target.typing_context.refresh()  # so that it knows of the new intrinsic
-        return cpu_target.typing_context.resolve_value_type(intrinsic)
-
-
-def _prefetch_intrinsic():
-    from llvmlite import ir
-    from numba import types
-    from numba.extending import intrinsic
-
-    def generate(context, builder, signature, arguments):
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
-        place = builder.bitcast(builder.gep(array.data, [arguments[1]]), byte)
-        kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
-        fetch = builder.module.declare_intrinsic("llvm.prefetch", (byte,), kind)
-        reading, to_keep, data = flag(0), flag(3), flag(1)
-        builder.call(fetch, [place, reading, to_keep, data])
-        return context.get_dummy_value()
-
-    @intrinsic
-    def fetch(typing_context, array, index):
-        return types.void(array, index), generate
-
-    return fetch
-
-
-prefetch = Prefetch()
