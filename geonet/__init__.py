@@ -5,44 +5,14 @@ A reference implementation of W. Chen and H. Ge, arXiv 2305.15912.
 
 import sys
 
-from geonet import (
-    characteristic,
-    check,
-    gradients,
-    graph,
-    hypersphere,
-    interop,
-    models,
-    nn,
-    ops,
-    train,
-)
+from geonet import characteristic, gradients, graph, hypersphere, interop, nn, ops, train
 from geonet.check import check_model, gradcheck, hvp
 from geonet.lazy import lazily
 from geonet.models import METHODS
 from geonet.tensor import Tensor, no_grad, primitive
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "METHODS",
-    "Tensor",
-    "characteristic",
-    "check",
-    "check_model",
-    "gradcheck",
-    "gradients",
-    "graph",
-    "hvp",
-    "hypersphere",
-    "interop",
-    "models",
-    "nn",
-    "no_grad",
-    "ops",
-    "primitive",
-    "train",
-]
+__all__ = [name for name in dir() if not name.startswith("_")]  # what help() lists
 
 # Modules that import Pillow, Matplotlib or the reproduction are loaded at first use.
 __getattr__, __dir__ = lazily(

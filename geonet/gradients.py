@@ -24,7 +24,7 @@ from geonet.kernels import inspector as kernel
 from geonet.nn import Module, Parameter, Unit
 from geonet.nn.layers import Layer, layer_of
 from geonet.nn.normalization import NoHyperplane
-from geonet.tensor import Observer, Tensor, observers
+from geonet.tensor import Observer, Tensor, gradient_of, observers
 from geonet.text import check_choice, check_counts, check_type
 from geonet.train.optimizers import Optimizer
 from geonet.train.parallel import DataParallel
@@ -108,7 +108,7 @@ def raw(unit):
         _, turning = split(turned.data, turned.grad)
         stretching = (turned.grad * direction).sum(axis=1)
     else:
-        turning, stretching = _gradient(turned), sized.grad
+        turning, stretching = gradient_of(turned), sized.grad
     _, offset = owner.affine()
     with np.errstate(divide="ignore"):
         metric = owner.metric()
@@ -184,11 +184,6 @@ def _differentiable(weight):
     if not weight.requires_grad:
         weight = Tensor(weight.data, requires_grad=True)
     return weight.retain_grad()
-
-
-def _gradient(tensor):
-    """Gradient of a Tensor; 0 if none reached it, as for the angles of units with one input."""
-    return np.zeros_like(tensor.data) if tensor.grad is None else tensor.grad
 
 
 class Geometry(NamedTuple):
@@ -385,12 +380,12 @@ class _Page:
     def _gradients(self, record):
         """Record the parts of the weight's gradient, and of the gradients of raw parameters."""
         weight, rows = self.rows[0], self.layer.parameterization
-        kernel.gradient_parts(weight.data, _gradient(weight), *record[:4])
+        kernel.gradient_parts(weight.data, gradient_of(weight), *record[:4])
         turned, sized = rows.turned, rows.sized
         if turned is not sized:
-            turning = _gradient(turned)
+            turning = gradient_of(turned)
             record.turning[:] = np.sqrt(np.einsum("on,on->o", turning, turning, dtype=np.float64))
-            record.stretching[:] = _gradient(sized)
+            record.stretching[:] = gradient_of(sized)
 
     def _activity(self, record):
         """Record how often units are active; an inactive one has output 0, or −mean if centred."""

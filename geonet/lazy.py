@@ -1,7 +1,7 @@
 """Names that are looked up at first use, because they are slow to load or have moved."""
 
-import importlib
 import sys
+from pkgutil import resolve_name
 from types import ModuleType
 
 
@@ -24,9 +24,7 @@ def lazily(package, places):
     def __getattr__(name):
         if name not in places:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        module, _, attribute = places[name].partition(":")
-        found = importlib.import_module(module)
-        return getattr(found, attribute) if attribute else found
+        return resolve_name(places[name])
 
     def __dir__():
         return sorted({*vars(sys.modules[package]), *places})
@@ -43,7 +41,7 @@ def _stand_in(old, new):
     def __getattr__(name):
         if name.startswith("__"):  # the import system asks every module for these
             raise AttributeError(name)
-        return getattr(importlib.import_module(new), name)
+        return resolve_name(f"{new}:{name}")
 
     module = ModuleType(old, f"Moved to {new}.")
     module.__getattr__ = __getattr__

@@ -19,6 +19,7 @@ import itertools
 import weakref
 from contextlib import ContextDecorator, contextmanager
 from contextvars import ContextVar
+from operator import attrgetter
 
 import numpy as np
 
@@ -48,6 +49,26 @@ class Record:
         self.inputs = self.pullback = self.tensor = None
 
 
+def _operator(name):
+    """The two methods of an operator, for a Tensor on its left and on its right.
+
+    They find the operation by its name in OPERATIONS, which geonet.ops fills.
+    """
+    return (
+        lambda self, other: OPERATIONS[name](self, other),
+        lambda self, other: OPERATIONS[name](other, self),
+    )
+
+
+def _comparison(compare):
+    """A comparison. It returns a plain mask, for `where` and indexing: it has no derivative."""
+
+    def method(self, other):
+        return compare(self.data, other.data if isinstance(other, Tensor) else other)
+
+    return method
+
+
 class Tensor:
     """An array with respect to which results can be differentiated.
 
@@ -74,25 +95,10 @@ class Tensor:
         self.data, self.requires_grad, self.name = data, requires_grad, name
         self.grad = self._record = None
 
-    @property
-    def shape(self):
-        """Length of each axis, a tuple."""
-        return self.data.shape
-
-    @property
-    def dtype(self):
-        """Type of the numbers, a numpy.dtype."""
-        return self.data.dtype
-
-    @property
-    def ndim(self):
-        """Number of axes."""
-        return self.data.ndim
-
-    @property
-    def size(self):
-        """Number of entries."""
-        return self.data.size
+    shape = property(attrgetter("data.shape"), doc="Length of each axis, a tuple.")
+    dtype = property(attrgetter("data.dtype"), doc="Type of the numbers, a numpy.dtype.")
+    ndim = property(attrgetter("data.ndim"), doc="Number of axes.")
+    size = property(attrgetter("data.size"), doc="Number of entries.")
 
     def __repr__(self):
         record = self._record
@@ -100,43 +106,12 @@ class Tensor:
         name = f", name={self.name!r}" if self.name else ""
         return f"Tensor({self.data}, dtype={self.dtype}{name}{made_by})"
 
-    # The operators. Each finds its operation by name in OPERATIONS, which geonet.ops fills.
-
-    def __add__(self, other):
-        return OPERATIONS["add"](self, other)
-
-    def __radd__(self, other):
-        return OPERATIONS["add"](other, self)
-
-    def __sub__(self, other):
-        return OPERATIONS["subtract"](self, other)
-
-    def __rsub__(self, other):
-        return OPERATIONS["subtract"](other, self)
-
-    def __mul__(self, other):
-        return OPERATIONS["multiply"](self, other)
-
-    def __rmul__(self, other):
-        return OPERATIONS["multiply"](other, self)
-
-    def __truediv__(self, other):
-        return OPERATIONS["divide"](self, other)
-
-    def __rtruediv__(self, other):
-        return OPERATIONS["divide"](other, self)
-
-    def __pow__(self, other):
-        return OPERATIONS["power"](self, other)
-
-    def __rpow__(self, other):
-        return OPERATIONS["power"](other, self)
-
-    def __matmul__(self, other):
-        return OPERATIONS["matmul"](self, other)
-
-    def __rmatmul__(self, other):
-        return OPERATIONS["matmul"](other, self)
+    __add__, __radd__ = _operator("add")
+    __sub__, __rsub__ = _operator("subtract")
+    __mul__, __rmul__ = _operator("multiply")
+    __truediv__, __rtruediv__ = _operator("divide")
+    __pow__, __rpow__ = _operator("power")
+    __matmul__, __rmatmul__ = _operator("matmul")
 
     def __neg__(self):
         return OPERATIONS["negative"](self)
@@ -180,26 +155,9 @@ class Tensor:
         """`transpose` without arguments."""
         return OPERATIONS["transpose"](self)
 
-    # A comparison returns a plain mask, for `where` and indexing, because it has no derivative.
-
-    def __eq__(self, other):
-        return np.equal(self.data, _plain(other))
-
-    def __ne__(self, other):
-        return np.not_equal(self.data, _plain(other))
-
-    def __lt__(self, other):
-        return np.less(self.data, _plain(other))
-
-    def __le__(self, other):
-        return np.less_equal(self.data, _plain(other))
-
-    def __gt__(self, other):
-        return np.greater(self.data, _plain(other))
-
-    def __ge__(self, other):
-        return np.greater_equal(self.data, _plain(other))
-
+    __eq__, __ne__ = _comparison(np.equal), _comparison(np.not_equal)
+    __lt__, __le__ = _comparison(np.less), _comparison(np.less_equal)
+    __gt__, __ge__ = _comparison(np.greater), _comparison(np.greater_equal)
     __hash__ = object.__hash__  # by identity, not by the data
 
     def __bool__(self):
@@ -285,8 +243,9 @@ class Tensor:
         self.grad = np.array(gradient) if self.grad is None else np.asarray(self.grad + gradient)
 
 
-def _plain(x):
-    return x.data if isinstance(x, Tensor) else x
+def gradient_of(tensor):
+    """The gradient that `backward` left in a Tensor; 0 if none has reached it."""
+    return np.zeros_like(tensor.data) if tensor.grad is None else tensor.grad
 
 
 def _heap_entry(record):

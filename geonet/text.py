@@ -1,10 +1,26 @@
 """Text for the terminal: tables, durations, and errors in the user's input."""
 
+import inspect
 from numbers import Integral
 
 
 class BadInput(ValueError):
     """The user's input is invalid; the message is shown to the user."""
+
+
+def argument_names(function, count):
+    """The names of the first `count` arguments of a function."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some functions written in C tell nothing of themselves
+        return ["unnamed"] * count
+    names = []
+    for parameter in parameters:
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            names += [f"{parameter.name}[{i}]" for i in range(count - len(names))]
+        else:
+            names.append(parameter.name)
+    return names[:count]
 
 
 def check_choice(argument, value, choices):

@@ -21,9 +21,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from geonet.tensor import Tensor, is_recording, no_grad
+from geonet.tensor import Tensor, gradient_of, is_recording, no_grad
+from geonet.text import argument_names
 
 COMPLEX_STEP = 1e-20
+EPSILON = np.finfo(np.float64).eps
 MAX_ENTRIES = 500  # of a larger input, random entries and random directions are checked
 DIRECTIONS = 20
 MODEL_ENTRIES = 20  # the same for a parameter of a model
@@ -85,10 +87,9 @@ def gradcheck(f, *inputs, rng=None, tolerance=1e-9):
     >>> gradcheck(geonet.ops.matmul, np.ones((2, 3)), np.ones((3, 4))).entries
     18
     """
-    rng = np.random.default_rng(0) if rng is None else rng
+    rng = np.random.default_rng(0 if rng is None else rng)
     name = getattr(f, "__name__", repr(f))
-    arrays = [np.asarray(x.data if isinstance(x, Tensor) else x) for x in inputs]
-    arrays = [x.astype(np.float64) if x.dtype.kind == "f" else x for x in arrays]
+    arrays = [_in_float64(x.data if isinstance(x, Tensor) else x) for x in inputs]
     tensors = [Tensor(x, requires_grad=x.dtype.kind == "f") for x in arrays]
     if not any(x.requires_grad for x in tensors):
         raise ValueError(f"inputs of {name}: none is floating, so no gradient can be checked")
@@ -97,53 +98,53 @@ def gradcheck(f, *inputs, rng=None, tolerance=1e-9):
     if output.requires_grad:
         output.backward(weights)
 
-    entries, worst_central, worst_complex = 0, 0.0, 0.0
-    for i, x in enumerate(arrays):
-        if x.dtype.kind != "f" or not x.size:
-            continue
-        where = f"{name}, input {i} ({_argument_name(f, i)}) of shape {x.shape}"
-        gradient = tensors[i].grad
-        gradient = np.zeros(x.shape) if gradient is None else gradient
-        directions = _directions(x.size, rng)
-        analytic = np.array([_along(gradient, d) for d in directions])
-        central = _central_differences(f, arrays, i, directions, weights)
-        accurate = _complex_steps(f, arrays, i, directions, weights)
-        allowed, at_kink = 1e-6 * central.size + central.noise, False
-        if accurate is not None and np.all(np.abs(accurate.slope - central.slope) <= allowed):
-            # where terms cancel, as for a bias before batch norm, a column is only rounding error
-            floor = 20 * np.finfo(np.float64).eps * np.abs(weights * output.data).sum()
-            moves = accurate.size > floor
-            tiny = np.flatnonzero(~moves)
-            if tiny.size:
-                moves[tiny] = _reproducible(f, arrays, i, directions[tiny], weights)
-            numeric, allowed = accurate, np.where(moves, tolerance * accurate.size, floor)
-            worst_complex = max(worst_complex, _worst(analytic, accurate, moves))
-        else:
-            numeric, worst_complex = central, np.nan
-            at_kink = accurate is not None and np.allclose(analytic, accurate.slope, rtol=1e-6)
-        error = np.abs(analytic - numeric.slope)
-        if not np.all(error <= allowed):  # NaN fails too
-            message = _report(where, directions, analytic, numeric, allowed, x.shape)
-            cause = KINK if at_kink else _likely_cause(analytic, numeric, x.shape)
-            raise GradientError(f"{message}\nlikely cause: {cause}" if cause else message)
-        entries += len(directions)
-        resolved = (central.size > 1e6 * central.noise) & (central.size > 0)
-        worst_central = max(worst_central, _worst(analytic, central, resolved))
-    return Report(entries, worst_central, worst_complex)
+    # where terms cancel, as for a bias before batch norm, a column is only rounding error
+    floor = 20 * EPSILON * np.abs(weights * output.data).sum()
+    reports = []
+    for i, (tensor, argument) in enumerate(zip(tensors, argument_names(f, len(tensors)))):
+        if tensor.requires_grad and tensor.size:
+            where = f"{name}, input {i} ({argument})"
+
+            def output_at(x, i=i):
+                return f(*(Tensor(x if k == i else a) for k, a in enumerate(arrays))).data
+
+            directions = _directions(tensor.size, rng)
+            reports.append(
+                _check_input(where, tensor, output_at, directions, weights, tolerance, floor)
+            )
+    return _together(reports)
+
+
+def _check_input(where, tensor, output_at, directions, weights, tolerance, floor):
+    """The `Report` of one input of a function."""
+    analytic = _analytic(tensor, directions)
+    central = _central_differences(output_at, tensor.data, directions, weights)
+    accurate = _complex_steps(output_at, tensor.data, directions, weights)
+    numeric, allowed, worst, cause = central, 1e-6 * central.size + central.noise, np.nan, None
+    if accurate is not None and np.all(np.abs(accurate.slope - central.slope) <= allowed):
+        moves = accurate.size > floor
+        tiny = np.flatnonzero(~moves)
+        if tiny.size:
+            moves[tiny] = _reproducible(output_at, tensor.data, directions[tiny], weights)
+        numeric, allowed = accurate, np.where(moves, tolerance * accurate.size, floor)
+        worst = _worst(analytic, accurate, moves)
+    elif accurate is not None and np.allclose(analytic, accurate.slope, rtol=1e-6):
+        cause = KINK
+    _refuse_errors(where, tensor.shape, directions, analytic, numeric, allowed, cause)
+    resolved = (central.size > 1e6 * central.noise) & (central.size > 0)
+    return Report(len(directions), _worst(analytic, central, resolved), worst)
+
+
+def _together(reports):
+    """The sum of all entries, and the worst of all errors."""
+    entries, central, accurate = zip(Report(0, 0.0, 0.0), *reports)
+    return Report(sum(entries), max(central), float(np.max(accurate)))
 
 
 def _worst(analytic, columns, chosen):
     """Largest error relative to the column's size, over the columns chosen."""
     error = np.abs(analytic - columns.slope)[chosen] / columns.size[chosen]
     return error.max(initial=0.0)
-
-
-def _argument_name(f, i):
-    try:
-        parameters = list(inspect.signature(f).parameters.values())
-    except (TypeError, ValueError):
-        return "unnamed"
-    return parameters[min(i, len(parameters) - 1)].name if parameters else "unnamed"
 
 
 def _directions(size, rng, entries=MAX_ENTRIES):
@@ -155,45 +156,40 @@ def _directions(size, rng, entries=MAX_ENTRIES):
     return np.concatenate([chosen, rng.normal(size=(DIRECTIONS, size))])
 
 
-def _along(gradient, d):
+def _analytic(tensor, directions):
     """d · gradient over the entries where d is not 0, so that a NaN elsewhere does not matter."""
+    gradient = gradient_of(tensor).ravel()
     with np.errstate(invalid="ignore"):
-        return d[d != 0] @ gradient.ravel()[d != 0]
+        return np.array([d[d != 0] @ gradient[d != 0] for d in directions])
 
 
-def _evaluate(f, arrays, i, x):
-    return f(*(Tensor(x if k == i else a) for k, a in enumerate(arrays))).data
-
-
-def _central_differences(f, arrays, i, directions, weights, scale=1.0):
-    x, epsilon = arrays[i], np.finfo(np.float64).eps
+def _central_differences(output_at, x, directions, weights, scale=1.0):
     terms, noise = [], []
     for d in directions:
         # cbrt(eps) balances truncation, h² f‴/6, against rounding, eps f/h
-        h = scale * np.cbrt(epsilon) * max(1.0, np.abs(x.ravel()[d != 0]).max()) / np.abs(d).max()
+        h = scale * np.cbrt(EPSILON) * max(1.0, np.abs(x.ravel()[d != 0]).max()) / np.abs(d).max()
         step = (h * d).reshape(x.shape)
-        ahead, behind = (_evaluate(f, arrays, i, x + s) for s in (step, -step))
+        ahead, behind = output_at(x + step), output_at(x - step)
         terms.append(weights * (ahead - behind) / (2 * h))
-        noise.append(20 * epsilon / h * np.abs(weights * ahead).sum())
+        noise.append(20 * EPSILON / h * np.abs(weights * ahead).sum())
     return _columns(terms, noise)
 
 
-def _complex_steps(f, arrays, i, directions, weights, step=COMPLEX_STEP):
+def _complex_steps(output_at, x, directions, weights, step=COMPLEX_STEP):
     """None if the function does not accept complex numbers."""
-    terms = []
     try:
-        for d in directions:
-            x = arrays[i] + 1j * step * d.reshape(arrays[i].shape)
-            terms.append(weights * _evaluate(f, arrays, i, x).imag / step)
+        terms = [
+            weights * output_at(x + 1j * step * d.reshape(x.shape)).imag / step for d in directions
+        ]
     except (TypeError, ValueError):
         return None
     return _columns(terms, np.zeros(len(terms)))
 
 
-def _reproducible(f, arrays, i, directions, weights):
+def _reproducible(output_at, x, directions, weights):
     """Which tiny columns are derivatives, not rounding: rounding changes with the step."""
     steps = COMPLEX_STEP * np.array([1, 0.9, 0.7, 0.6, 0.3])
-    columns = [_complex_steps(f, arrays, i, directions, weights, step) for step in steps]
+    columns = [_complex_steps(output_at, x, directions, weights, step) for step in steps]
     return np.ptp([c.slope for c in columns], axis=0) < 1e-6 * columns[0].size
 
 
@@ -203,8 +199,12 @@ def _columns(terms, noise):
     return _Columns(terms.sum(axis=axes), np.abs(terms).sum(axis=axes), np.array(noise), terms)
 
 
-def _report(where, directions, analytic, numeric, allowed, shape):
+def _refuse_errors(where, shape, directions, analytic, numeric, allowed, cause=None):
+    """Raise a GradientError if an analytic slope differs by more than allowed, or is NaN."""
     error = np.abs(analytic - numeric.slope)
+    wrong = int(np.sum(~(error <= allowed)))
+    if not wrong:
+        return
     excess = np.where(np.isnan(error), np.inf, error / np.maximum(allowed, 1e-200))
     k = int(np.argmax(excess))
     if np.count_nonzero(directions[k]) == 1:
@@ -212,10 +212,11 @@ def _report(where, directions, analytic, numeric, allowed, shape):
         place = f"entry {entry}" if entry else "its only entry"
     else:
         place = "a random direction"
-    wrong = int(np.sum(~(error <= allowed)))
-    return (
-        f"{where}: worst at {place}: analytic {analytic[k]:.10g}, numeric {numeric.slope[k]:.10g} "
-        f"(allowed difference {allowed[k]:.2g}); {wrong} of {len(analytic)} compared are wrong"
+    cause = cause or _likely_cause(analytic, numeric, shape)
+    raise GradientError(
+        f"{where} of shape {shape}: worst at {place}: analytic {analytic[k]:.10g}, numeric "
+        f"{numeric.slope[k]:.10g} (allowed difference {allowed[k]:.2g}); {wrong} of "
+        f"{len(analytic)} compared are wrong" + (f"\nlikely cause: {cause}" if cause else "")
     )
 
 
@@ -302,7 +303,7 @@ def check_model(model, loss, x, y, rng=None, tolerance=1e-9):
                     value.data, value.grad = _in_float64(value.data), None
                 elif isinstance(value, np.ndarray):
                     setattr(module, name, _in_float64(value))
-        rng = np.random.default_rng(0) if rng is None else rng
+        rng = np.random.default_rng(0 if rng is None else rng)
         return _check(model, loss, *map(_in_float64, (x, y)), rng, tolerance)
     finally:
         for parameter, data, gradient in kept:
@@ -321,17 +322,20 @@ def _check(model, loss, x, y, rng, tolerance):
     if output.requires_grad:
         output.backward()
     parameters = {id(p): (name, p) for name, p in reversed([*model.named_parameters()]) if p.size}
-    found = [abs(output.item()), *(_largest(p.grad) for _, p in parameters.values())]
-    floor = 1e4 * np.finfo(np.float64).eps * max(found)
+    found = [abs(output.item())]
+    for _, parameter in parameters.values():
+        gradient = gradient_of(parameter)
+        found.append(np.abs(gradient[np.isfinite(gradient)]).max(initial=0.0))
+    floor = 1e4 * EPSILON * max(found)
     reports, errors = {}, {}
     for name, parameter in parameters.values():
         directions = _directions(parameter.size, rng, MODEL_ENTRIES)
 
-        def loss_at(tensor, parameter=parameter):
-            kept, parameter.data = parameter.data, tensor.data
+        def loss_at(data, parameter=parameter):
+            kept, parameter.data = parameter.data, data
             try:
                 with no_grad():
-                    return loss(model(x), y)
+                    return loss(model(x), y).data
             finally:
                 parameter.data = kept
 
@@ -349,36 +353,25 @@ def _in_float64(x):
     return x.astype(np.float64) if x.dtype.kind == "f" else x
 
 
-def _largest(gradient):
-    """The largest absolute value of the finite entries."""
-    gradient = np.zeros(1) if gradient is None else gradient
-    return np.abs(gradient[np.isfinite(gradient)]).max(initial=0.0)
-
-
 def _check_parameter(name, parameter, loss_at, directions, tolerance, floor):
-    x = parameter.data
-    gradient = np.zeros(x.shape) if parameter.grad is None else parameter.grad
-    analytic = np.array([_along(gradient, d) for d in directions])
+    """The `Report` of one parameter of a model."""
+    x, analytic = parameter.data, _analytic(parameter, directions)
     slope, noise = np.full((2, len(directions)), np.inf)
     far = np.full(len(directions), True)
     for scale in MODEL_SCALES:
         if far.any():
-            found = _central_differences(loss_at, [x], 0, directions[far], 1.0, scale)
+            found = _central_differences(loss_at, x, directions[far], 1.0, scale)
             slope[far], noise[far] = found.slope, found.noise
             allowed = 1e-6 * np.abs(slope) + noise + floor
             far = ~(np.abs(analytic - slope) <= allowed)  # NaN is far
     central = numeric = _columns(slope, noise)
-    worst, accurate = np.nan, _complex_steps(loss_at, [x], 0, directions, 1.0)
+    worst, accurate = np.nan, _complex_steps(loss_at, x, directions, 1.0)
     if accurate is not None:
         sure = np.abs(accurate.slope - slope) <= allowed
         numeric = _columns(np.where(sure, accurate.slope, slope), noise)
         allowed = np.where(sure, tolerance * accurate.size + floor, allowed)
         worst = _worst(analytic, accurate, sure & (tolerance * accurate.size > floor))
-    if not np.all(np.abs(analytic - numeric.slope) <= allowed):
-        where = f"parameter {name} of shape {x.shape}"
-        message = _report(where, directions, analytic, numeric, allowed, x.shape)
-        cause = _likely_cause(analytic, numeric, x.shape)
-        raise GradientError(f"{message}\nlikely cause: {cause}" if cause else message)
+    _refuse_errors(f"parameter {name}", x.shape, directions, analytic, numeric, allowed)
     resolved = central.size > np.maximum(1e6 * noise, floor)
     return Report(len(directions), float(_worst(analytic, central, resolved)), float(worst))
 
@@ -450,5 +443,4 @@ def check_operation(operation, rng, tolerance=1e-12):
         on_tensors.__name__ = operation.__name__
         inputs = [a for a, f in zip(arguments, floating) if f]
         reports.append(gradcheck(on_tensors, *inputs, rng=rng, tolerance=tolerance))
-    entries, central, accurate = zip(*reports)
-    return Report(sum(entries), max(central), float(np.max(accurate)))
+    return _together(reports)

@@ -16,14 +16,4 @@ from geonet.graph.nodes import Graph, Node, equations, trace
 from geonet.graph.recording import Anomaly, anomalies, watch
 from geonet.graph.summary import Statistics, statistics
 
-__all__ = [
-    "Anomaly",
-    "Graph",
-    "Node",
-    "Statistics",
-    "anomalies",
-    "equations",
-    "statistics",
-    "trace",
-    "watch",
-]
+__all__ = [name for name in dir() if not name.startswith("_")]  # what help() lists

@@ -9,11 +9,11 @@ from typing import NamedTuple
 from geonet.files import write_whole
 from geonet.graph.layout import drawing
 from geonet.graph.page import page
-from geonet.graph.recording import Line, argument_names, note_of
+from geonet.graph.recording import Line, note_of
 from geonet.graph.summary import not_finite, statistics
 from geonet.nn.module import Parameter, Sequential
 from geonet.tensor import Tensor
-from geonet.text import aligned, check_type
+from geonet.text import aligned, argument_names, check_type
 
 OUTSIDE = "outside of modules"
 WIDEST = 36  # letters per line in a box of the drawing

@@ -1,7 +1,6 @@
 """Observers of operations while they are recorded: `watch`, for `trace`, and `anomalies`."""
 
 import functools
-import inspect
 import linecache
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from geonet.graph.summary import described, not_finite, statistics
 from geonet.nn.module import Module
 from geonet.tensor import Observer, Tensor
+from geonet.text import argument_names
 
 PACKAGE = Path(__file__).parents[1]
 USERS = "experiments", "bench", "__main__.py"  # parts of the package that count as user programs
@@ -122,17 +122,6 @@ def _pullback_names(pullback):
     functions = (found,) if callable(found) else found
     names = ("none" if f is None else getattr(f, "__name__", type(f).__name__) for f in functions)
     return ", ".join(name.strip("<>") for name in names)
-
-
-def argument_names(operation, count):
-    """The names of the first `count` arguments of an operation."""
-    names = []
-    for parameter in inspect.signature(operation).parameters.values():
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            names += [f"{parameter.name}[{i}]" for i in range(count - len(names))]
-        else:
-            names.append(parameter.name)
-    return names[:count]
 
 
 def _seen(pullback, see):

@@ -6,25 +6,7 @@ from geonet.nn.module import Module, Parameter, Sequential
 from geonet.nn.normalization import BatchNorm, LayerNorm, MeanNorm
 from geonet.nn.parameterizations import Geometric, Standard, WeightNorm
 
-__all__ = [
-    "BatchNorm",
-    "Conv2d",
-    "Geometric",
-    "LayerNorm",
-    "Linear",
-    "MaxPool2d",
-    "MeanNorm",
-    "Module",
-    "Parameter",
-    "ResidualBlock",
-    "Sequential",
-    "Standard",
-    "Unit",
-    "WeightNorm",
-    "convert",
-    "export_torch",
-    "import_torch",
-]
+__all__ = [name for name in dir() if not name.startswith("_")]  # what help() lists
 
 __getattr__, __dir__ = lazily(
     __name__,
