@@ -22,7 +22,7 @@ from geonet import ops
 from geonet.characteristic import boundary, coordinates
 from geonet.kernels import inspector as kernel
 from geonet.nn import Module, Parameter, Unit
-from geonet.nn.layers import Layer, layer_of
+from geonet.nn.layers import HiddenLayer, layer_of
 from geonet.nn.normalization import NoHyperplane
 from geonet.tensor import Observer, Tensor, gradient_of, observers
 from geonet.text import check_choice, check_counts, check_type
@@ -266,20 +266,19 @@ class Inspector(Observer):
         check_counts(1, every=every)
         modules = dict(model.named_modules())
         units = {name: module for name, module in modules.items() if isinstance(module, Unit)}
-        owners = {id(unit.layer): unit for unit in units.values()}
-        chosen = {}
+        owners = {unit.layer: unit for unit in units.values()}
+        self.every = every
+        self._steps, self._step = [], 0
+        self._pages, self._page_of = {}, {}  # by name, and by layer
         for name in units if layers is None else layers:
             module = modules.get(name)
-            if not isinstance(module, (Unit, Layer)):
+            if not isinstance(module, HiddenLayer):
                 raise ValueError(f"layers: {name!r} is not a Unit, Linear or Conv2d of the model")
-            unit = owners.get(id(module), module)
-            chosen.setdefault(id(layer_of(unit)), (name, unit))
-        if not chosen:
+            if module.layer not in self._page_of:
+                unit = owners.get(module.layer, module)
+                self._page_of[unit.layer] = self._pages[name] = _Page(unit)
+        if not self._pages:
             raise ValueError("layers must name at least one layer, and the model must have a Unit")
-        self.every = every
-        self._pages = {name: _Page(unit) for name, unit in chosen.values()}
-        self._page_of = {page.layer: page for page in self._pages.values()}
-        self._steps, self._step = [], 0
 
     @property
     def layers(self):

@@ -69,7 +69,7 @@ def recipe(method):
     return METHODS[method]
 
 
-def mlp(sizes, method="SP", *, rng, init="glorot_uniform", activation="relu", dtype=np.float64):
+def mlp(sizes, method="SP", *, rng, activation="relu", **options):
     """Multilayer perceptron: hidden layers of one method, and a linear output layer.
 
     For one state of `rng` and one initializer all methods draw the same weights. SP, WN and GmP
@@ -82,11 +82,11 @@ def mlp(sizes, method="SP", *, rng, init="glorot_uniform", activation="relu", dt
     method : str or Method
         One of `METHODS`.
     rng : numpy.random.Generator
-    init : str
+    init : str, default "glorot_uniform"
         One of `geonet.nn.initializers.NAMES`.
     activation : str
         Of the hidden layers.
-    dtype : {numpy.float64, numpy.float32}
+    dtype : {numpy.float64, numpy.float32}, default float64
 
     Returns
     -------
@@ -107,7 +107,7 @@ def mlp(sizes, method="SP", *, rng, init="glorot_uniform", activation="relu", dt
     chosen = recipe(method)
     if len(sizes) < 2:
         raise ValueError(f"sizes must be [inputs, hidden, ..., outputs], but is {list(sizes)}")
-    options = {"rng": rng, "init": init, "dtype": dtype}
+    options |= {"rng": rng}
     units = [
         _unit(Linear, pair, chosen, activation=activation, **options)
         for pair in pairwise(sizes[:-1])
@@ -115,16 +115,10 @@ def mlp(sizes, method="SP", *, rng, init="glorot_uniform", activation="relu", dt
     return Sequential(*units, Linear(sizes[-2], sizes[-1], chosen.output, **options))
 
 
-def vgg6(
-    method,
-    *,
-    widths=(128, 128, 256, 256, 512, 512),
-    num_classes=1000,
-    rng,
-    width=1.0,
-    init="glorot_uniform",
-    dtype=np.float32,
-):
+VGG6_WIDTHS = 128, 128, 256, 256, 512, 512
+
+
+def vgg6(method, *, widths=VGG6_WIDTHS, num_classes=1000, rng, width=1.0, **options):
     """VGG for images of 32×32 pixels and three colours, as in the paper's second experiment.
 
     3×3 convolutions that keep the size of the image, 2×2 max pooling after every second one, the
@@ -141,9 +135,9 @@ def vgg6(
     rng : numpy.random.Generator
     width : float
         Multiplies all widths, which are then rounded to whole channels, at least one.
-    init : str
+    init : str, default "glorot_uniform"
         One of `geonet.nn.initializers.NAMES`.
-    dtype : {numpy.float64, numpy.float32}
+    dtype : {numpy.float64, numpy.float32}, default float32
 
     Returns
     -------
@@ -164,7 +158,7 @@ def vgg6(
     chosen = recipe(method)
     if not len(widths):
         raise ValueError("widths must not be empty")
-    options = {"rng": rng, "init": init, "dtype": dtype}
+    options = {"rng": rng, "dtype": np.float32} | options
     channels = [3, *_widened(width, widths)]
     steps = []
     for number, pair in enumerate(pairwise(channels), start=1):
@@ -218,9 +212,9 @@ def resnet50(method, **options):
     stem : {"imagenet", "small"}
         A 7×7 convolution at stride 2 followed by a 3×3 max pooling at stride 2; or, for small
         images, a 3×3 convolution at stride 1.
-    init : str
+    init : str, default "glorot_uniform"
         One of `geonet.nn.initializers.NAMES`.
-    dtype : {numpy.float64, numpy.float32}
+    dtype : {numpy.float64, numpy.float32}, default float32
 
     Returns
     -------
@@ -278,7 +272,7 @@ def _bottleneck_branch(unit, channels, middle, stride):
     return [*units, unit(middle, outputs, 1, 1, None)], outputs
 
 
-def _unit(kind, sizes, chosen, *, dtype, **options):
+def _unit(kind, sizes, chosen, *, dtype=np.float64, **options):
     """A hidden `Unit` of a `Method`: a layer with its normalization and centring."""
     layer = kind(
         *sizes, parameterization=chosen.parameterization, bias=chosen.bias, dtype=dtype, **options

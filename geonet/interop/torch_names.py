@@ -21,24 +21,17 @@ PyTorch's state has no eps. So `import_torch` sets the eps of the model's batch 
 """
 
 import copy
-from typing import NamedTuple
 
 import numpy as np
 
 from geonet import ops
 from geonet.interop.convert import convert
 from geonet.nn.layers import ACTIVATIONS, Layer, MaxPool2d, ResidualBlock, Unit, identity
-from geonet.nn.module import Module, Sequential
+from geonet.nn.module import Sequential
 from geonet.nn.normalization import BatchNorm
 from geonet.nn.parameterizations import Standard
 from geonet.text import check_type
 
-BATCH_NORM = {
-    "weight": "gamma",
-    "bias": "beta",
-    "running_mean": "running_mean",
-    "running_var": "running_var",
-}
 COUNTED = "num_batches_tracked"  # PyTorch has it; geonet does not need it
 
 
@@ -71,20 +64,17 @@ def export_torch(model, eps=1e-5):
     check_type("model", model, Sequential, "a geonet.nn.Sequential")
     if not all(_is_plain(module) for _, module in model.named_modules()):
         model = convert(model, "standard")
-    model = _with_batch_norms(model)
-    state, ours = {}, model.state_dict()
-    norms = {name: m for name, m in model.named_modules() if isinstance(m, BatchNorm)}
-    for theirs, (name, filters) in _table(model).items():
-        array, (owner, _, quantity) = ours[name], name.rpartition(".")
+    model, state = _with_batch_norms(model), {}
+    for name, norm in _batch_norms(model):
+        norm.running_var[...] = norm.running_var + (np.float64(norm.eps) - eps)
+        if np.any(norm.running_var < 0):
+            raise ValueError(f"eps must be at most the variance + {norm.eps} of every unit, but is "
+                             f"{eps}, too large for {name}")  # fmt: skip
+    for theirs, (array, filters) in _table(model).items():
         if filters is not None:
             array = array.reshape(-1, *filters).transpose(0, 3, 1, 2).copy()
-        if quantity == "running_var":
-            array = (array + (np.float64(norms[owner].eps) - eps)).astype(array.dtype)
-            if np.any(array < 0):
-                raise ValueError(f"eps must be at most the variance + {norms[owner].eps} of every "
-                                 f"unit, but is {eps}, too large for {owner}")  # fmt: skip
         state[theirs] = array
-        if quantity == "running_var":
+        if theirs.endswith("running_var"):
             state[theirs.replace("running_var", COUNTED)] = np.array(0)
     return state
 
@@ -125,30 +115,22 @@ def import_torch(model, state, eps=1e-5):
     given = {name for name in state if not name.endswith(COUNTED)}
     if difference := sorted(table.keys() ^ given):
         raise ValueError(f"state must have the names of this model, but differs in {difference}")
-    values, shapes = {}, {name: array.shape for name, array in model.state_dict().items()}
-    for theirs, (name, filters) in table.items():
-        array, shape = np.asarray(state[theirs]), shapes[name]
-        if filters is not None:
-            shape = shape[0], filters[2], *filters[:2]
-        if array.shape != shape:
-            raise ValueError(f"state[{theirs!r}] must have shape {shape}, but has {array.shape}")
-        values[name] = array
-        if filters is not None:
-            values[name] = array.transpose(0, 2, 3, 1).reshape(shapes[name])
-    model.load_state_dict(values)
-    for _, module in model.named_modules():
-        if isinstance(module, BatchNorm):
-            module.eps = eps
+    state = {name: np.asarray(state[name]) for name in table}
+    for theirs, (array, filters) in table.items():
+        shape = array.shape if filters is None else (len(array), filters[2], *filters[:2])
+        found = state[theirs].shape
+        if found != shape:
+            raise ValueError(f"state[{theirs!r}] must have shape {shape}, but has {found}")
+    for theirs, (array, filters) in table.items():
+        found = state[theirs]
+        array[...] = found if filters is None else found.transpose(0, 2, 3, 1).reshape(array.shape)
+    for _, norm in _batch_norms(model):
+        norm.eps = eps
     return model
 
 
-class _Place(NamedTuple):
-    """A unit or layer, and the names of its affine map and norm in PyTorch."""
-
-    name: str
-    unit: Module
-    affine: str
-    norm: str
+def _batch_norms(model):
+    return [(name, m) for name, m in model.named_modules() if isinstance(m, BatchNorm)]
 
 
 def _is_plain(module):
@@ -176,24 +158,24 @@ def _with_batch_norms(model):
 
 
 def _table(model):
-    """PyTorch's name -> (ours, filter shape or None), for all arrays of the model."""
-    table, number = {}, 0
+    """PyTorch's name -> (our array, filter shape or None), for all arrays of the model."""
+    table = {}
     for name, unit, affine, norm in _resnet(model) if _is_resnet(model) else _sequential(model):
-        layer, normalization = unit.layer, unit.normalization
-        rows = f"{name}.layer.parameterization" if unit is not layer else f"{name}.parameterization"
-        found = {f"{affine}.weight": (f"{rows}.weight", layer.filter_shape)}
-        if layer.parameterization.bias is not None:
-            found[f"{affine}.bias"] = f"{rows}.bias", None
+        rows, normalization = unit.layer.parameterization, unit.normalization
+        if f"{affine}.weight" in table:
+            raise ValueError("model must have one stem, residual blocks and one output layer, as "
+                             "torchvision's ResNets have them, but has more")  # fmt: skip
+        table[f"{affine}.weight"] = rows.weight.data, unit.layer.filter_shape
+        if rows.bias is not None:
+            table[f"{affine}.bias"] = rows.bias.data, None
         if isinstance(normalization, BatchNorm):
-            for theirs, ours in BATCH_NORM.items():
-                found[f"{norm}.{theirs}"] = f"{name}.normalization.{ours}", None
+            table[f"{norm}.weight"] = normalization.gamma.data, None
+            table[f"{norm}.bias"] = normalization.beta.data, None
+            table[f"{norm}.running_mean"] = normalization.running_mean, None
+            table[f"{norm}.running_var"] = normalization.running_var, None
         elif normalization is not None:
             raise ValueError(f"model: PyTorch has no name for the {type(normalization).__name__} "
                              f"of {name}")  # fmt: skip
-        table, number = table | found, number + len(found)
-    if len(table) < number:
-        raise ValueError("model must have one stem, residual blocks and one output layer, as "
-                         "torchvision's ResNets have them, but has more")  # fmt: skip
     return table
 
 
@@ -202,34 +184,36 @@ def _is_resnet(model):
 
 
 def _resnet(model):
-    """Places in torchvision's ResNets; a block with a stride begins a stage."""
+    """As in torchvision's ResNets, where a block with a stride begins a stage.
+
+    Yield the name of a unit or layer, itself, and the names of its affine map and norm in PyTorch.
+    """
     stage = number = 0
     for i, step in enumerate(model.steps):
         name = f"steps.{i}"
         if isinstance(step, Unit):
-            yield _Place(name, step, "conv1", "bn1")
+            yield name, step, "conv1", "bn1"
         elif isinstance(step, Layer):
-            yield _Place(name, step, "fc", None)
+            yield name, step, "fc", None
         elif isinstance(step, ResidualBlock):
             strides = any(unit.layer.stride != (1, 1) for unit in step.units)
             stage, number = (stage + 1, 0) if strides or not stage else (stage, number + 1)
             prefix = f"layer{stage}.{number}"
             for k, unit in enumerate(step.units):
-                names = f"{prefix}.conv{k + 1}", f"{prefix}.bn{k + 1}"
-                yield _Place(f"{name}.units.{k}", unit, *names)
+                yield f"{name}.units.{k}", unit, f"{prefix}.conv{k + 1}", f"{prefix}.bn{k + 1}"
             if step.shortcut is not None:
-                names = f"{prefix}.downsample.0", f"{prefix}.downsample.1"
-                yield _Place(f"{name}.shortcut", step.shortcut, *names)
+                theirs = f"{prefix}.downsample"
+                yield f"{name}.shortcut", step.shortcut, f"{theirs}.0", f"{theirs}.1"
 
 
 def _sequential(model, ours="", theirs=""):
-    """Places in a torch.nn.Sequential of the same steps."""
+    """As `_resnet`, in a torch.nn.Sequential of the same steps."""
     index = 0
     for i, step in enumerate(model.steps):
         name = f"{ours}steps.{i}"
         if isinstance(step, Layer | Unit):
             layer, normalized = step.layer, step.normalization is not None
-            yield _Place(name, step, f"{theirs}{index}", f"{theirs}{index + 1}")
+            yield name, step, f"{theirs}{index}", f"{theirs}{index + 1}"
             index += 1 + normalized + (layer.activation is not identity)
         elif isinstance(step, Sequential):
             yield from _sequential(step, f"{name}.", f"{theirs}{index}.")

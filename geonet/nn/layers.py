@@ -159,11 +159,11 @@ class Linear(Layer):
     activation : {None, "relu", "leaky_relu", "sigmoid", "tanh", "softplus"}
     rng : numpy.random.Generator
         Source of the initial weights. Biases start at 0.
-    init : str
+    init : str, default "glorot_uniform"
         One of `geonet.nn.initializers.NAMES`.
-    bias : bool
+    bias : bool, default True
         Whether there is a bias (an offset λ under "geometric").
-    dtype : {numpy.float64, numpy.float32}
+    dtype : {numpy.float64, numpy.float32}, default float64
 
     Raises
     ------

@@ -20,7 +20,33 @@ class NoHyperplane(ValueError):
     """A unit whose zero set is not a hyperplane."""
 
 
-class BatchNorm(Module):
+class BatchStatistics(Module):
+    """What norms over the batch share: running moments, of which `buffers` has the names.
+
+    Evaluation uses running values, new = momentum · old + (1 − momentum) · batch.
+    """
+
+    running_var = None
+    batch_mean = batch_var = None  # of the last training batch
+
+    def update_running(self, mean, var=None):
+        """Update the running values with those of a batch, which are kept too."""
+        self.batch_mean, self.batch_var = mean, var
+        for name, batch in zip(self.buffers, (mean, var)):
+            running = getattr(self, name)
+            running *= self.momentum
+            running += (1 - self.momentum) * batch.real  # complex in a complex step
+
+    def moments(self, statistics):
+        """Mean and variance, if there is one: the "running" ones or those of the last "batch"."""
+        if statistics == "running":
+            return self.running_mean, self.running_var
+        if self.batch_mean is None:
+            raise ValueError("statistics='batch' needs a batch to have passed in training mode")
+        return self.batch_mean, self.batch_var
+
+
+class BatchNorm(BatchStatistics):
     """γ (x − μ)/σ + β with μ and σ = √(var + eps) over the batch (Ioffe & Szegedy 2015).
 
     Evaluation uses running values, new = momentum · old + (1 − momentum) · batch, with the biased
@@ -44,7 +70,6 @@ class BatchNorm(Module):
         self.beta = Parameter(np.zeros(features, dtype))
         self.running_mean = np.zeros(features, dtype)
         self.running_var = np.ones(features, dtype)
-        self.batch_mean = self.batch_var = None  # of the last training batch
         self.eps = eps
         self.momentum = momentum
 
@@ -57,21 +82,9 @@ class BatchNorm(Module):
         self.update_running(*moments)
         return ops.batch_norm(x, self.gamma, self.beta, self.eps, moments)
 
-    def update_running(self, mean, var):
-        """Update the running values with those of a batch, which are kept too."""
-        self.batch_mean, self.batch_var = mean, var
-        for running, batch in ((self.running_mean, mean), (self.running_var, var)):
-            running *= self.momentum
-            running += (1 - self.momentum) * batch.real  # complex in a complex step
-
     def fold(self, weight, bias, statistics):
         """sign(γ) · (w, b − μ + σβ/γ); NaN where γ = 0, because there is no boundary."""
-        if statistics == "running":
-            mean, var = self.running_mean, self.running_var
-        elif self.batch_mean is None:
-            raise ValueError("statistics='batch' needs a batch to have passed in training mode")
-        else:
-            mean, var = self.batch_mean, self.batch_var
+        mean, var = self.moments(statistics)
         gamma = np.where(self.gamma.data == 0, np.nan, self.gamma.data)
         bias = bias - mean + np.sqrt(var + self.eps) * self.beta.data / gamma
         sign = np.sign(gamma.real)  # complex in a complex step
@@ -82,7 +95,7 @@ class BatchNorm(Module):
         return np.where(self.gamma.data * (self.gamma.data + change["gamma"]) > 0, bound, np.pi)
 
 
-class MeanNorm(Module):
+class MeanNorm(BatchStatistics):
     """x − μ, with μ over the batch: mean-only batch normalization, and the centring of IMN.
 
     Parameters
@@ -100,7 +113,6 @@ class MeanNorm(Module):
     def __init__(self, features, momentum=0.99, shift=False, dtype=np.float64):
         self.shift = Parameter(np.zeros(features, dtype)) if shift else None
         self.running_mean = np.zeros(features, dtype)
-        self.batch_mean = None  # of the last training batch
         self.momentum = momentum
 
     def __call__(self, x):
@@ -112,17 +124,9 @@ class MeanNorm(Module):
         self.update_running(*moments)
         return ops.centre(x, self.shift, moments)
 
-    def update_running(self, mean):
-        """Update the running mean with that of a batch, which is kept too."""
-        self.batch_mean = mean
-        self.running_mean *= self.momentum
-        self.running_mean += (1 - self.momentum) * mean.real
-
     def fold(self, weight, bias, statistics):
         """(w, b − μ + shift)."""
-        mean = self.running_mean if statistics == "running" else self.batch_mean
-        if mean is None:
-            raise ValueError("statistics='batch' needs a batch to have passed in training mode")
+        mean, _ = self.moments(statistics)
         return weight, bias - mean + (0 if self.shift is None else self.shift.data)
 
     def turn_bound(self, bound, change):
