@@ -191,8 +191,8 @@ def perturb(unit, epsilon, batch=None):
         If `epsilon` names a parameter that the unit does not have, or makes the β of a layer norm
         differ from 0: then there is no boundary to measure.
     """
-    after = copy.deepcopy(unit)
-    parameters = dict(after.named_parameters())
+    noisy = copy.deepcopy(unit)
+    parameters = dict(noisy.named_parameters())
     noise = epsilon if isinstance(epsilon, dict) else dict.fromkeys(parameters, epsilon)
     if unknown := noise.keys() - parameters.keys():
         raise ValueError(f"epsilon names {sorted(unknown)}, but the unit has {list(parameters)}")
@@ -201,17 +201,13 @@ def perturb(unit, epsilon, batch=None):
         old = parameter.data.copy()
         parameter.data += noise.get(name, 0)
         changes[name.rsplit(".", 1)[-1]] = parameter.data - old
-    boundaries = [_measured(copy.deepcopy(unit), batch), _measured(after, batch)]
-    (_, old_lambda), (_, new_lambda) = (coordinates(*pair) for pair in boundaries)
+    before, after = _measured(copy.deepcopy(unit), batch), _measured(noisy, batch)
+    (_, old_lambda), (_, new_lambda) = coordinates(*before), coordinates(*after)
     bound = layer_of(unit).parameterization.turn_bound(changes)
     if unit.normalization is not None:
         bound = unit.normalization.turn_bound(bound, changes)
-    return Perturbation(
-        angle_between(boundaries[0][0], boundaries[1][0]),
-        bound,
-        np.abs(new_lambda - old_lambda),
-        *boundaries,
-    )
+    turn = angle_between(before[0], after[0])
+    return Perturbation(turn, bound, np.abs(new_lambda - old_lambda), before, after)
 
 
 def _measured(unit, batch):

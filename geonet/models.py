@@ -5,18 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from geonet import ops
-from geonet.nn import (
-    BatchNorm,
-    Conv2d,
-    LayerNorm,
-    Linear,
-    MaxPool2d,
-    MeanNorm,
-    ResidualBlock,
-    Sequential,
-    Unit,
-)
+from geonet import nn, ops
 from geonet.text import check_choice
 
 
@@ -48,10 +37,10 @@ PAPER_METHODS = METHODS | {
 
 NORMALIZATIONS = {
     None: lambda features, dtype: None,
-    "batch": lambda features, dtype: BatchNorm(features, dtype=dtype),
-    "layer": lambda features, dtype: LayerNorm(features, dtype=dtype),
-    "mean": lambda features, dtype: MeanNorm(features, shift=True, dtype=dtype),
-    "centre": lambda features, dtype: MeanNorm(features, dtype=dtype),
+    "batch": lambda features, dtype: nn.BatchNorm(features, dtype=dtype),
+    "layer": lambda features, dtype: nn.LayerNorm(features, dtype=dtype),
+    "mean": lambda features, dtype: nn.MeanNorm(features, shift=True, dtype=dtype),
+    "centre": lambda features, dtype: nn.MeanNorm(features, dtype=dtype),
 }
 
 
@@ -109,10 +98,10 @@ def mlp(sizes, method="SP", *, rng, activation="relu", **options):
         raise ValueError(f"sizes must be [inputs, hidden, ..., outputs], but is {list(sizes)}")
     options |= {"rng": rng}
     units = [
-        _unit(Linear, pair, chosen, activation=activation, **options)
+        _unit(nn.Linear, pair, chosen, activation=activation, **options)
         for pair in pairwise(sizes[:-1])
     ]
-    return Sequential(*units, Linear(sizes[-2], sizes[-1], chosen.output, **options))
+    return nn.Sequential(*units, nn.Linear(sizes[-2], sizes[-1], chosen.output, **options))
 
 
 VGG6_WIDTHS = 128, 128, 256, 256, 512, 512
@@ -162,11 +151,11 @@ def vgg6(method, *, widths=VGG6_WIDTHS, num_classes=1000, rng, width=1.0, **opti
     channels = [3, *_widened(width, widths)]
     steps = []
     for number, pair in enumerate(pairwise(channels), start=1):
-        steps.append(_unit(Conv2d, (*pair, 3), chosen, padding=1, activation="relu", **options))
+        steps.append(_unit(nn.Conv2d, (*pair, 3), chosen, padding=1, activation="relu", **options))
         if number % 2 == 0:
-            steps.append(MaxPool2d(2))
-    output = Linear(channels[-1], num_classes, chosen.output, **options)
-    return Sequential(*steps, ops.global_average_pool, output)
+            steps.append(nn.MaxPool2d(2))
+    output = nn.Linear(channels[-1], num_classes, chosen.output, **options)
+    return nn.Sequential(*steps, ops.global_average_pool, output)
 
 
 def _widened(width, channels):
@@ -241,23 +230,23 @@ def _resnet(depths, branch, method, *, num_classes=1000, width=1.0, stem="imagen
 
     def unit(inputs, outputs, size, stride=1, activation="relu"):
         sizes = inputs, outputs, size, stride, size // 2
-        return _unit(Conv2d, sizes, chosen, activation=activation, **options)
+        return _unit(nn.Conv2d, sizes, chosen, activation=activation, **options)
 
     stages = _widened(width, STAGES)
     channels = stages[0]
     steps = [unit(3, channels, 3)]
     if stem == "imagenet":
-        steps = [unit(3, channels, 7, 2), MaxPool2d(3, 2, 1)]
+        steps = [unit(3, channels, 7, 2), nn.MaxPool2d(3, 2, 1)]
     for stage, (middle, depth) in enumerate(zip(stages, depths)):
         for block in range(depth):
             stride = 2 if stage and not block else 1
             units, outputs = branch(unit, channels, middle, stride)
             changed = stride > 1 or outputs != channels
             shortcut = unit(channels, outputs, 1, stride, None) if changed else None
-            steps.append(ResidualBlock(units, shortcut))
+            steps.append(nn.ResidualBlock(units, shortcut))
             channels = outputs
-    output = Linear(channels, num_classes, chosen.output, **options)
-    return Sequential(*steps, ops.global_average_pool, output)
+    output = nn.Linear(channels, num_classes, chosen.output, **options)
+    return nn.Sequential(*steps, ops.global_average_pool, output)
 
 
 def _basic_branch(unit, channels, middle, stride):
@@ -278,5 +267,5 @@ def _unit(kind, sizes, chosen, *, dtype=np.float64, **options):
         *sizes, parameterization=chosen.parameterization, bias=chosen.bias, dtype=dtype, **options
     )
     normalization = NORMALIZATIONS[chosen.normalization](sizes[1], dtype)
-    centring = MeanNorm(sizes[1], dtype=dtype) if chosen.centred else None
-    return Unit(layer, normalization, centring)
+    centring = nn.MeanNorm(sizes[1], dtype=dtype) if chosen.centred else None
+    return nn.Unit(layer, normalization, centring)

@@ -396,16 +396,15 @@ def examples(operation, rng):
     parameters = inspect.signature(operation).parameters.values()
     arity = sum(p.default is p.empty for p in parameters)
     low, high = operation.examples.get("domain", (-2.0, 2.0))
-    alone = [((3, 4),), ((),)]
-    paired = [((3, 4), (3, 4)), ((3, 4), (4,)), ((3, 1), (1, 4)), ((), (2, 3))]
+    shapes = [((3, 4),), ((),)]
+    if arity == 2:
+        shapes = [((3, 4), (3, 4)), ((3, 4), (4,)), ((3, 1), (1, 4)), ((), (2, 3))]
 
     def draw(shape):
         x = rng.uniform(low, high, shape)
         return np.where(np.abs(x) < 0.05, x + 0.1, x)
 
-    return [
-        (tuple(draw(shape) for shape in group), {}) for group in (alone if arity == 1 else paired)
-    ]
+    return [(tuple(map(draw, group)), {}) for group in shapes]
 
 
 def check_operation(operation, rng, tolerance=1e-12):

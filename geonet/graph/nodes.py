@@ -3,6 +3,7 @@
 import inspect
 import textwrap
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,15 +77,8 @@ class Node:
     line: Line | None = None  # of the user's program that called it
     caller: Line | None = None  # in geonet, through which that line called it
 
-    @property
-    def data(self):
-        """The value itself, not a copy; None if it was not kept."""
-        return self.kept.data
-
-    @property
-    def grad(self):
-        """∂L/∂value; None if it was not kept, or before backward()."""
-        return self.kept.grad
+    data = property(attrgetter("kept.data"), doc="The value, not a copy; None if not kept.")
+    grad = property(attrgetter("kept.grad"), doc="∂L/∂value; None before backward().")
 
     @property
     def value(self):
@@ -95,6 +89,11 @@ class Node:
     def gradient(self):
         """`Statistics` of the present gradient; None if it has no entries."""
         return _statistics(self.grad)
+
+    @property
+    def kind(self):
+        """In a drawing: "operation", "parameter" or "input"."""
+        return "operation" if self.inputs else self.operation
 
     @property
     def title(self):
@@ -155,6 +154,7 @@ def trace(result):
             if isinstance(x, Tensor) and id(x) not in numbers:
                 add(x, **names.leaf(x, group))
         arguments = argument_names(record.operation, len(note.inputs))
+        inputs = zip(arguments, note.inputs, note.others)
         forward, backward = equations(record.operation)
         add(
             record,
@@ -162,10 +162,7 @@ def trace(result):
             group=group,
             kept=note,
             module=module,
-            inputs=[
-                Input(a, numbers.get(id(x)), words)
-                for a, x, words in zip(arguments, note.inputs, note.others)
-            ],
+            inputs=[Input(name, numbers.get(id(x)), words) for name, x, words in inputs],
             forward=forward,
             backward=backward,
             pullback=note.pullback,
@@ -303,7 +300,7 @@ class Graph:
             place = {n.number: i for i, g in enumerate(groups.values()) for n in g}
             nodes = self.nodes
         else:
-            boxes = [(_node_lines(n), _kind(n), n.number) for n in nodes]
+            boxes = [(_node_lines(n), n.kind, n.number) for n in nodes]
             place = {n.number: i for i, n in enumerate(nodes)}
         edges = dict.fromkeys(
             (place[x.node], place[n.number]) for n in nodes for x in n.inputs if x.node in place
@@ -317,10 +314,6 @@ def _extent(found):
         return "", "", "", ""
     norm = " ".join(filter(None, (f"{found.norm:.3g}", not_finite(found))))
     return f"{found.min:.3g}", f"{found.max:.3g}", norm, f"{found.zeros:.0%}"
-
-
-def _kind(node):
-    return "operation" if node.inputs else node.operation
 
 
 def _node_lines(node):

@@ -90,11 +90,10 @@ def _group_words(nodes):
 
 def _node(node, graph, found, users):
     """One node: its name and shape when closed, everything when open."""
-    kind = "operation" if node.inputs else node.operation
     alarm = f' <span class="alarm">{_alarm(found)}</span>' if _alarm(found) else ""
     head = (
         f'{node.number} <strong>{escape(node.title)}</strong> <span class="words">'
-        f"{'' if node.inputs else kind} {escape(str(node.shape))}</span>{alarm}"
+        f"{'' if node.inputs else node.kind} {escape(str(node.shape))}</span>{alarm}"
     )
     equations = [("computes", escape(node.forward)), ("pullback", escape(node.backward))]
     others = [
@@ -108,7 +107,7 @@ def _node(node, graph, found, users):
         ("dtype", _code(node.dtype)),
     ]
     return (
-        f'<li><details class="node {kind}" id="{_id(node)}"><summary>{head}</summary>'
+        f'<li><details class="node {node.kind}" id="{_id(node)}"><summary>{head}</summary>'
         f'<div class="inside">{_terms(equations)}{_numbers(found)}{_terms(others)}</div>'
         f"</details></li>"
     )

@@ -112,8 +112,11 @@ def _words(x, describe):
     return describe(x) if isinstance(x, np.ndarray) else f"{x!r:.60}"
 
 
-def _constant(array):
-    return f"constant {array.shape} {array.dtype}"
+def _description(x):
+    """What is said of an input that is no node; nothing of one that gets a gradient."""
+    if isinstance(x, Tensor) and x.requires_grad:
+        return ""
+    return _words(x, lambda array: f"constant {array.shape} {array.dtype}")
 
 
 def _pullback_names(pullback):
@@ -157,11 +160,7 @@ class watch(Observer):
 
     def on_operation(self, record, inputs, value):
         if not hasattr(record, "note"):  # an outer watch may have added it
-            others = [
-                "" if isinstance(x, Tensor) and x.requires_grad else _words(x, _constant)
-                for x in inputs
-            ]
-            record.note = Note(record, others, value, _place())
+            record.note = Note(record, [_description(x) for x in inputs], value, _place())
         if self.gradients and not record.note.keeping:
             record.note.keeping = True
             record.pullback = _seen(record.pullback, record.note.keep)
