@@ -47,7 +47,8 @@ class ImageFolders:
         Side of the squares.
     workers : int
         Number of processes that decode ahead. With 0, this process decodes each batch when it is
-        needed. Workers require a POSIX system, and end with `close` or with this process.
+        needed. Workers start when they are needed, share memory for three batches with this
+        process, and end with `close` or with this process. They do not import the main program.
     strict : bool
         Whether a damaged picture, or a class without validation pictures, is an error.
     rank, ranks : int
@@ -196,7 +197,8 @@ class ImageFolders:
             [(pictures.path(i), None if seed is None else (seed, i)) for i in rows.tolist()]
             for rows in batches
         )
-        with closing(self._decoders.batches(orders)) as decoded:
+        largest = max(map(len, batches), default=1)
+        with closing(self._decoders.batches(orders, largest)) as decoded:
             for rows, (pixels, damaged) in zip(batches, decoded):
                 self._note(damaged)
                 whole = [i for i in range(len(rows)) if i not in damaged]

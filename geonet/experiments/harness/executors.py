@@ -10,12 +10,11 @@ import contextlib
 import importlib.util
 import multiprocessing
 import os
-import signal
 import sys
-import threading
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 
 from geonet import environment
+from geonet.processes import ProcessPool, start_worker
 
 MAX_PENDING = 1000  # tasks submitted at a time: enough for many workers, but little memory
 MPI_COMMAND = "mpiexec -n 3 python -m mpi4py.futures -m geonet …"
@@ -103,20 +102,6 @@ class InThisProcess(Executor):
         return future
 
 
-class ProcessPool(ProcessPoolExecutor):
-    """A pool whose processes leave interruptions to this one, from their first moment on."""
-
-    def submit(self, function, /, *arguments, **options):
-        """Start a process if none is idle; it inherits that interruptions are blocked."""
-        if os.name == "nt":
-            return super().submit(function, *arguments, **options)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            return super().submit(function, *arguments, **options)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 @contextlib.contextmanager
 def process_pool(workers):
     """A pool of processes with the environment that kernels want, which end with this one.
@@ -127,11 +112,11 @@ def process_pool(workers):
 
     Yields
     ------
-    ProcessPool
+    geonet.processes.ProcessPool
     """
     others, before = multiprocessing.active_children(), dict(os.environ)
     context = multiprocessing.get_context("spawn")  # so that NumPy loads in that environment
-    pool = ProcessPool(workers, context, initializer=_start_worker)
+    pool = ProcessPool(workers, context, initializer=start_worker)
     os.environ.update(environment.wanted(before.get("GEONET_THREADS", 1), unset=()))
     try:
         yield pool
@@ -143,17 +128,6 @@ def process_pool(workers):
         pool.shutdown(cancel_futures=True)
         os.environ.clear()
         os.environ.update(before)
-
-
-def _start_worker():
-    """Leave interruptions to the parent, and end when it ends, so that a kill leaves no orphans."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for Windows, where they cannot be blocked
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent():
-    multiprocessing.parent_process().join()
-    os._exit(1)
 
 
 def completed(executor, function, tasks):

@@ -1,0 +1,72 @@
+"""Processes that work for this one: they leave interruptions to it, and end when it ends."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.context import SpawnContext, SpawnProcess
+from types import ModuleType
+
+
+class ProcessPool(ProcessPoolExecutor):
+    """A pool whose processes leave interruptions to this one, from their first moment on."""
+
+    def submit(self, function, /, *arguments, **options):
+        """Start a process if none is idle; it inherits that interruptions are blocked."""
+        if os.name == "nt":
+            return super().submit(function, *arguments, **options)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(function, *arguments, **options)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def start_worker():
+    """Leave interruptions to the parent, and end when it ends, so that a kill leaves no orphans."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for Windows, where they cannot be blocked
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def helpers(count):
+    """A pool of processes that does not import the main program.
+
+    A program that uses it need not protect itself by `if __name__ == "__main__"`, and functions
+    that are submitted must be defined in a module. The processes start when they are needed.
+
+    Parameters
+    ----------
+    count : int
+
+    Returns
+    -------
+    ProcessPool
+    """
+    return ProcessPool(count, _Context(), initializer=_start_helper)
+
+
+def _start_helper():
+    if hasattr(os, "setsid"):
+        os.setsid()  # Linux shares the cores fairly between sessions
+    start_worker()
+
+
+class _Process(SpawnProcess):
+    def start(self):
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")  # without a file that could be imported
+        try:
+            super().start()
+        finally:
+            sys.modules["__main__"] = main
+
+
+class _Context(SpawnContext):
+    Process = _Process
