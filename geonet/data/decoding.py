@@ -1,10 +1,11 @@
 """Decode a photograph, and cut a square of a given side from it for a network."""
 
+import contextlib
 import math
 import warnings
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 FORMATS = ("JPEG", "PNG")
 MOST_PIXELS = 1 << 26  # of a file; a larger one is taken for a decompression bomb
@@ -12,17 +13,6 @@ MOST_PIXELS = 1 << 26  # of a file; a larger one is taken for a decompression bo
 # before it is resampled. With this factor the shortcuts hardly show.
 GAP = 2.0
 SCALES, RATIOS = (0.08, 1.0), (3 / 4, 4 / 3)  # of the area and the sides of a random crop
-ORIENTATION = 0x0112  # the EXIF tag
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-SIDEWAYS = (5, 6, 7, 8)
 
 
 class DamagedPicture(ValueError):
@@ -131,29 +121,15 @@ def _square(image, size, rng):
     width, height = image.size
     if width * height > MOST_PIXELS:
         raise ValueError(f"{width} × {height} pixels are more than the limit of {MOST_PIXELS}")
-    orientation = _orientation(image)
-    upright = (height, width) if orientation in SIDEWAYS else (width, height)
-    box = middle_box(*upright, size) if rng is None else random_box(*upright, rng)
-    box = _as_stored(box, orientation, width, height)
+    box = middle_box(width, height, size) if rng is None else random_box(width, height, rng)
     scale = _draft(image, min(box[2] - box[0], box[3] - box[1]) / (GAP * size))
     box = tuple(edge / scale for edge in box)
     square = _rgb(image).resize((size, size), Image.Resampling.BILINEAR, box, reducing_gap=GAP)
-    if orientation in UPRIGHT:
-        square = square.transpose(UPRIGHT[orientation])
+    square.info = image.info  # it says how the picture is turned
+    with contextlib.suppress(Exception):  # a broken tag is no reason to lose the picture
+        ImageOps.exif_transpose(square, in_place=True)
     pixels = np.asarray(square)
     return pixels[:, ::-1] if rng is not None and rng.random() < 0.5 else pixels
-
-
-def _as_stored(box, orientation, width, height):
-    """A box of the upright picture, in coordinates of the stored one of this width and height."""
-    left, top, right, bottom = box
-    if orientation in SIDEWAYS:
-        left, top, right, bottom = top, left, bottom, right
-    if orientation in (2, 3, 7, 8):
-        left, right = width - right, width - left
-    if orientation in (3, 4, 6, 7):
-        top, bottom = height - bottom, height - top
-    return left, top, right, bottom
 
 
 def _draft(image, shrink):
@@ -161,13 +137,6 @@ def _draft(image, shrink):
     coarser = tuple(math.ceil(side / shrink) for side in image.size)
     drafted = shrink >= 2 and image.draft(None, coarser)
     return image.decoderconfig[0] if drafted else 1
-
-
-def _orientation(image):
-    try:
-        return image.getexif().get(ORIENTATION)
-    except Exception:  # a broken tag is no reason to lose the picture
-        return None
 
 
 def _rgb(image):
