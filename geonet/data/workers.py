@@ -90,6 +90,8 @@ class Decoders:
                 yield self._decoded(memory, *pending[0])
                 pending.popleft()
         except BrokenProcessPool as error:
+            # the pool marks what is pending as failed, and must not find that it was cancelled
+            wait([future for *_, futures in pending for future in futures])
             first = (pending[0][0] if pending else orders)[0][0]
             raise ChildProcessError(
                 f"a process that decodes pictures ended, at {first} or soon after it; "
