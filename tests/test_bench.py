@@ -3,32 +3,26 @@ are not tested."""
 
 import argparse
 import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from geonet import Tensor, bench, environment, ops
-from geonet.bench import convnets, inspector, memory, mlps, resnets, timing, torch_process, uci
+from geonet.bench import classifiers, convnets, inspector, mlps, pytorch, resnets, timing
 from geonet.experiments.sets.drawn_pictures import write_pictures
-from geonet.models import vgg6
 
-ROOT = Path(__file__).parents[1]
 KEPT = "MALLOC_TRIM_THRESHOLD_"
+STEPS = {  # data of a small network
+    "levy": mlps.levy_data(),
+    "uci": mlps.uci_data(np.float64),
+}
 
 
-def given_to(monkeypatch, owner, name):
-    """A list that holds the parameters of the last optimizer that was made by this name."""
-    given, make = [], getattr(owner, name)
-
-    def keep(parameters, *rest, **options):
-        given[:] = parameters
-        return make(list(given), *rest, **options)
-
-    monkeypatch.setattr(owner, name, keep)
+def optimized(monkeypatch, torch, name):
+    """A list that holds the parameters of the optimizer that PyTorch makes by this name."""
+    given, make = [], getattr(torch.optim, name)
+    monkeypatch.setattr(torch.optim, name, lambda p, **o: make(given.extend(p) or given, **o))
     return given
 
 
@@ -39,18 +33,8 @@ def leaves(monkeypatch, torch):
     return found
 
 
-def start_alike(torch, ours, theirs):
-    """Give PyTorch's parameters the values of ours; filters are (O, C, kh, kw) over there."""
-    with torch.no_grad():
-        for parameter, tensor in zip(ours, theirs, strict=True):
-            value = torch.tensor(parameter.data)
-            if tensor.ndim == 4:
-                value = value.reshape(len(value), *tensor.shape[2:], -1).permute(0, 3, 1, 2)
-            tensor.copy_(value)
-
-
 def assert_same_gradients(ours, theirs, tolerance):
-    """Within a share of the largest entry of each."""
+    """Within a share of the largest entry of each; filters are (O, C, kh, kw) in PyTorch."""
     for parameter, tensor in zip(ours, theirs, strict=True):
         gradient = tensor.grad.numpy()
         if gradient.ndim == 4:
@@ -80,76 +64,44 @@ def test_a_function_is_warmed_up_before_it_is_timed():
 
 @pytest.fixture
 def small(monkeypatch):
-    """A batch and a network of a size for tests."""
+    """Pictures and networks of a size for tests."""
     monkeypatch.setattr(convnets, "WIDTHS", (4, 4, 5, 5, 6, 6))
     monkeypatch.setattr(convnets, "BATCH", 3)
-    monkeypatch.setattr(convnets, "SIZE", 8)
-    monkeypatch.setattr(convnets, "CLASSES", 7)
+    monkeypatch.setattr(convnets, "SIDE", 8)
     monkeypatch.setattr(convnets, "SHAPES", ((2, 6, 6, 3, 4),))
+    monkeypatch.setattr(classifiers, "CLASSES", 7)
 
 
-def levy():
-    return mlps.levy_step("GmP"), *mlps.levy_network("GmP")
-
-
-def tabular():
-    x, y = uci.batch(np.float64)
-    return uci.step(np.float64), uci.network(np.float64), lambda model: ops.mae(model(x), y)
-
-
-def pictures():
-    x, labels = convnets.pictures(3)
-    step = convnets.vgg_step("GmP+IMN", x, labels)
-    sizes = {"widths": convnets.WIDTHS, "num_classes": convnets.CLASSES}
-    model = vgg6("GmP+IMN", **sizes, rng=np.random.default_rng(0))
-    return step, model, lambda model: ops.cross_entropy(model(x), labels)
+@pytest.mark.parametrize("data", STEPS.values(), ids=STEPS)
+def test_a_step_of_a_small_network_is_a_training_step(data):
+    (x, y), model = data, mlps.network("GmP", data)
+    step, first = mlps.step(model, data), ops.mae(model(x), y).item()
+    for _ in range(50):
+        step()
+    assert ops.mae(model(x), y).item() < first
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize(
-    ("module", "optimizer", "make"),
-    [(mlps, "Adam", levy), (uci, "Adam", tabular), (timing, "SGD", pictures)],
-)
-def test_a_step_is_a_training_step(module, optimizer, make, monkeypatch):
-    given = given_to(monkeypatch, module, optimizer)
-    step, model, loss = make()
-    found = []
-    for _ in range(2):
-        for parameter, trained in zip(model.parameters(), given, strict=True):
-            parameter.data[...] = trained.data
-        found.append(loss(model).item())
-        for _ in range(50):
-            step()
-    assert found[1] < found[0]
+def test_a_step_of_a_classifier_is_a_training_step():
+    model, (x, labels) = convnets.network("GmP+IMN"), classifiers.pictures(3, 8)
+    first = ops.cross_entropy(model(x), labels).item()
+    step = classifiers.training_step(model, 3, 8)
+    for _ in range(50):
+        step()
+    assert ops.cross_entropy(model(x), labels).item() < first
 
 
 # The same work in PyTorch -------------------------------------------------------------------------
 
 
-def test_pytorch_takes_the_same_step_of_the_levy_network(torch, monkeypatch):
-    given = given_to(monkeypatch, torch.optim, "Adam")
-    torch.manual_seed(0)
-    step = mlps.torch_levy_step(torch, {"foreach": False})
-    torch.manual_seed(0)  # its signs are those of what it draws first
-    sign = torch.empty(mlps.UNITS, 1, dtype=torch.float64).uniform_(-0.2, 0.2).sign().numpy()
-    model, loss = mlps.levy_network("GmP")
-    start = {"theta": np.empty((mlps.UNITS, 0)), "sign": sign}
-    start |= {name: tensor.detach().numpy() for name, tensor in zip(("lambda_", "radius"), given)}
-    model[0].layer.parameterization.load_state_dict(start)
-    rest = dict(zip(("weight", "bias"), (tensor.detach().numpy() for tensor in given[2:])))
-    model[1].parameterization.load_state_dict(rest)
-    loss(model).backward()
-    step()
+@pytest.mark.parametrize("optimizer", mlps.OPTIMIZERS)
+@pytest.mark.parametrize("data", STEPS.values(), ids=STEPS)
+def test_pytorch_takes_the_same_step_of_a_small_network(torch, data, optimizer, monkeypatch):
+    theirs = optimized(monkeypatch, torch, "Adam")
+    model = mlps.network("GmP", data)
+    mlps.torch_step(torch, data, optimizer)()
+    mlps.step(model, data)()
     ours = [parameter for parameter in model.parameters() if parameter.size]
-    assert_same_gradients(ours, given, 1e-12)
-
-
-@pytest.mark.parametrize("optimizer", list(uci.OPTIMIZERS))
-def test_pytorch_takes_the_same_step_of_the_uci_network(torch, optimizer, monkeypatch):
-    theirs = given_to(monkeypatch, torch.optim, "Adam")
-    ours = given_to(monkeypatch, uci, "Adam")
-    uci.torch_step(torch, np.float64, optimizer)()
-    uci.step(np.float64)()
     assert_same_gradients(ours, theirs, 1e-9)
     for parameter, tensor in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(tensor.detach().numpy(), parameter.data, rtol=1e-9, atol=1e-9)
@@ -167,7 +119,7 @@ def test_pytorch_does_the_same_work_for_directions(torch, axis, monkeypatch):
     assert_same_gradients([theta], theirs, 1e-5)
 
 
-@pytest.mark.parametrize("layout", convnets.LAYOUTS)
+@pytest.mark.parametrize("layout", pytorch.LAYOUTS)
 def test_pytorch_does_the_same_work_for_a_convolution(torch, layout, monkeypatch):
     shape = 2, 6, 5, 3, 4
     theirs = leaves(monkeypatch, torch)
@@ -181,27 +133,21 @@ def test_pytorch_does_the_same_work_for_a_convolution(torch, layout, monkeypatch
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("method", ["SP", "GmP+IMN"])
-@pytest.mark.parametrize("layout", convnets.LAYOUTS)
-def test_pytorch_does_the_same_step_of_a_vgg(torch, method, layout, monkeypatch):
-    ours, theirs = given_to(monkeypatch, timing, "SGD"), given_to(monkeypatch, torch.optim, "SGD")
-    x, labels = convnets.pictures(3)
-    step = convnets.vgg_step(method, x, labels)
-    their_step = convnets.torch_vgg_step(torch, method, layout, x, labels)
-    start_alike(torch, ours, theirs)
-    step()
-    their_step()
-    assert_same_gradients(ours, theirs, 1e-4)
+@pytest.mark.parametrize("method", convnets.IN_PYTORCH)
+@pytest.mark.parametrize("layout", pytorch.LAYOUTS)
+def test_pytorch_takes_the_same_step_of_a_vgg(torch, method, layout, monkeypatch):
+    theirs, model = optimized(monkeypatch, torch, "SGD"), convnets.network(method)
+    convnets.torch_step(torch, method, layout, 3, 8)()
+    classifiers.training_step(model, 3, 8)()
+    assert_same_gradients(model.parameters(), theirs, 1e-4)
 
 
-def test_pytorch_does_the_same_step_of_a_resnet(torch, monkeypatch):
-    ours, theirs = given_to(monkeypatch, timing, "SGD"), given_to(monkeypatch, torch.optim, "SGD")
-    x, labels = resnets.pictures(2, 32)
-    step = resnets.resnet_step("BN", x, labels)
-    their_step = resnets.torch_resnet_step(torch, "channels_last", x, labels)
-    start_alike(torch, ours, theirs)
-    step()
-    their_step()
+@pytest.mark.usefixtures("small")
+def test_pytorch_takes_the_same_step_of_a_resnet(torch, monkeypatch):
+    theirs, model = optimized(monkeypatch, torch, "SGD"), resnets.network("BN")
+    resnets.torch_step(torch, "BN", "channels_last", 2, 32)()
+    classifiers.training_step(model, 2, 32)()
+    ours = list(model.parameters())
     chosen = [*range(2), *range(len(ours) - 30, len(ours))]  # rounding grows on the way to the stem
     assert_same_gradients([ours[i] for i in chosen], [theirs[i] for i in chosen], 1e-2)
 
@@ -227,37 +173,29 @@ def test_pillow_alone_gives_the_same_picture(tmp_path):
     ],
 )
 def test_without_pytorch_ours_stand_alone(part, row, monkeypatch, capsys):
-    monkeypatch.setattr(torch_process, "torch_version", lambda: None)
-    monkeypatch.setattr(memory, "rows", lambda *_: [("peak memory", "1 MB")])
+    monkeypatch.setattr(pytorch, "installed", lambda: None)
+    monkeypatch.setattr(classifiers, "_megabytes", lambda *_: 1.0)  # measured in a test below
     monkeypatch.setattr(mlps, "MAP_SHAPE", (4, 8))
     monkeypatch.setattr(inspector, "NETWORKS", {"3 units": ([2, 3, 1], 2)})
     monkeypatch.setattr(resnets, "SHAPES", ((2, 32),))
-    monkeypatch.setattr(resnets, "CLASSES", 7)
     monkeypatch.setattr(resnets, "FILES", 3)
     bench.main(argparse.Namespace(part=part, turns=1))
     text = capsys.readouterr().out
     assert "PyTorch is not installed" in text
     assert row in text
+    if part != "mlp" and os.path.exists(classifiers.STATUS):
+        assert "peak memory of this step, GmP+IMN  " in text
 
 
-HUNGRY = """
-import numpy as np
-
-def step(name, images):
-    return lambda: np.ones(images * 2**20 * 20, np.uint8).sum()
-"""
+def hungry_step(images, side):
+    return lambda: np.ones(images * side * 2**20, np.uint8).sum()
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="Linux tells of its memory")
-def test_the_memory_of_a_step_is_what_it_adds(tmp_path):
-    (tmp_path / "hungry.py").write_text(HUNGRY)
-    path = os.pathsep.join([str(tmp_path), str(ROOT)])
-    result = subprocess.run(
-        [sys.executable, "-m", "geonet.bench.memory", "hungry", "any", "5"],
-        env=environment.without_ours() | {"PYTHONPATH": path},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert float(result.stdout) == pytest.approx(5 * 20, rel=0.1)
+@pytest.mark.skipif(not os.path.exists(classifiers.STATUS), reason="Linux tells of its memory")
+def test_the_memory_of_a_step_is_what_it_adds():
+    with pytorch.process(environment.without_ours()) as process:
+        megabytes = process.submit(classifiers.memory_of_a_step, hungry_step, 5, 20).result()
+    assert megabytes == pytest.approx(5 * 20, rel=0.1)
 
 
 # PyTorch in its own process -----------------------------------------------------------------------
@@ -276,9 +214,10 @@ def work_of_a_user(torch, count):
 def test_pytorch_runs_in_the_environment_of_its_users(torch, monkeypatch):
     monkeypatch.setenv(KEPT, environment.KEEP_MEMORY[KEPT])
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    with torch_process.Peer(2) as process:
-        assert 0 < process.function(work_of_a_user, 2)(3) < 60
-        assert 0 < process.function(work_of_a_user, 1, threads=1)(3) < 60
+    with pytorch.process(environment.without_ours()) as peer:
+        for count in (1, 2):
+            work = pytorch.functions(peer, work_of_a_user, {"work": (count,)}, count)["work"]
+            assert 0 < work(3) < 60
     assert os.environ[KEPT] == environment.KEEP_MEMORY[KEPT]
     assert os.environ["OMP_NUM_THREADS"] == "1"
 

@@ -6,7 +6,7 @@ It gives medians over the turns; a ratio is the median of the ratios of the turn
 
 import contextlib
 
-from geonet import threads
+from geonet import environment, threads
 from geonet.text import BadInput, aligned
 
 SUMMARY = "time training steps, u(θ) and convolutions, compared with PyTorch if it is installed"
@@ -27,22 +27,24 @@ def add_arguments(parser):
 
 def main(arguments):
     """Print the table of timings, for `python -m geonet bench`."""
-    from geonet.bench import torch_process
+    from geonet.bench import pytorch
 
     turns = arguments.turns
     if turns < 1:
         raise BadInput(f"--turns must be at least 1, but is {turns}")
-    version = torch_process.torch_version()
+    version = pytorch.installed()
     beside = "PyTorch is not installed" if version is None else f"PyTorch {version}"
     print(f"medians of {turns} turns, {threads.count()} thread(s); {beside}\n")
-    process = contextlib.nullcontext() if version is None else torch_process.Peer(threads.count())
-    with process as torch:
-        rows = _rows(arguments.part, torch, turns)
+    process = contextlib.nullcontext()
+    if version is not None:
+        process = pytorch.process(environment.without_ours())
+    with process as peer:
+        rows = _rows(arguments.part, peer, turns)
     print(aligned([HEADER, *((*row, *[""] * (len(HEADER) - len(row))) for row in rows)]))
 
 
-def _rows(part, torch, turns):
-    from geonet.bench import convnets, inspector, mlps, resnets, uci
+def _rows(part, peer, turns):
+    from geonet.bench import convnets, inspector, mlps, resnets
 
-    modules = {"mlp": (mlps, uci, inspector), "conv": (convnets,), "resnet": (resnets,)}[part]
-    return [row for module in modules for row in module.rows(torch, turns)]
+    modules = {"mlp": (mlps, inspector), "conv": (convnets,), "resnet": (resnets,)}[part]
+    return [row for module in modules for row in module.rows(peer, turns)]

@@ -4,11 +4,10 @@ from contextlib import nullcontext
 
 import numpy as np
 
-from geonet import ops
+from geonet.bench.mlps import step
 from geonet.bench.timing import in_turns, milliseconds, ratio
 from geonet.gradients import Inspector
 from geonet.models import mlp
-from geonet.train import Adam
 
 ROWS = 128  # of a batch
 NETWORKS = {  # sizes, and steps per turn
@@ -18,23 +17,19 @@ NETWORKS = {  # sizes, and steps per turn
 
 
 def training(sizes, method, steps, inspected):
-    """So many training steps (forward, backward, Adam) as one function, with the inspector entered
-    around them or not."""
+    """A function of so many training steps, with every one recorded or none."""
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(ROWS, sizes[0])), rng.normal(size=(ROWS, 1))
+    data = rng.normal(size=(ROWS, sizes[0])), rng.normal(size=(ROWS, 1))
     model = mlp(sizes, method, rng=rng)
-    optimizer, inspector = Adam(model.parameters(), 1e-3), Inspector(model)
+    inspector = Inspector(model)
+    train = step(model, data, inspector.record if inspected else None)
 
-    def train():
+    def several():
         with inspector if inspected else nullcontext():
             for _ in range(steps):
-                optimizer.zero_grad()
-                ops.mse(model(x), y).backward()
-                if inspected:
-                    inspector.record()
-                optimizer.step()
+                train()
 
-    return train
+    return several
 
 
 def rows(peer, turns):
@@ -42,11 +37,9 @@ def rows(peer, turns):
     found = []
     for network, (sizes, steps) in NETWORKS.items():
         for method in ("SP", "BN", "GmP"):
-            functions = {
-                name: training(sizes, method, steps, name == "on") for name in ("off", "on")
-            }
+            functions = {on: training(sizes, method, steps, on) for on in (False, True)}
             seconds = in_turns(functions, {}, turns, repeats=1)
-            times = f"{ratio(seconds['on'], seconds['off'])} times the step itself"
+            times = f"{ratio(seconds[True], seconds[False]):.2f} times the step itself"
             name = f"recorded step, {network}, {method}, float64"
-            found.append((name, milliseconds(seconds["on"] / steps), "", "", times))
+            found.append((name, milliseconds(seconds[True] / steps), "", "", times))
     return found

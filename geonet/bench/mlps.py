@@ -1,61 +1,131 @@
-"""A step of a small network, the cost of observing it, u(θ) with its pullback, and the import."""
+"""Steps of small networks, the cost of observing them, u(θ) with its pullback, and the import."""
 
 import subprocess
 import sys
-from contextvars import ContextVar
 
 import numpy as np
 
 from geonet import graph, ops
-from geonet.bench.timing import in_turns, milliseconds, ratio
+from geonet.bench import pytorch
+from geonet.bench.timing import columns, in_turns, milliseconds, ratio
 from geonet.experiments.sets.levy import load_levy
 from geonet.kernels import directions as kernel
 from geonet.models import mlp
+from geonet.tensor import observers
 from geonet.train import Adam
 
 UNITS = 100
-LOOKS = 1000  # number of comparisons that are timed together
+FEATURES, BATCH = 13, 1024  # of the UCI experiment, with the features of Boston
+OPTIMIZERS = {"foreach": {"foreach": True}, "fused": {"fused": True}, "plain": {"foreach": False}}
+LOOKS = 1000  # number of looks for observers that are timed together
 MAP_SHAPE = (512, 4608)  # rows and fan-in n of the last convolution of a VGG-6
 
 
-def levy_network(method):
-    """The network of the Levy experiment, and its loss on the data as a function of the model."""
-    x, y = load_levy(np.random.default_rng(0), "paper").train
-    model = mlp([1, UNITS, 1], method, rng=np.random.default_rng(0))
-    return model, lambda model: ops.mae(model(x), y)
+def levy_data():
+    """The training points of the Levy experiment: x and y, (50, 1) each, float64."""
+    return load_levy(np.random.default_rng(0), "paper").train
 
 
-def levy_step(method):
-    """One training step of the Levy network: forward, backward, Adam."""
-    model, loss = levy_network(method)
-    optimizer = Adam(model.parameters(), 1e-3, eps=1e-7)
+def uci_data(dtype):
+    """A batch of the UCI experiment's size: x (1024, 13) and y (1024, 1)."""
+    rng = np.random.default_rng(0)
+    return tuple(rng.normal(size=(BATCH, n)).astype(dtype) for n in (FEATURES, 1))
+
+
+def network(method, data):
+    """The network of one hidden layer that geonet and PyTorch both start from."""
+    x, _ = data
+    return mlp([x.shape[1], UNITS, 1], method, rng=np.random.default_rng(0), dtype=x.dtype)
+
+
+def step(model, data, record=None):
+    """One training step: forward, backward, what is to be recorded if anything is, Adam."""
+    (x, y), optimizer = data, Adam(model.parameters(), 1e-3, eps=1e-7)
 
     def step():
         optimizer.zero_grad()
-        loss(model).backward()
+        ops.mae(model(x), y).backward()
+        if record is not None:
+            record()
         optimizer.step()
 
     return step
 
 
-def torch_levy_step(torch, variant):
-    """The same step of GmP in eager PyTorch, with one of its variants of Adam."""
-    x, y = map(torch.tensor, load_levy(np.random.default_rng(0), "paper").train)
-    weight = torch.empty(UNITS, 1, dtype=torch.float64).uniform_(-0.2, 0.2)
-    sign = weight.sign()
-    lambda_ = torch.zeros(UNITS, dtype=torch.float64, requires_grad=True)
-    radius = weight.abs()[:, 0].clone().requires_grad_()
-    output = torch.nn.Linear(UNITS, 1, dtype=torch.float64)
-    parameters = [lambda_, radius, *output.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=1e-3, eps=1e-7, **variant)
+def torch_step(torch, data, optimizer):
+    """The same step of GmP in eager PyTorch, with one of its variants of Adam in `OPTIMIZERS`."""
+    x, y = map(torch.tensor, data)
+    model = network("GmP", data)
+    start = [torch.tensor(p.data, requires_grad=True) for p in model.parameters()]
+    theta, lambda_, radius, weight, bias = start
+    one = torch.ones(UNITS, 1, dtype=x.dtype)
+    trained = [p for p in start if p.numel()]  # with one input, the direction is a fixed sign
+    sign = None if theta.numel() else torch.tensor(model[0].layer.parameterization.sign)
+    adam = torch.optim.Adam(trained, lr=1e-3, eps=1e-7, **OPTIMIZERS[optimizer])
 
     def step():
-        optimizer.zero_grad()
-        hidden = radius * torch.relu(torch.nn.functional.linear(x, sign, lambda_))
-        torch.nn.functional.l1_loss(output(hidden), y).backward()
-        optimizer.step()
+        adam.zero_grad()
+        u = pytorch.directions(torch, theta, one) if sign is None else sign
+        hidden = radius * torch.relu(torch.nn.functional.linear(x, u, lambda_))
+        prediction = torch.nn.functional.linear(hidden, weight, bias)
+        torch.nn.functional.l1_loss(prediction, y).backward()
+        adam.step()
 
     return step
+
+
+def step_rows(peer, turns):
+    """Rows for training steps; GmP also in PyTorch, with its fastest variant of Adam."""
+    steps = [
+        (f"Levy step, {method}, float64", method, levy_data(), 200)
+        for method in ("SP", "WN", "BN", "GmP")
+    ]
+    steps += [
+        (f"{UNITS} units, batch {BATCH}, GmP, {dtype}", "GmP", uci_data(dtype), 50)
+        for dtype in ("float64", "float32")
+    ]
+    rows = []
+    for name, method, data, repeats in steps:
+        cases = {optimizer: (data, optimizer) for optimizer in OPTIMIZERS if method == "GmP"}
+        # Steps this small are fastest on one thread, in PyTorch as in geonet.
+        theirs = pytorch.functions(peer, torch_step, cases, count=1)
+        seconds = in_turns({"ours": step(network(method, data), data)}, theirs, turns, repeats)
+        rows.append((name, *columns(seconds.pop("ours"), seconds.values())))
+    return rows
+
+
+def observing_rows(turns):
+    """Rows for a step inside `geonet.graph.watch`, and for what its existence costs outside.
+
+    Outside, the engine looks for observers after each operation that it records, and finds none.
+    """
+    data = x, y = levy_data()
+    model = network("GmP", data)
+    train = step(model, data)
+
+    def without():
+        for _ in range(LOOKS):
+            pass
+
+    def looking():
+        for _ in range(LOOKS):
+            for _ in observers():
+                pass
+
+    def watched():
+        with graph.watch(gradients=True):
+            train()
+
+    functions = {"without": without, "looking": looking, "step": train, "watched": watched}
+    seconds = in_turns(functions, {}, turns, repeats=100)
+    count = sum(bool(node.inputs) for node in graph.trace(ops.mae(model(x), y)).nodes)
+    cost = count * (seconds["looking"] - seconds["without"]) / LOOKS
+    times = f"{ratio(seconds['watched'], seconds['step']):.2f} times one that is not"
+    share = f"{ratio(cost, seconds['step']):.2%} of a Levy step, in {count} operations"
+    return [
+        ("Levy step, GmP, watched", milliseconds(seconds["watched"]), "", "", times),
+        ("not watched: cost of looking for observers", milliseconds(cost), "", "", share),
+    ]
 
 
 def map_arrays(shape):
@@ -66,7 +136,7 @@ def map_arrays(shape):
 
 
 def torch_map(torch, shape, axis):
-    """u(θ) and its gradient in PyTorch, by roll and cumprod as in the authors' code.
+    """u(θ) and its gradient in PyTorch.
 
     Parameters
     ----------
@@ -77,37 +147,15 @@ def torch_map(torch, shape, axis):
         Along which the angles of a unit lie in PyTorch: 1, one unit per row, or 0, one unit per
         column, which is the layout of the authors' code.
     """
-    theta, gradient = (
-        torch.tensor(values if axis else values.T.copy()) for values in map_arrays(shape)
-    )
+    theta, gradient = (torch.tensor(a if axis else a.T.copy()) for a in map_arrays(shape))
+    one = torch.ones_like(theta.narrow(axis, 0, 1))
     theta.requires_grad_()
-    one = torch.ones_like(theta.detach().narrow(axis, 0, 1))
 
     def forward_and_back():
         theta.grad = None
-        cosines = torch.roll(torch.cat([one, torch.cos(theta)], dim=axis), -1, dims=axis)
-        sines = torch.cumprod(torch.cat([one, torch.sin(theta)], dim=axis), dim=axis)
-        (sines * cosines).backward(gradient)
+        pytorch.directions(torch, theta, one, axis).backward(gradient)
 
     return forward_and_back
-
-
-def levy_rows(peer, turns):
-    """Rows for one training step under each method; GmP also with PyTorch's fastest Adam."""
-    rows = []
-    for method in ("SP", "WN", "BN", "GmP"):
-        theirs = {}
-        if peer is not None and method == "GmP":
-            for variant in ("foreach", "fused", None):
-                chosen = {variant: True} if variant else {"foreach": False}
-                # A step this small is fastest on one thread, in PyTorch as in geonet.
-                theirs[str(variant)] = peer.function(torch_levy_step, chosen, threads=1)
-        seconds = in_turns({"ours": levy_step(method)}, theirs, turns, repeats=200)
-        ours = seconds.pop("ours")
-        fastest = min(seconds.values(), key=np.median, default=None)
-        columns = ("", "") if fastest is None else (milliseconds(fastest), ratio(fastest, ours))
-        rows.append((f"Levy step, {method}, float64", milliseconds(ours), *columns))
-    return rows
 
 
 def map_rows(peer, turns):
@@ -123,54 +171,20 @@ def map_rows(peer, turns):
         np.sin(theta, out=sine)
         np.cos(theta, out=cosine)
 
-    theirs = {}
-    if peer is not None:
-        for axis, layout in enumerate(("one unit per column, as the authors", "one unit per row")):
-            theirs[layout] = peer.function(torch_map, MAP_SHAPE, axis)
+    cases = {
+        "PyTorch, one unit per column, as the authors": (MAP_SHAPE, 0),
+        "PyTorch, one unit per row": (MAP_SHAPE, 1),
+    }
     functions = {"ours": forward_and_back, "trigonometry": sine_and_cosine}
+    theirs = pytorch.functions(peer, torch_map, cases)
     seconds = in_turns(functions, theirs, turns, repeats=3)
     ours, yardstick = seconds.pop("ours"), seconds.pop("trigonometry")
     name = f"u(θ) and pullback, {MAP_SHAPE}, float32"
-    rows = [("np.sin and np.cos of as many angles", milliseconds(yardstick))]
-    times = f"{np.median(ours / yardstick):.2f} times sin and cos"
-    rows.append((name, milliseconds(ours), "", "", times))
-    for layout, found in seconds.items():
-        rows.append(("", "", milliseconds(found), ratio(found, ours), f"PyTorch, {layout}"))
-    return rows
-
-
-def tracing_rows(turns):
-    """Rows for a step inside `geonet.graph.watch`, and for what its existence costs outside.
-
-    Outside, the engine makes one comparison after each operation that it records.
-    """
-    mode, step = ContextVar("mode", default=True), levy_step("GmP")
-
-    def without():
-        for _ in range(LOOKS):
-            if mode.get():
-                pass
-
-    def compare():
-        for _ in range(LOOKS):
-            if (watch := mode.get()) and watch is not True:
-                pass
-
-    def watched():
-        with graph.watch(gradients=True):
-            step()
-
-    functions = {"without": without, "compare": compare, "step": step, "watched": watched}
-    seconds = in_turns(functions, {}, turns, repeats=100)
-    model, loss = levy_network("GmP")
-    count = sum(bool(node.inputs) for node in graph.trace(loss(model)).nodes)
-    cost = count * (seconds["compare"] - seconds["without"]) / LOOKS
-    share = np.median(cost / seconds["step"])
-    times = f"{np.median(seconds['watched'] / seconds['step']):.2f} times one that is not"
-    words = f"{share:.2%} of a Levy step, in {count} operations"
+    times = f"{ratio(ours, yardstick):.2f} times sin and cos"
     return [
-        ("Levy step, GmP, watched", milliseconds(seconds["watched"]), "", "", times),
-        ("not watched: cost of the comparison", milliseconds(cost), "", "", words),
+        ("np.sin and np.cos of as many angles", milliseconds(yardstick)),
+        (name, milliseconds(ours), "", "", times),
+        *(("", "", *columns(ours, [found])[1:], layout) for layout, found in seconds.items()),
     ]
 
 
@@ -186,5 +200,6 @@ def import_row(turns):
 
 def rows(peer, turns):
     """All rows of this part; `peer` is the process with PyTorch, or None."""
-    measured = [levy_rows(peer, turns), tracing_rows(turns), map_rows(peer, turns)]
-    return [*(row for part in measured for row in part), import_row(turns)]
+    return [
+        *step_rows(peer, turns), *observing_rows(turns), *map_rows(peer, turns), import_row(turns)
+    ]  # fmt: skip

@@ -6,36 +6,23 @@ from pathlib import Path
 
 import numpy as np
 
-from geonet import threads
-from geonet.bench import memory
-from geonet.bench.timing import columns, fastest, in_turns, ratio, training_step
+from geonet.bench import classifiers
+from geonet.bench.timing import in_turns, ratio
 from geonet.data.decoding import GAP, decode
 from geonet.experiments.sets.drawn_pictures import write_pictures
 from geonet.models import STAGES, resnet18
 
 SHAPES = ((64, 64), (16, 224))  # images, and pixels per side
-METHODS = {"BN": "BN", "GmP+IMN": None}  # our method -> its name in PyTorch
-LAYOUTS = "channels_last", "contiguous_format"  # PyTorch's names for them
-CLASSES = 1000
+METHODS, IN_PYTORCH = ("BN", "GmP+IMN"), ("BN",)
 FILES, STORED, CROP = 50, 500, 224  # JPEGs to decode; pixels per side of a file and of a result
 
 
 def rows(peer, turns):
     """All rows of this part; `peer` is the process with PyTorch, or None."""
     found = []
-    for shape in SHAPES:
-        ours = {method: step(method, *shape) for method in METHODS}
-        theirs = {}
-        if peer is not None:
-            names = [f"PyTorch BN, {layout}" for layout in LAYOUTS]
-            theirs = {name: peer.function(torch_step, name, *shape) for name in names}
-        seconds = in_turns(ours, theirs, turns, repeats=1)
-        for method, same in METHODS.items():
-            row = f"ResNet-18 step, {method}, {shape[0]} images of {shape[1]}²"
-            times = f"{np.median(seconds[method] / seconds['BN']):.3f} times BN's"
-            both = columns(seconds[method], fastest(seconds, f"PyTorch {same}, "))
-            found.append((row, *both, times))
-        found += memory.rows(peer, sys.modules[__name__], METHODS, shape)
+    for images, side in SHAPES:
+        name = f"ResNet-18 step, {{}}, {images} images of {side}²"
+        found += classifiers.rows(peer, turns, name, sys.modules[__name__], images, side)
     return [*found, *decoding_rows(turns)]
 
 
@@ -51,7 +38,7 @@ def decoding_rows(turns):
         }
         seconds = in_turns(functions, {}, turns, repeats=1)
     rate, alone = (FILES / np.median(seconds[name]) for name in functions)
-    share = f"{ratio(seconds['Pillow'], seconds['ours'])} of Pillow alone, {alone:.0f}/s"
+    share = f"{ratio(seconds['Pillow'], seconds['ours']):.2f} of Pillow alone, {alone:.0f}/s"
     return [(f"JPEGs of {STORED}² decoded to {CROP}², one core", f"{rate:.0f}/s", "", "", share)]
 
 
@@ -60,63 +47,25 @@ def pillow_decode(path):
     from PIL import Image
 
     with Image.open(path) as image:
-        edge = STORED * 16 / 256  # 16 of 256 pixels are cropped on every side
-        box = edge, edge, STORED - edge, STORED - edge
         image.draft("RGB", (int(GAP * CROP), int(GAP * CROP)))
-        scale = STORED / image.size[0]
-        box = tuple(place / scale for place in box)
-        size = CROP, CROP
-        return np.asarray(
-            image.convert("RGB").resize(size, Image.Resampling.BILINEAR, box, reducing_gap=GAP)
-        )
+        edge = image.width * 16 / 256  # 16 of 256 pixels are cropped on every side
+        box = edge, edge, image.width - edge, image.height - edge
+        bilinear, size = Image.Resampling.BILINEAR, (CROP, CROP)
+        return np.asarray(image.convert("RGB").resize(size, bilinear, box, reducing_gap=GAP))
 
 
-def step(name, images, side):
-    """The step of a ResNet-18 on images of this side, under a method or "PyTorch BN, LAYOUT"."""
-    if name in METHODS:
-        return resnet_step(name, *pictures(images, side))
-    import torch
-
-    torch.set_num_threads(threads.count())
-    return torch_step(torch, name, images, side)
+def network(method):
+    """The ResNet-18 that geonet and PyTorch both start from."""
+    return resnet18(method, num_classes=classifiers.CLASSES, rng=np.random.default_rng(0))
 
 
-def torch_step(torch, name, images, side):
-    """PyTorch's step for a name as in `step`."""
-    return torch_resnet_step(torch, name.split(", ")[1], *pictures(images, side))
-
-
-def pictures(images, side):
-    """A batch of pictures and their labels."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(images, side, side, 3)).astype(np.float32)
-    return x, rng.integers(0, CLASSES, images)
-
-
-def resnet_step(method, x, labels):
+def step(method, images, side):
     """One training step of our ResNet-18: forward, backward, SGD."""
-    model = resnet18(method, num_classes=CLASSES, rng=np.random.default_rng(0))
-    return training_step(model, x, labels)
+    return classifiers.training_step(network(method), images, side)
 
 
-def torch_resnet_step(torch, layout, x, labels):
-    """The same step in eager PyTorch, under BN."""
-    memory_format = getattr(torch, layout)
-    x = torch.tensor(x).permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
-    labels = torch.tensor(labels)
-    model = torch_resnet18(torch).to(memory_format=memory_format)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
-
-    def step():
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(model(x), labels).backward()
-        optimizer.step()
-
-    return step
-
-
-def torch_resnet18(torch, classes=CLASSES):
-    """ResNet-18 in PyTorch, as in torchvision."""
+def torch_step(torch, method, layout, images, side):
+    """The same step in eager PyTorch under BN, of a ResNet-18 as in torchvision."""
     nn = torch.nn
 
     def unit(inputs, outputs, size, stride):
@@ -134,13 +83,13 @@ def torch_resnet18(torch, classes=CLASSES):
         def forward(self, x):
             return self.relu(self.second(self.relu(self.first(x))) + self.shortcut(x))
 
-    steps, channels = (
-        [unit(3, STAGES[0], 7, 2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)],
-        STAGES[0],
-    )
+    channels = STAGES[0]
+    steps = [unit(3, channels, 7, 2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)]
     for stage, outputs in enumerate(STAGES):
         for block in range(2):
             steps.append(Block(channels, outputs, 2 if stage and not block else 1))
             channels = outputs
-    output = nn.Linear(channels, classes)
-    return nn.Sequential(*steps, nn.AdaptiveAvgPool2d(1), nn.Flatten(), output)
+    output = nn.Linear(channels, classifiers.CLASSES)
+    model = nn.Sequential(*steps, nn.AdaptiveAvgPool2d(1), nn.Flatten(), output)
+    ours = network(method)
+    return classifiers.torch_training_step(torch, model, ours, layout, images, side)

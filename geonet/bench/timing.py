@@ -1,12 +1,9 @@
-"""How functions are timed, how times are printed, and the training step of a classifier."""
+"""How functions are timed, and how times are printed."""
 
 import functools
 import time
 
 import numpy as np
-
-from geonet import ops
-from geonet.train import SGD
 
 PAUSE = 0.02  # seconds before each turn: OpenMP's threads keep a core busy for a while afterwards
 WARMING = 0.05  # seconds: a function runs at least this long before it is timed
@@ -34,7 +31,8 @@ def in_turns(ours, theirs, turns, repeats):
     ----------
     ours : dict of str to function
     theirs : dict of str to function
-        Each takes a number of calls and returns the seconds per call, as `Peer.function` does.
+        Each takes a number of calls and returns the seconds per call, as those of
+        `pytorch.functions` do.
     turns : int
     repeats : int
         Calls per turn.
@@ -58,31 +56,22 @@ def milliseconds(seconds):
     return f"{np.median(seconds) * 1e3:.3g} ms"
 
 
-def ratio(theirs, ours):
-    """The median of the ratios of the turns, as text."""
-    return f"{np.median(theirs / ours):.2f}"
-
-
-def fastest(seconds, prefix):
-    """The seconds of the fastest function whose name has this prefix, or None."""
-    found = [values for name, values in seconds.items() if name.startswith(prefix)]
-    return min(found, key=np.median, default=None)
+def ratio(these, those):
+    """The median of the ratios of the turns."""
+    return np.median(these / those)
 
 
 def columns(ours, theirs):
-    """Our median, theirs and the ratio, as text; the last two are empty if theirs is None."""
-    if theirs is None:
+    """Our median, that of the fastest of theirs, and the ratio, as text.
+
+    Parameters
+    ----------
+    ours : numpy.ndarray
+        Seconds, (turns,).
+    theirs : iterable of numpy.ndarray
+        If it is empty, so are the last two columns.
+    """
+    fastest = min(theirs, key=np.median, default=None)
+    if fastest is None:
         return milliseconds(ours), "", ""
-    return milliseconds(ours), milliseconds(theirs), ratio(theirs, ours)
-
-
-def training_step(model, x, labels):
-    """A function without arguments: forward, backward and SGD of a classifier."""
-    optimizer = SGD(model.parameters(), 1e-3, momentum=0.9)
-
-    def step():
-        optimizer.zero_grad()
-        ops.cross_entropy(model(x), labels).backward()
-        optimizer.step()
-
-    return step
+    return milliseconds(ours), milliseconds(fastest), f"{ratio(fastest, ours):.2f}"
