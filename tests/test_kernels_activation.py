@@ -62,8 +62,7 @@ def test_sums_over_many_rows_of_single_precision_are_right_to_seven_digits():
 
 
 def in_blocks(patch, size, threads):
-    for module in (blocks, activation):
-        patch.setattr(module, "BLOCK_SIZE", size)
+    patch.setattr(blocks, "BLOCK_SIZE", size)
     patch.setenv("GEONET_THREADS", str(threads))
 
 
@@ -101,7 +100,7 @@ def test_relu_of_any_shape_is_the_same_on_threads(shape, seed, size):
 
 
 def test_relu_passes_nan_on_also_where_threads_take_it():
-    x = np.full((2, activation.BLOCK_SIZE), np.nan, np.float32)
+    x = np.full((2, blocks.BLOCK_SIZE), np.nan, np.float32)
     assert np.isnan(activation.relu(x)).all()
     assert np.isnan(activation.relu(x[0])).all()
 

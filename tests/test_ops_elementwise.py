@@ -28,7 +28,10 @@ def arity(operation):
 
 NOT_ELEMENTWISE = {"log_softmax", "scaled_relu", "centred_scaled_relu"}  # of the activations
 ELEMENTWISE = sorted(
-    {*ops.elementwise.__all__, *ops.activations.__all__} - NOT_ELEMENTWISE,
+    name
+    for name, operation in ops.OPERATIONS.items()
+    if operation.__module__ in ("geonet.ops.elementwise", "geonet.ops.activations")
+    and name not in NOT_ELEMENTWISE
 )
 
 

@@ -13,10 +13,9 @@ If each column of y is centred (its mean over N subtracted), the same holds with
 import numpy as np
 
 from geonet.kernels import reference
-from geonet.kernels.blocks import BLOCK_SIZE, blocks, column_sums, for_blocks
+from geonet.kernels.blocks import column_sums, for_blocks
 from geonet.kernels.normalization import mean
 from geonet.kernels.switch import equal_to, lazy_jit
-from geonet.threads import parallel_for
 
 
 @equal_to(reference.scaled_relu, arrays=3)
@@ -31,19 +30,14 @@ def scaled_relu(z, bias, scale):
 @equal_to(reference.scaled_relu_pullback, arrays=4)
 def scaled_relu_pullback(g, z, bias, scale):
     """∂L/∂z (N, O), ∂L/∂b (O,) and ∂L/∂r (O,); sums are in float64, then rounded."""
-    g, z, bias, scale = map(np.ascontiguousarray, (g, z, bias, scale))
-    grad = np.empty_like(z)
-    sums = column_sums(2, _backward, z, g, bias, scale, grad)
-    return grad, *sums.astype(z.dtype, copy=False)
+    return _pull_back(g, np.zeros(len(bias)), z, bias, scale)
 
 
 @equal_to(reference.centred_scaled_relu, arrays=3)
 def centred_scaled_relu(z, bias, scale):
     """y − mean y (N, O), and mean y (O,) in float64."""
-    z, bias, scale = map(np.ascontiguousarray, (z, bias, scale))
-    y = np.empty_like(z)
-    (total,) = column_sums(1, _forward_sums, z, bias, scale, y)
-    taken = total / len(z)
+    y = scaled_relu(z, bias, scale)
+    taken = mean(y)
     for_blocks(_subtract, y, taken)
     return y, taken
 
@@ -51,9 +45,14 @@ def centred_scaled_relu(z, bias, scale):
 @equal_to(reference.centred_scaled_relu_pullback, arrays=4)
 def centred_scaled_relu_pullback(g, z, bias, scale):
     """`scaled_relu_pullback` of g − mean g."""
+    return _pull_back(g, mean(g), z, bias, scale)
+
+
+def _pull_back(g, level, z, bias, scale):
+    """`scaled_relu_pullback` of g − level."""
     g, z, bias, scale = map(np.ascontiguousarray, (g, z, bias, scale))
     grad = np.empty_like(z)
-    sums = column_sums(2, _backward_centred, z, g, mean(g), bias, scale, grad)
+    sums = column_sums(2, _backward, z, g, level, bias, scale, grad)
     return grad, *sums.astype(z.dtype, copy=False)
 
 
@@ -67,27 +66,6 @@ def _forward(z, bias, scale, y, first, last):
 
 
 @lazy_jit
-def _backward(z, g, bias, scale, grad, sums, first, last):
-    for i in range(first, last):
-        for k in range(z.shape[1]):
-            shifted = z[i, k] + bias[k]
-            active = g[i, k] * (shifted > 0)  # a product, because a branch would not be vectorized
-            grad[i, k] = active * scale[k]
-            sums[0, k] += active * scale[k]
-            sums[1, k] += active * shifted
-
-
-@lazy_jit
-def _forward_sums(z, bias, scale, y, sums, first, last):
-    zero = z.dtype.type(0)
-    for i in range(first, last):
-        for k in range(z.shape[1]):
-            shifted = z[i, k] + bias[k]
-            y[i, k] = scale[k] * (zero if shifted <= 0 else shifted)
-            sums[0, k] += y[i, k]
-
-
-@lazy_jit
 def _subtract(y, taken, first, last):
     for i in range(first, last):
         for k in range(y.shape[1]):
@@ -95,10 +73,11 @@ def _subtract(y, taken, first, last):
 
 
 @lazy_jit
-def _backward_centred(z, g, level, bias, scale, grad, sums, first, last):
+def _backward(z, g, level, bias, scale, grad, sums, first, last):
     for i in range(first, last):
         for k in range(z.shape[1]):
             shifted = z[i, k] + bias[k]
+            # a product, because a branch would not be vectorized
             active = z.dtype.type(g[i, k] - level[k]) * (shifted > 0)
             grad[i, k] = active * scale[k]
             sums[0, k] += active * scale[k]
@@ -108,26 +87,24 @@ def _backward_centred(z, g, level, bias, scale, grad, sums, first, last):
 @equal_to(reference.relu, arrays=1)
 def relu(x):
     """max(x, 0) for x of any shape. Large arrays are divided among threads."""
-    if x.size <= BLOCK_SIZE:
-        return np.maximum(x, 0)
-    flat = np.ascontiguousarray(x).reshape(-1)
+    flat = x.ravel()
     y = np.empty_like(flat)
-    parallel_for(
-        lambda first, last: np.maximum(flat[first:last], 0, out=y[first:last]), blocks(flat)
-    )
+    for_blocks(_relu, flat, y)
     return y.reshape(x.shape)
 
 
 @equal_to(reference.relu_pullback, arrays=2)
 def relu_pullback(g, y):
     """g where y = relu(x) > 0, and 0 elsewhere."""
-    if y.size <= BLOCK_SIZE:
-        return g * (y > 0)
-    flat_g, flat_y = (np.ascontiguousarray(array).reshape(-1) for array in (g, y))
-    grad = np.empty_like(flat_g)
-
-    def pull_back(first, last):
-        np.multiply(flat_g[first:last], flat_y[first:last] > 0, out=grad[first:last])
-
-    parallel_for(pull_back, blocks(flat_g))
+    flat = g.ravel()
+    grad = np.empty_like(flat)
+    for_blocks(_relu_backward, flat, y.ravel(), grad)
     return grad.reshape(g.shape)
+
+
+def _relu(x, y, first, last):
+    np.maximum(x[first:last], 0, out=y[first:last])
+
+
+def _relu_backward(g, y, grad, first, last):
+    np.multiply(g[first:last], y[first:last] > 0, out=grad[first:last])

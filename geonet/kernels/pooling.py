@@ -1,11 +1,11 @@
-"""Max and average pooling of images, window by window, along the channels.
+"""Max pooling of images, window by window, along the channels.
 
     x, grad      (N, H, W, C)     channels last
     y, g         (N, H', W', C)   H' = ⌊(H + 2 padding − size)/stride⌋ + 1, W' likewise
     position     (N, H', W', C)   index of the maximum in its window, row by row from 0
 
-Rows and columns that fill no window are left out. Padding counts as −∞ for the maximum and as 0 for
-the average, which always divides by size². Of equal entries, the first is the maximum.
+Rows and columns that fill no window are left out. Padding counts as −∞. Of equal entries, the first
+is the maximum. Average pooling, which no network here uses, runs on the reference.
 """
 
 import numpy as np
@@ -37,23 +37,6 @@ def max_pool_pullback(g, position, shape, size, stride, padding):
     """∂L/∂x of this shape: g at the entry that was the maximum."""
     g, grad = np.ascontiguousarray(g), np.empty(shape, g.dtype)
     for_blocks(_max_pool_backward, grad, g, position, size, stride, padding)
-    return grad
-
-
-@equal_to(reference.average_pool, arrays=1)
-def average_pool(x, size, stride, padding):
-    """y. float32 and float64 run compiled, large arrays on threads."""
-    x = np.ascontiguousarray(x)
-    y = np.empty(pooled_shape(x.shape, size, stride, padding), x.dtype)
-    for_blocks(_average_pool, x, y, size, stride, padding)
-    return y
-
-
-@equal_to(reference.average_pool_pullback, arrays=1)
-def average_pool_pullback(g, shape, size, stride, padding):
-    """∂L/∂x of this shape: g / size² at every entry of the window."""
-    g, grad = np.ascontiguousarray(g), np.empty(shape, g.dtype)
-    for_blocks(_average_pool_backward, grad, g, size, stride, padding)
     return grad
 
 
@@ -102,35 +85,3 @@ def _max_pool_backward(grad, g, position, size, stride, padding, first, last):
                         k = where.dtype.type(row * size + column)
                         for c in range(channels):
                             entry[c] += passed[c] * (where[c] == k)
-
-
-@lazy_jit
-def _average_pool(x, y, size, stride, padding, first, last):
-    (_, height, width, channels), share = x.shape, x.dtype.type(1 / (size * size))
-    y[first:last] = 0
-    for n in range(first, last):
-        for i in range(y.shape[1]):
-            top = i * stride - padding
-            for j in range(y.shape[2]):
-                left, total = j * stride - padding, y[n, i, j]
-                for row in range(*_inside(top, size, height)):
-                    for column in range(*_inside(left, size, width)):
-                        entry = x[n, top + row, left + column]
-                        for c in range(channels):
-                            total[c] += entry[c] * share
-
-
-@lazy_jit
-def _average_pool_backward(grad, g, size, stride, padding, first, last):
-    (_, height, width, channels), share = grad.shape, g.dtype.type(1 / (size * size))
-    for n in range(first, last):
-        grad[n] = 0
-        for i in range(g.shape[1]):
-            top = i * stride - padding
-            for j in range(g.shape[2]):
-                left, passed = j * stride - padding, g[n, i, j]
-                for row in range(*_inside(top, size, height)):
-                    for column in range(*_inside(left, size, width)):
-                        entry = grad[n, top + row, left + column]
-                        for c in range(channels):
-                            entry[c] += passed[c] * share

@@ -18,17 +18,6 @@ Complex arrays are accepted throughout, for derivatives by the complex step. Pie
 choose their piece by the real part.
 """
 
-from geonet.ops import (
-    activations,
-    arrays,
-    convolution,
-    directions,
-    elementwise,
-    losses,
-    matrices,
-    normalization,
-    pooling,
-)
 from geonet.ops.activations import *
 from geonet.ops.arrays import *
 from geonet.ops.convolution import *
@@ -40,15 +29,5 @@ from geonet.ops.normalization import *
 from geonet.ops.pooling import *
 from geonet.tensor import OPERATIONS
 
-__all__ = [
-    "OPERATIONS",  # name -> operation, for those with a pullback; the others are made from them
-    *arrays.__all__,
-    *convolution.__all__,
-    *elementwise.__all__,
-    *activations.__all__,
-    *matrices.__all__,
-    *directions.__all__,
-    *losses.__all__,
-    *normalization.__all__,
-    *pooling.__all__,
-]
+# OPERATIONS has every function under `primitive` by its name; the other three have no pullback.
+__all__ = ["OPERATIONS", "batch_moments", "concatenate", "stack", *OPERATIONS]

@@ -5,25 +5,15 @@ g = ∂L/∂y is the gradient of the result; the arrow shows what the pullback m
 
 import numpy as np
 
-from geonet.kernels import activation
+from geonet.kernels import activation as kernel
 from geonet.tensor import primitive
-
-__all__ = [
-    "centred_scaled_relu",
-    "leaky_relu",
-    "log_softmax",
-    "relu",
-    "scaled_relu",
-    "sigmoid",
-    "softplus",
-]
 
 
 @primitive
 def relu(x):
     """Rectifier, max(x, 0). g → g where x > 0, else 0."""
-    value = activation.relu(x)
-    return value, (lambda g: activation.relu_pullback(g, value),)
+    value = kernel.relu(x)
+    return value, (lambda g: kernel.relu_pullback(g, value),)
 
 
 @primitive(samples=lambda rng: [((rng.normal(size=(3, 4)),), {"slope": 0.2})])
@@ -88,12 +78,12 @@ def scaled_relu(z, bias, scale=None):
         raise ValueError(f"scaled_relu: z has shape {z.shape}, so bias {bias.shape} and scale "
                          f"{scale.shape} must have {z.shape[-1:]}")  # fmt: skip
     rows, shape = z.reshape(-1, z.shape[-1]), z.shape
-    value = activation.scaled_relu(rows, bias, scale)
+    value = kernel.scaled_relu(rows, bias, scale)
     # y > 0 where z + b > 0, so without a scale y can replace z + b, and z is not kept
     saved = (value, np.zeros_like(bias), scale) if plain else (rows, bias, scale)
 
     def pullback(g, needs):
-        to_z, *others = activation.scaled_relu_pullback(g.reshape(saved[0].shape), *saved)
+        to_z, *others = kernel.scaled_relu_pullback(g.reshape(saved[0].shape), *saved)
         return to_z.reshape(shape), *others
 
     return value.reshape(shape), pullback
@@ -108,13 +98,13 @@ def centred_scaled_relu(z, bias, scale, mean=None):
         raise ValueError(f"centred_scaled_relu: z has shape {z.shape}, so bias {bias.shape} and "
                          f"scale {scale.shape} must have {z.shape[-1:]}, and no 0")  # fmt: skip
     rows = z.reshape(-1, z.shape[-1])
-    value, taken = activation.centred_scaled_relu(rows, bias, scale)
+    value, taken = kernel.centred_scaled_relu(rows, bias, scale)
     if mean is not None:
         mean[...] = taken.real
 
     def pullback(g, needs):
         g = g.reshape(rows.shape)
-        to_z, *others = activation.centred_scaled_relu_pullback(g, rows, bias, scale)
+        to_z, *others = kernel.centred_scaled_relu_pullback(g, rows, bias, scale)
         return to_z.reshape(z.shape), *others
 
     return value.reshape(z.shape), pullback

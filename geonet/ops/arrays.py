@@ -7,21 +7,6 @@ import numpy as np
 
 from geonet.tensor import Tensor, primitive
 
-__all__ = [
-    "concatenate",
-    "getitem",
-    "hook",
-    "join",
-    "max",
-    "mean",
-    "min",
-    "reshape",
-    "stack",
-    "sum",
-    "transpose",
-    "var",
-]
-
 # Reductions ---------------------------------------------------------------------------------------
 
 

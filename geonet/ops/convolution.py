@@ -6,10 +6,6 @@ g = ∂L/∂y is the gradient of the result; the arrow points to the gradients o
 from geonet.kernels import convolution as kernel
 from geonet.tensor import primitive
 
-__all__ = [
-    "conv2d",
-]
-
 
 def _pair(name, value):
     pair = value if isinstance(value, tuple) else (value, value)

@@ -8,8 +8,6 @@ import numpy as np
 from geonet.kernels import directions as kernel
 from geonet.tensor import primitive
 
-__all__ = ["hyperspherical", "weight_norm"]
-
 
 @primitive(samples=lambda rng: [((rng.normal(size=(3, 4)), rng.normal(size=3)), {})])
 def weight_norm(v, length):

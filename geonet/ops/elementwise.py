@@ -7,31 +7,6 @@ import numpy as np
 
 from geonet.tensor import primitive
 
-__all__ = [
-    "absolute",
-    "add",
-    "arccos",
-    "arcsin",
-    "arctan",
-    "clip",
-    "cos",
-    "divide",
-    "exp",
-    "log",
-    "maximum",
-    "minimum",
-    "multiply",
-    "negative",
-    "power",
-    "sin",
-    "sqrt",
-    "square",
-    "subtract",
-    "tan",
-    "tanh",
-    "where",
-]
-
 # Arithmetic ---------------------------------------------------------------------------------------
 
 

@@ -8,13 +8,6 @@ import numpy as np
 from geonet.ops.activations import _log_softmax, _sigmoid, _softplus
 from geonet.tensor import primitive
 
-__all__ = [
-    "binary_cross_entropy",
-    "cross_entropy",
-    "mae",
-    "mse",
-]
-
 
 def _pair(rng):
     return [(tuple(rng.normal(size=(2, 5, 3))), {})]

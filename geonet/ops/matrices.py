@@ -5,10 +5,8 @@ g = ∂L/∂y is the gradient of the result; the arrow shows what the pullback m
 
 import numpy as np
 
-from geonet.kernels.outer_product import outer
+from geonet.kernels import outer_product as kernel
 from geonet.tensor import primitive
-
-__all__ = ["linear", "matmul"]
 
 
 def _matrices(rng):
@@ -52,7 +50,7 @@ def _product(x, y):
     """x y (..., O). An inner size of 1 is not left to BLAS, which is slow there."""
     if x.shape[-1] != 1:
         return x @ y
-    return outer(x.reshape(-1), y[0]).reshape(*x.shape[:-1], y.shape[1])
+    return kernel.outer(x.reshape(-1), y[0]).reshape(*x.shape[:-1], y.shape[1])
 
 
 def _transposed_product(g, x):

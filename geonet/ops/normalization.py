@@ -8,14 +8,6 @@ import numpy as np
 from geonet.kernels import normalization as kernel
 from geonet.tensor import Tensor, primitive
 
-__all__ = [
-    "batch_moments",
-    "batch_norm",
-    "centre",
-    "layer_norm",
-    "scaled_centre",
-]
-
 
 def _rows(operation, x, moments=None, **features):
     """x as a matrix (N, C), after checking that all other arrays are (C,): kernels do not check."""

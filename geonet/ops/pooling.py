@@ -5,14 +5,9 @@ g = ∂L/∂y is the gradient of the result; the arrow points to the gradients o
 
 import numpy as np
 
-from geonet.kernels import pooling
+from geonet.kernels import pooling as kernel
+from geonet.kernels import reference
 from geonet.tensor import primitive
-
-__all__ = [
-    "average_pool2d",
-    "global_average_pool",
-    "max_pool2d",
-]
 
 
 def _windows(rng):
@@ -51,9 +46,9 @@ def max_pool2d(x, size, stride=None, padding=0):
     Padding counts as −∞. g → g at the largest entry, the first if several tie."""
     window = size, size if stride is None else stride, padding
     _check_windows("max_pool2d", x, *window)
-    value, position = pooling.max_pool(x, *window)
+    value, position = kernel.max_pool(x, *window)
     shape = x.shape  # all that the pullback keeps of x
-    return value, (lambda g: pooling.max_pool_pullback(g, position, shape, *window),)
+    return value, (lambda g: kernel.max_pool_pullback(g, position, shape, *window),)
 
 
 @primitive(samples=_windows)
@@ -63,8 +58,8 @@ def average_pool2d(x, size, stride=None, padding=0):
     window = size, size if stride is None else stride, padding
     _check_windows("average_pool2d", x, *window)
     shape = x.shape
-    return pooling.average_pool(x, *window), (
-        lambda g: pooling.average_pool_pullback(g, shape, *window),
+    return reference.average_pool(x, *window), (
+        lambda g: reference.average_pool_pullback(g, shape, *window),
     )
 
 
