@@ -1,5 +1,7 @@
 """Layers under every parameterization, pooling, and Units of them."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from convolution_helpers import plain_conv2d
@@ -10,6 +12,11 @@ from geonet.nn import initializers
 from geonet.nn.layers import ACTIVATIONS
 from geonet.nn.parameterizations import PARAMETERIZATIONS
 
+KINDS = {  # and the shape of an input
+    "linear": (partial(nn.Linear, 3, 4), (6, 3)),
+    "conv2d": (partial(nn.Conv2d, 3, 4, 3, 1, 1), (2, 5, 4, 3)),
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
 every_parameterization = pytest.mark.parametrize("parameterization", PARAMETERIZATIONS)
 
 
@@ -64,15 +71,20 @@ def test_a_linear_layer_starts_from_the_drawn_weights_with_zero_bias(parameteriz
     assert all(p.dtype == dtype for p in layer.parameters())
 
 
+# Both ---------------------------------------------------------------------------------------------
+
+
+@every_kind
 @every_parameterization
-def test_a_linear_layer_without_bias_has_none(parameterization):
+def test_a_layer_without_bias_has_none(kind, parameterization):
+    make, shape = KINDS[kind]
     with_bias, without = (
-        nn.Linear(3, 4, parameterization, rng=rng(), bias=bias) for bias in (True, False)
+        make(parameterization=parameterization, rng=rng(), bias=bias) for bias in (True, False)
     )
     assert len(with_bias.parameters()) == len(without.parameters()) + 1
-    x = rng(1).normal(size=(5, 3))
+    x = rng(1).normal(size=shape)
     assert np.array_equal(with_bias(x).data, without(x).data)
-    assert np.array_equal(without(np.zeros((1, 3))).data, np.zeros((1, 4)))
+    assert not np.any(without(np.zeros(shape)).data)
 
 
 def step_by_step(layer, x):
@@ -81,29 +93,24 @@ def step_by_step(layer, x):
     return y if gain is None else y * gain
 
 
-def assert_at_once_is_step_by_step(layer, x, weights, **tolerance):
+@every_kind
+@every_parameterization
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_layer_at_once_is_the_layer_step_by_step(kind, parameterization, activation, bias):
     """Output and all gradients of the layer are those of one operation after the other."""
-    results = []
+    make, shape = KINDS[kind]
+    options = {"parameterization": parameterization, "activation": activation, "bias": bias}
+    layer, x, results = randomize(make(rng=rng(), **options)), rng(1).normal(size=shape), []
     for compute in (layer, lambda x: step_by_step(layer, x)):
         inputs = Tensor(x, requires_grad=True)
         y = compute(inputs)
-        y.backward(weights)
+        y.backward(rng(2).normal(size=y.shape))
         results.append([y.data, inputs.grad, *(p.grad for p in layer.parameters())])
         for parameter in layer.parameters():
             parameter.grad = None
     for at_once, by_steps in zip(*results):
-        np.testing.assert_allclose(at_once, by_steps, **tolerance)
-
-
-@every_parameterization
-@pytest.mark.parametrize("activation", ["relu", "tanh"])
-@pytest.mark.parametrize("bias", [True, False])
-def test_a_linear_layer_at_once_is_the_layer_step_by_step(parameterization, activation, bias):
-    layer = nn.Linear(3, 4, parameterization, activation, rng=rng(), bias=bias)
-    for seed, parameter in enumerate(layer.parameters()):
-        parameter.data[...] = rng(seed).normal(size=parameter.shape)
-    x, weights = rng(1).normal(size=(6, 3)), rng(2).normal(size=(6, 4))
-    assert_at_once_is_step_by_step(layer, x, weights, rtol=1e-13, atol=1e-14)
+        np.testing.assert_allclose(at_once, by_steps, rtol=1e-12, atol=1e-13)
 
 
 # Conv2d -------------------------------------------------------------------------------------------
@@ -169,17 +176,6 @@ def test_glorots_limit_is_that_of_the_fans_of_a_convolution(parameterization):
 
 
 @every_parameterization
-def test_without_bias_there_is_no_bias(parameterization):
-    with_bias, without = (
-        nn.Conv2d(3, 4, 3, parameterization=parameterization, rng=rng(), bias=bias)
-        for bias in (True, False)
-    )
-    assert len(with_bias.parameters()) == len(without.parameters()) + 1
-    x = rng(1).normal(size=(2, 4, 4, 3))
-    assert np.array_equal(with_bias(x).data, without(x).data)
-
-
-@every_parameterization
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("bias", [True, False])
 def test_gradients_of_inputs_and_parameters_are_the_numeric_ones(
@@ -198,16 +194,6 @@ def test_gradients_of_inputs_and_parameters_are_the_numeric_ones(
 
     report = gradcheck(output, rng(1).normal(size=(2, 4, 5, 2)), *layer.parameters())
     assert report.complex < 1e-9
-
-
-@every_parameterization
-@pytest.mark.parametrize("activation", ["relu", "tanh"])
-@pytest.mark.parametrize("bias", [True, False])
-def test_a_layer_at_once_is_the_layer_step_by_step(parameterization, activation, bias):
-    layer = nn.Conv2d(3, 4, 3, 1, 1, parameterization, activation, rng=rng(), bias=bias)
-    randomize(layer)
-    x, weights = rng(1).normal(size=(2, 5, 4, 3)), rng(2).normal(size=(2, 5, 4, 4))
-    assert_at_once_is_step_by_step(layer, x, weights, rtol=1e-12, atol=1e-13)
 
 
 # Units and pooling --------------------------------------------------------------------------------
@@ -274,30 +260,33 @@ def test_pooling_takes_the_largest_of_each_window():
 # Errors -------------------------------------------------------------------------------------------
 
 
+@every_kind
 @pytest.mark.parametrize(
-    ("arguments", "options", "known"),
+    ("options", "known"),
     [
-        ((2, 3, "polar"), {}, PARAMETERIZATIONS),
-        ((2, 3), {"activation": "swish"}, ACTIVATIONS),
-        ((2, 3), {"init": "zeros"}, initializers.NAMES),
+        ({"parameterization": "polar"}, PARAMETERIZATIONS),
+        ({"activation": "swish"}, ACTIVATIONS),
+        ({"init": "zeros"}, initializers.NAMES),
     ],
 )
-def test_an_unknown_name_lists_the_known(arguments, options, known):
-    with pytest.raises(ValueError, match="must be one of") as error:
-        nn.Linear(*arguments, rng=rng(), **options)
+def test_an_unknown_name_lists_the_known(kind, options, known):
+    ((argument, name),) = options.items()
+    with pytest.raises(ValueError, match=f"{argument} must be one of .* is '{name}'") as error:
+        KINDS[kind][0](rng=rng(), **options)
     assert all(str(name) in str(error.value) for name in known)
+
+
+@every_kind
+@pytest.mark.parametrize("dtype", [np.float16, np.int64, complex])
+def test_other_precisions_are_refused(kind, dtype):
+    with pytest.raises(ValueError, match="dtype must be float32 or float64, but is"):
+        KINDS[kind][0](rng=rng(), dtype=dtype)
 
 
 @pytest.mark.parametrize("sizes", [(0, 3), (2, 0), (-1, 2)])
 def test_sizes_of_a_linear_layer_below_one_are_refused(sizes):
     with pytest.raises(ValueError, match=r"fan_(in|out) must be .* at least 1, but is (0|-1)"):
         nn.Linear(*sizes, rng=rng())
-
-
-@pytest.mark.parametrize("dtype", [np.float16, np.int64, complex])
-def test_other_precisions_are_refused(dtype):
-    with pytest.raises(ValueError, match="dtype must be float32 or float64"):
-        nn.Linear(2, 3, rng=rng(), dtype=dtype)
 
 
 @pytest.mark.parametrize(
@@ -317,22 +306,6 @@ def test_other_precisions_are_refused(dtype):
 def test_sizes_that_cannot_be_are_named(sizes, message):
     with pytest.raises(ValueError, match=message):
         nn.Conv2d(*sizes, rng=rng())
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"parameterization": "polar"}, "parameterization must be one of standard, weight_norm"),
-        ({"activation": "swish"}, "activation must be one of None, relu"),
-        ({"init": "zeros"}, "init must be one of glorot_uniform"),
-        ({"dtype": np.float16}, "dtype must be float32 or float64, but is float16"),
-    ],
-)
-def test_names_and_precisions_are_those_of_linear(options, message):
-    for make in (lambda: nn.Conv2d(2, 3, 3, rng=rng(), **options),
-                 lambda: nn.Linear(2, 3, rng=rng(), **options)):  # fmt: skip
-        with pytest.raises(ValueError, match=message):
-            make()
 
 
 def test_images_of_other_channels_are_refused():
