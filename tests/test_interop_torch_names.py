@@ -183,8 +183,9 @@ def test_only_standard_models_are_imported_into(method):
 
 
 def test_what_pytorch_has_no_name_for_is_refused():
-    with pytest.raises(ValueError, match=r"no name for the LayerNorm of steps.0"):
-        export_torch(models.mlp([3, 4, 2], "LN", rng=rng()))
+    for model in (models.mlp([3, 4, 2], "LN", rng=rng()), narrow(models.resnet18, "LN")):
+        with pytest.raises(ValueError, match=r"no name for the LayerNorm of steps.0"):
+            export_torch(model)
     with pytest.raises(ValueError, match=r"no name for steps.1, <function"):
         export_torch(Sequential(nn.Linear(3, 2, rng=rng()), predict))
     with pytest.raises(TypeError, match=r"model must be a geonet.nn.Sequential, but is a Linear"):

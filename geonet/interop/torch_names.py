@@ -151,7 +151,7 @@ def _with_batch_norms(model):
         if unit.normalization is None:
             unit.normalization = BatchNorm(len(rows.weight.data), eps=0, dtype=rows.weight.dtype)
             unit.normalization.beta.data += bias
-        else:
+        elif isinstance(unit.normalization, BatchNorm):
             unit.normalization.running_mean -= bias
         rows.bias = None
     return model
