@@ -20,6 +20,7 @@ import numpy as np
 
 from geonet import ops
 from geonet.characteristic import boundary, coordinates
+from geonet.check.gradcheck import COMPLEX_STEP
 from geonet.kernels import inspector as kernel
 from geonet.nn import Module, Parameter, Unit
 from geonet.nn.layers import HiddenLayer, layer_of
@@ -28,8 +29,6 @@ from geonet.tensor import Observer, Tensor, gradient_of, observers
 from geonet.text import check_choice, check_counts, check_type
 from geonet.train.optimizers import Optimizer
 from geonet.train.parallel import DataParallel
-
-TINY = 1e-20  # the complex step: nothing cancels, so it can be this small
 
 
 def split(weight, gradient):
@@ -141,7 +140,7 @@ class Watch(Observer):
 
     def __init__(self, unit):
         self.unit, self.layer = unit, layer_of(unit)
-        self._rows = self.output = None  # output: an array (..., O)
+        self._weight = self.output = None  # a Tensor (O, n), and an array (..., O)
 
     def on_rows(self, layer, weight, bias):
         if layer is not self.layer or not layer.training:
@@ -149,34 +148,26 @@ class Watch(Observer):
         if isinstance(weight, Parameter):  # a node and data of its own, which no step changes
             weight = ops.reshape(weight, weight.shape)
             weight.data = weight.data.copy()
-        self._rows = _differentiable(weight), bias
-        return self._rows
+        self._weight = _differentiable(weight)
+        return self._weight, bias
 
     def on_output(self, layer, output):
         if layer is self.layer and layer.training:
             self.output = output.data
 
     @property
-    def rows(self):
-        """Weight (O, n) and bias (O,) or None, as Tensors; the bias is the parameter itself."""
-        if self._rows is None:
-            raise ValueError("unit has not been called in training mode while it was watched")
-        return self._rows
-
-    @property
     def weight(self):
         """(O, n); under geometric the unit direction u(θ)."""
-        return self.rows[0].data
+        if self._weight is None:
+            raise ValueError("unit has not been called in training mode while it was watched")
+        return self._weight.data
 
     @property
     def gradient(self):
         """∂L/∂weight, (O, n)."""
-        gradient = self.rows[0].grad
-        if gradient is None:
-            raise ValueError(
-                "no gradient has reached the unit since its last call: call backward() first"
-            )
-        return gradient
+        if self._weight is None or self._weight.grad is None:
+            raise ValueError("no gradient has reached the unit's last call: call backward() first")
+        return self._weight.grad
 
 
 def _differentiable(weight):
@@ -445,13 +436,13 @@ def anticipate(unit, optimizer, statistics="running"):
     trial.step()
     for old, new in zip(unit.parameters(), moved.parameters()):
         start = old.data.astype(np.float64)
-        new.data = start + 1j * TINY * (new.data - start)
+        new.data = start + 1j * COMPLEX_STEP * (new.data - start)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # NaN without a boundary
         try:
             weight, bias = boundary(moved, statistics)
         except NoHyperplane as error:
             raise NoHyperplane(f"after the step {error}") from None
-        (w, dw), (b, db) = ((np.real(a), np.imag(a) / TINY) for a in (weight, bias))
+        (w, dw), (b, db) = ((np.real(a), np.imag(a) / COMPLEX_STEP) for a in (weight, bias))
         length = np.linalg.norm(w, axis=1)
         along = np.einsum("on,on->o", w, dw) / length  # d‖w‖
         across = dw - along[:, None] * w / length[:, None]

@@ -257,17 +257,16 @@ def _heap_entry(record):
 def _pull_back(record, gradient):
     """Pairs (input, its gradient) for every input of an operation that needs a gradient."""
     found, together = record.pullback, callable(record.pullback)
+    name = record.operation.__name__
     if together:
         found = found(gradient, tuple([x is not None for x in record.inputs]))
     pairs = []
     for i, x in enumerate(record.inputs):
         if x is not None:
             if i >= len(found) or found[i] is None:
-                name = record.operation.__name__
                 raise TypeError(f"{name} has no pullback for its input {i}")
             contribution = found[i] if together else found[i](gradient)
             if contribution.shape != x.shape or contribution.dtype != x.dtype:
-                name = record.operation.__name__
                 contribution = _unbroadcast(contribution, x.shape, x.dtype, name, i)
             pairs.append((x, contribution))
     return pairs

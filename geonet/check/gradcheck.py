@@ -24,7 +24,7 @@ import numpy as np
 from geonet.tensor import Tensor, gradient_of, is_recording, no_grad
 from geonet.text import argument_names
 
-COMPLEX_STEP = 1e-20
+COMPLEX_STEP = 1e-20  # nothing cancels, so it can be so small that second-order terms vanish
 EPSILON = np.finfo(np.float64).eps
 MAX_ENTRIES = 500  # of a larger input, random entries and random directions are checked
 DIRECTIONS = 20

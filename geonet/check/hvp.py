@@ -2,9 +2,8 @@
 
 import numpy as np
 
+from geonet.check.gradcheck import COMPLEX_STEP
 from geonet.tensor import Tensor, gradient_of
-
-STEP = 1e-20  # so small that second-order terms vanish in rounding
 
 
 def hvp(f, inputs, vectors):
@@ -46,10 +45,10 @@ def hvp(f, inputs, vectors):
             f"vectors must have the shapes of the inputs, {[x.shape for x in xs]}, "
             f"but have {[v.shape for v in vs]}"
         )
-    tensors = [Tensor(x + 1j * STEP * v, requires_grad=True) for x, v in zip(xs, vs)]
+    tensors = [Tensor(x + 1j * COMPLEX_STEP * v, requires_grad=True) for x, v in zip(xs, vs)]
     value = f(*tensors)
     if value.size != 1:
         raise ValueError(f"f must give one number, but gives shape {value.shape}")
     if value.requires_grad:
         value.backward()
-    return [gradient_of(tensor).imag / STEP for tensor in tensors]
+    return [gradient_of(tensor).imag / COMPLEX_STEP for tensor in tensors]

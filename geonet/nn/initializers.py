@@ -23,13 +23,8 @@ import numpy as np
 from geonet.hypersphere import random_directions
 from geonet.text import check_choice
 
-_VARIANCES = {
-    "glorot": lambda n, m: 2 / (n + m),
-    "he": lambda n, m: 2 / n,
-    "lecun": lambda n, m: 1 / n,
-}
 NAMES = (
-    *(f"{name}_{form}" for name in _VARIANCES for form in ("uniform", "normal")),
+    *(f"{family}_{form}" for family in ("glorot", "he", "lecun") for form in ("uniform", "normal")),
     "normal:S",
     "uniform:S",
     "orthogonal",
@@ -98,7 +93,8 @@ def initial_weight(init, units, fan_in, fan_out, rng):
         return random_directions(units, fan_in, rng)
     if scale is None:
         family, name = name.split("_")
-        scale = np.sqrt(_VARIANCES[family](fan_in, fan_out))
+        variances = {"glorot": 2 / (fan_in + fan_out), "he": 2 / fan_in, "lecun": 1 / fan_in}
+        scale = np.sqrt(variances[family])
         if name == "uniform":
             scale *= np.sqrt(3)  # the half width of a uniform distribution of that variance
     return rng.normal(0, scale, shape) if name == "normal" else rng.uniform(-scale, scale, shape)

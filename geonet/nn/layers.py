@@ -18,14 +18,8 @@ def identity(x):
     return x
 
 
-ACTIVATIONS = {
-    None: identity,
-    "relu": ops.relu,
-    "leaky_relu": ops.leaky_relu,
-    "sigmoid": ops.sigmoid,
-    "tanh": ops.tanh,
-    "softplus": ops.softplus,
-}
+_FUNCTIONS = ops.relu, ops.leaky_relu, ops.sigmoid, ops.tanh, ops.softplus
+ACTIVATIONS = {None: identity} | {function.__name__: function for function in _FUNCTIONS}
 
 
 def _pair(name, value, least):
