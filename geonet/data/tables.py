@@ -1,5 +1,6 @@
 """What all tables of (x, y) rows have in common: three parts, and standardized features."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -89,3 +90,32 @@ def standardize_target(split):
     _, y = split.train
     mean, std = y.mean(), float(y.std()) if y.min() < y.max() else 1.0
     return Split(*((x, (y - mean) / std) for x, y in split)), std
+
+
+def read_number(word, place, expected="a finite number", admitted=math.isfinite):
+    """A number from a word of a text file.
+
+    Parameters
+    ----------
+    word, place, expected : str
+        The place is the file, line and column; with what was expected, it is told in an error.
+    admitted : function
+        Whether a value is right. NaN, which stands for words that are no numbers, must not be.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If the word is not a number, or not an admitted one.
+    """
+    try:
+        value = float(word) if "_" not in word else math.nan  # float() accepts 1_000
+    except ValueError:
+        value = math.nan
+    if not admitted(value):
+        shown = word if len(word) <= 40 else word[:40] + "…"
+        raise ValueError(f"{place}: expected {expected}, found {shown!r}")
+    return value

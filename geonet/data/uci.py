@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from geonet.data.tables import Split, part, standardize_features
+from geonet.data.tables import Split, part, read_number, standardize_features
 
 LARGEST = 1e100  # allowed number, so that sums of squares are finite
 
@@ -42,15 +42,14 @@ def files(folder):
     Raises
     ------
     FileNotFoundError, ValueError
-        As `read_uci` does, for the folder, n_splits.txt, and files that are missing.
+        As `read_uci` does, for n_splits.txt and files that are missing.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; expected a set with its data.txt")
-    names = ["data.txt", "index_features.txt", "index_target.txt", "n_splits.txt"]
-    found = [_there(folder / name) for name in names]
-    for k in range(_only(found[-1], "the number of splits, at least 1", 1)):
-        found += [_there(folder / f"index_{part}_{k}.txt") for part in ("train", "test")]
+    found = [
+        _there(Path(folder, f"{name}.txt"))
+        for name in ("data", "index_features", "index_target", "n_splits")
+    ]
+    for k in range(_only(found[-1], "the number of splits, at least 1", 1, math.inf)):
+        found += [_there(Path(folder, f"index_{part}_{k}.txt")) for part in ("train", "test")]
     return found
 
 
@@ -79,7 +78,7 @@ def read_uci(folder):
     Raises
     ------
     FileNotFoundError
-        If the folder or one of its files is missing.
+        If one of the files is missing.
     ValueError
         If a file is malformed: text or NaN among the numbers, a number beyond ±1e100, rows of
         different lengths, an index that is out of range or occurs twice, a target among the
@@ -88,10 +87,17 @@ def read_uci(folder):
         expected.
     """
     data, features, target, _, *parts = files(folder)
-    rows = _rows(data)
-    columns = rows.shape[1]
+    lines = _lines(data, f"a number within ±{LARGEST:g}", lambda value: abs(value) <= LARGEST)
+    first, columns = lines[0][0], len(lines[0][1])
+    for line, numbers in lines:
+        if len(numbers) != columns:
+            raise ValueError(
+                f"{data}, line {line}: expected {columns} numbers as in line {first}, "
+                f"found {len(numbers)}"
+            )
+    rows = np.array([numbers for _, numbers in lines])
     chosen = _indices(features, columns, "a column of data.txt")
-    goal = _only(target, f"a column of data.txt, 0…{columns - 1}", 0, columns)
+    goal = _only(target, f"a column of data.txt, 0…{columns - 1}", 0, columns - 1)
     if goal in chosen:
         raise ValueError(f"{target}: column {goal} is the target, but also a feature in {features}")
     rows_of = [_indices(path, len(rows), "a row of data.txt") for path in parts]
@@ -141,69 +147,28 @@ def split_uci(table, k, rng, protocol="clean"):
     )
 
 
-def _lines(path):
-    """Pairs (line number, words) of every line that is not blank."""
-    found = [(i, line.split()) for i, line in enumerate(path.read_bytes().splitlines(), start=1)]
-    return [(i, words) for i, words in found if words]
-
-
-def _number(path, line, column, word):
-    """A finite number, checked."""
-    try:
-        value = float(word) if b"_" not in word else math.nan  # float() accepts 1_000
-    except ValueError:
-        value = math.nan
-    if abs(value) > LARGEST and math.isfinite(value):
-        raise ValueError(
-            f"{path}, line {line}, column {column}: expected a number within ±{LARGEST:g}, "
-            f"found {_shown(word)}"
-        )
-    if not math.isfinite(value):
-        raise ValueError(
-            f"{path}, line {line}, column {column}: expected a finite number, found {_shown(word)}"
-        )
-    return value
-
-
-def _shown(word):
-    """What was found, quoted, and cut short if it is long."""
-    return repr(word[:40].decode("utf-8", "replace") + ("…" if len(word) > 40 else ""))
-
-
-def _rows(path):
-    """All numbers of data.txt, (N, columns)."""
-    lines = _lines(path)
+def _lines(path, what, admitted):
+    """Pairs (line number, numbers) of every line that is not blank, all of them admitted."""
+    lines = []
+    for i, text in enumerate(path.read_bytes().splitlines(), start=1):
+        words = enumerate(text.decode("utf-8", "replace").split(), start=1)
+        numbers = [
+            read_number(w, f"{path}, line {i}, column {k}", what, admitted) for k, w in words
+        ]
+        if numbers:
+            lines.append((i, numbers))
     if not lines:
-        raise ValueError(f"{path}: expected one row of numbers per line, found none")
-    first, columns = lines[0][0], len(lines[0][1])
-    for line, words in lines:
-        if len(words) != columns:
-            raise ValueError(
-                f"{path}, line {line}: expected {columns} numbers as in line {first}, "
-                f"found {len(words)}"
-            )
-    return np.array(
-        [[_number(path, line, c, w) for c, w in enumerate(ws, start=1)] for line, ws in lines]
-    )
+        raise ValueError(f"{path}: expected {what}, found nothing")
+    return lines
 
 
 def _whole_numbers(path, what, low, high):
-    """Whole numbers low ≤ i < high, separated by any white space."""
-    values = []
-    for line, words in _lines(path):
-        for column, word in enumerate(words, start=1):
-            value = _number(path, line, column, word)  # some sets have 3.0e+00
-            if value != int(value) or not low <= value < high:
-                raise ValueError(
-                    f"{path}, line {line}, column {column}: expected {what}, found {_shown(word)}"
-                )
-            values.append(int(value))
-    if not values:
-        raise ValueError(f"{path}: expected {what}, found nothing")
-    return values
+    """Whole numbers, separated by any white space; some sets have 3.0e+00."""
+    lines = _lines(path, what, lambda value: low <= value <= high and value % 1 == 0)
+    return [int(number) for _, numbers in lines for number in numbers]
 
 
-def _only(path, what, low, high=math.inf):
+def _only(path, what, low, high):
     """The one whole number of a file."""
     values = _whole_numbers(path, what, low, high)
     if len(values) > 1:
@@ -213,8 +178,7 @@ def _only(path, what, low, high=math.inf):
 
 def _indices(path, count, of):
     """Indices 0…count − 1, each once, as an array."""
-    what = f"{of}, 0…{count - 1}"
-    indices = np.array(_whole_numbers(path, what, 0, count))
+    indices = np.array(_whole_numbers(path, f"{of}, 0…{count - 1}", 0, count - 1))
     values, times = np.unique(indices, return_counts=True)
     if (times > 1).any():
         raise ValueError(f"{path}: expected every index once, found {values[times > 1][0]} twice")

@@ -1,12 +1,11 @@
 """The 2-D Banana classification set: read from its CSV file, or drawn from an imitation of it."""
 
 import codecs
-import math
 from pathlib import Path
 
 import numpy as np
 
-from geonet.data.tables import Split, standardize_features
+from geonet.data.tables import Split, read_number, standardize_features
 
 HEADER = ("At1", "At2", "Class")
 POINTS = 1000  # of the 5,300, as in the paper
@@ -73,23 +72,9 @@ def _row(path, number, line):
             f"{path}, line {number}: expected the {len(HEADER)} columns {','.join(HEADER)}, "
             f"found {len(words)} in {_quoted(line)}"
         )
-    values = []
-    for name, word in zip(HEADER, words, strict=True):
-        try:
-            value = float(word) if "_" not in word else math.nan  # float() accepts 1_000
-        except ValueError:
-            value = math.nan
-        if name == "Class" and value not in (-1, 1):
-            raise ValueError(
-                f"{path}, line {number}, column {name}: expected −1 or 1, found {_quoted(word)}"
-            )
-        if not math.isfinite(value):
-            raise ValueError(
-                f"{path}, line {number}, column {name}: expected a finite number, "
-                f"found {_quoted(word)}"
-            )
-        values.append(value)
-    return values
+    places = [f"{path}, line {number}, column {name}" for name in HEADER]
+    position = [read_number(word, place) for word, place in zip(words[:2], places)]
+    return [*position, read_number(words[2], places[2], "−1 or 1", (-1, 1).__contains__)]
 
 
 def _words(path, number, line):
