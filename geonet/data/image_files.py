@@ -2,6 +2,7 @@
 
 import functools
 import re
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from geonet.data.image_arrays import ImageSet
 from geonet.data.pickles import read_pickle
 
 TRAINING, VALIDATION = "train_data_batch_", "val_data"
+KEYS = "data", "labels"  # that are used; there may be others
 SIDE = 32
 CLASSES = 1000  # of ImageNet; a folder may have fewer
 
@@ -17,10 +19,10 @@ CLASSES = 1000  # of ImageNet; a folder may have fewer
 def read_imagenet32(folder):
     """The images of a folder with train_data_batch_1, train_data_batch_2, … and val_data.
 
-    Each file is a pickle of a dict. Its `data`, uint8 (N, 3072), has one image per row: the red
-    pixels first, then green, then blue. Its `labels` are N whole numbers from 1. All files are
-    read once, one after the other. A single training file then stays in memory; several are read
-    again in each epoch.
+    Each file is a pickle of a dict or, if its name ends with .npz, an archive of numpy.savez. Its
+    `data`, uint8 (N, 3072), has one image per row: the red pixels first, then green, then blue. Its
+    `labels` are N whole numbers from 1. All files are read once, one after the other. A single
+    training file then stays in memory; several are read again in each epoch.
 
     Parameters
     ----------
@@ -34,19 +36,20 @@ def read_imagenet32(folder):
     Raises
     ------
     FileNotFoundError
-        If there is no such folder, or a file is missing.
+        If there is no such folder, or no file for training or for validation.
     ValueError
         If the numbering of the files or the content of a file is wrong. The message names the
         file, what was found and what was expected.
     """
-    paths = _training_files(Path(folder))
-    validation_path = Path(folder, VALIDATION)
+    folder = Path(folder)
+    paths = _training_files(folder)
+    validation_path = folder / f"{VALIDATION}.npz"
+    if not validation_path.is_file():
+        validation_path = folder / VALIDATION
     validation = _read_batch(validation_path)
-    if len(paths) == 1:
-        batch = _read_batch(paths[0])
-        parts = [lambda: batch]
-    else:
-        parts = [functools.partial(_read_batch, path) for path in paths]
+    parts = [functools.partial(_read_batch, path) for path in paths]
+    if len(parts) == 1:
+        parts = [functools.cache(parts[0])]
     images = ImageSet(parts, validation)
     if validation[1].max() >= images.num_classes:
         raise ValueError(
@@ -60,38 +63,46 @@ def _training_files(folder):
     """The paths of the training files, in the order of their numbers, 1, 2, … without gaps."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; expected {TRAINING}1, …, {VALIDATION}")
-    matches = (re.fullmatch(f"{TRAINING}([0-9]+)", path.name) for path in folder.iterdir())
+    matches = (re.fullmatch(rf"{TRAINING}([0-9]+)(\.npz)?", path.name) for path in folder.iterdir())
     found = sorted((int(match[1]), match[0]) for match in matches if match)
     if not found:
         raise FileNotFoundError(f"{folder}: no training files; expected {TRAINING}1 and so on")
     for expected, (number, name) in enumerate(found, start=1):
-        if number > expected:
-            raise FileNotFoundError(
-                f"{folder / TRAINING}{expected}: no such file, though there is {name}; "
-                "expected numbers from 1 without gaps"
+        if number != expected:
+            raise ValueError(
+                f"{folder / name}: expected {TRAINING}{expected} instead; the numbers must go from "
+                "1 without gaps, each once"
             )
-        if number < expected:
-            raise ValueError(f"{folder / name}: expected numbers from 1, each once")
     return [folder / name for _, name in found]
 
 
 def _read_batch(path):
     """The images (N, 32, 32, 3), a view of channel-major rows, and the labels from 0."""
-    content = read_pickle(path)
+    content = _read_npz(path) if path.suffix == ".npz" else read_pickle(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a dict, found a {type(content).__name__}")
     # Python 2 may have written the keys as bytes
     content = {k.decode("latin-1") if isinstance(k, bytes) else k: v for k, v in content.items()}
-    for key in ("data", "labels"):
+    for key in KEYS:
         if key not in content:
             raise ValueError(f"{path}: expected the keys 'data' and 'labels', found no {key!r}")
-    images = _images(path, content["data"])
-    labels = _labels(path, content["labels"])
+    images, labels = _images(path, content["data"]), _labels(path, content["labels"])
     if len(images) != len(labels):
         raise ValueError(
             f"{path}: expected a label for each of the {len(images)} images, found {len(labels)}"
         )
     return images, labels
+
+
+def _read_npz(path):
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {key: archive[key] for key in KEYS if key in archive}
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file can cause any error
+        why = textwrap.shorten(str(error), 100)
+        raise ValueError(f"{path}: expected an archive of plain arrays, but {why}") from None
 
 
 def _images(path, data):
@@ -111,9 +122,7 @@ def _labels(path, labels):
     if not isinstance(labels, list | tuple):
         raise ValueError(f"{expected} a {type(labels).__name__}")
     for row, label in enumerate(labels):
-        if type(label) is not int:
-            raise ValueError(f"{expected} a {type(label).__name__} in row {row}")
-        if not 1 <= label <= CLASSES:
-            shown = label if abs(label) < 10**12 else "a huge number"
-            raise ValueError(f"{expected} {shown} in row {row}")
+        if type(label) is not int or not 1 <= label <= CLASSES:
+            plain = type(label) is int and abs(label) < 10**12
+            raise ValueError(f"{expected} {label if plain else type(label).__name__} in row {row}")
     return np.array(labels, dtype=np.int64) - 1
