@@ -170,7 +170,7 @@ def test_a_missing_folder_holds_no_checkpoint_and_is_made_when_needed(tmp_path):
 
 
 def test_at_least_one_is_kept(tmp_path):
-    with pytest.raises(ValueError, match="keep must be at least 1, but is 0"):
+    with pytest.raises(ValueError, match="keep must be a whole number of at least 1, but is 0"):
         Checkpoints(tmp_path, keep=0)
 
 

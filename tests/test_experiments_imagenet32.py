@@ -172,15 +172,10 @@ def test_batch_sizes_are_whole_numbers_up_to_the_number_of_images():
             batch_sizes(text, 1000)
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("--lr", "sweep"), "sweep"),
-        (("--width", "-1"), "--width must be above 0"),
-        (("--width", "nan"), "--width must be above 0"),
-        (("--epochs", "0"), "--epochs at least 1"),
-    ],
-)
-def test_arguments_that_make_no_sense_are_refused(few, words, said):
-    with pytest.raises(ValueError, match=said):
-        EXPERIMENT.configure(arguments_of(*words))
+def test_arguments_that_make_no_sense_are_refused(few, capsys):
+    with pytest.raises(ValueError, match="sweep"):
+        EXPERIMENT.configure(arguments_of("--lr", "sweep"))
+    for word in ("--width=-1", "--width=nan", "--epochs=0"):
+        with pytest.raises(SystemExit):
+            arguments_of(word)
+        assert f"argument {word.partition('=')[0]}: must be a" in capsys.readouterr().err

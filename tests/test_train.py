@@ -371,9 +371,9 @@ def test_the_step_counts_the_updates_before():
     [
         ({"data": (np.ones((4, 3)), np.ones((3, 1)))}, "same length above 0, not 4, 3"),
         ({"data": (np.ones((0, 3)), np.ones((0, 1)))}, "same length above 0, not 0, 0"),
-        ({"epochs": 0}, "epochs and batch_size must be at least 1, not 0"),
-        ({"batch_size": 0}, "epochs and batch_size must be at least 1, not 6, 0"),
-        ({"batch_size": -2, "rng": rng()}, "epochs and batch_size must be at least 1, not 6, -2"),
+        ({"epochs": 0}, "epochs must be a whole number of at least 1, but is 0"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, but is 0"),
+        ({"batch_size": -2, "rng": rng()}, "batch_size must be a whole number .* but is -2"),
         ({"batch_size": ROWS - 1}, "rng is needed"),
     ],
 )
@@ -425,8 +425,8 @@ def test_batches_may_come_as_a_stream():
     [
         ({"epochs": 1, "rng": rng()}, "batch_size and rng are needed"),
         ({"epochs": 1, "batch_size": 4}, "batch_size and rng are needed"),
-        ({"epochs": 1, "batch_size": 0, "rng": rng()}, "must be at least 1, not 1, 0"),
-        ({"epochs": 0, "batch_size": 4, "rng": rng()}, "must be at least 1, not 0, 4"),
+        ({"epochs": 1, "batch_size": 0, "rng": rng()}, "batch_size must be a whole"),
+        ({"epochs": 0, "batch_size": 4, "rng": rng()}, "epochs must be a whole"),
     ],
 )
 def test_a_stream_needs_numbers_that_make_sense(options, said):

@@ -7,6 +7,8 @@ import warnings
 import numpy as np
 from PIL import Image, ImageOps
 
+from geonet.text import BadInput
+
 FORMATS = ("JPEG", "PNG")
 MOST_PIXELS = 1 << 26  # of a file; a larger one is taken for a decompression bomb
 # How many times finer than the result a JPEG is decoded, and a picture averaged over whole pixels,
@@ -15,7 +17,7 @@ GAP = 2.0
 SCALES, RATIOS = (0.08, 1.0), (3 / 4, 4 / 3)  # of the area and the sides of a random crop
 
 
-class DamagedPicture(ValueError):
+class DamagedPicture(BadInput):
     """A file that cannot be decoded.
 
     Attributes

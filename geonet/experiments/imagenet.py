@@ -13,7 +13,6 @@ statistics are averaged over the processes before they are used or saved.
 
 import contextlib
 import json
-import math
 import os
 import sys
 import traceback
@@ -22,55 +21,44 @@ from pathlib import Path
 
 import numpy as np
 
-from geonet.data.decoding import DamagedPicture
+from geonet import train
 from geonet.data.image_folders import ImageFolders
 from geonet.experiments.harness import executors
 from geonet.experiments.harness.classification import MOMENTUM, Classification, Curves
 from geonet.experiments.harness.experiment import generators
+from geonet.experiments.harness.options import number
 from geonet.experiments.harness.statistics import mean_interval
 from geonet.experiments.sets.drawn_pictures import write_pictures
 from geonet.models import STEMS, resnet18, resnet34, resnet50
 from geonet.text import BadInput
-from geonet.train import (
-    SGD,
-    CheckpointNotWritten,
-    Checkpoints,
-    CosineSchedule,
-    Diverged,
-    Position,
-    StepSchedule,
-    WarmUp,
-    fit,
-)
-from geonet.train.optimizers import check_range, decay_of
+from geonet.train.optimizers import check_range
 from geonet.train.parallel import DataParallel, sum_over_ranks, world
 
 NETWORKS = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}
 SCHEDULES = "cosine", "step"
+CORES = max(2, os.cpu_count())
 LARGE_SIZE = 64  # the stem reduces pictures whose side is at least this
 MAX_NAMED = 3  # how many damaged pictures are named below the table
 
-# Options with numbers: the minimum, a bound that they must stay below, and the help text.
-CONFIG_OPTIONS = {
-    "width": (1e-3, math.inf, "multiplies the channels of the network"),
-    "size": (8, 4096, "side of the pictures that the network sees, in pixels"),
-    "epochs": (1, math.inf, "passes over the training pictures"),
-    "batch_size": (1, math.inf, "pictures per step and process"),
-    "warmup": (0, math.inf, "epochs in which the rate rises, before the schedule begins"),
-    "weight_decay": (0, math.inf, "half of this times the squared norm of all weights is added "
-                     "to the loss under every parameterization; angles and biases do not decay"),
-    "label_smoothing": (0, 1, "share of each label that is spread evenly over all classes"),
+NUMBERS = {  # type, default for drawn pictures, default with --data, and help of options
+    "width": (number(float, 1e-3), 0.25, 1.0, "multiplies the channels of the network"),
+    "size": (number(int, 8, 4096), 64, 224, "side of what the network sees, in pixels"),
+    "epochs": (number(int, 1), 20, 90, "passes over the training pictures"),
+    "batch_size": (number(int, 1), 32, 64, "pictures per step and process"),
+    "warmup": (number(int, 0), 0, 0, "epochs in which the rate rises, before the schedule begins"),
+    "weight_decay": (number(float, 0), 1e-4, 1e-4, "half of this times the squared norm of all "
+                     "weights is added to the loss under every parameterization; angles and biases "
+                     "do not decay"),
+    "label_smoothing": (number(float, 0, 1), 0.0, 0.0, "share of each label that is spread evenly "
+                        "over all classes"),
+    "workers": (number(int, 0, 1024), CORES - 1, CORES - 1, "processes that decode pictures"),
+    "checkpoint_every": (number(int, 1), 500, 500, "steps between checkpoints; each epoch also "
+                         "ends with one"),
+    "keep": (number(int, 1), 3, 3, "how many of the last checkpoints of a run to keep, besides the "
+             "best"),
 }  # fmt: skip
-EXECUTION_OPTIONS = {
-    "workers": (0, 1024, "processes that decode pictures"),
-    "checkpoint_every": (1, math.inf, "steps between checkpoints; each epoch also ends with one"),
-    "keep": (1, math.inf, "how many of the last checkpoints of a run to keep, besides the best"),
-}
-COMMON_DEFAULTS = {"warmup": 0, "weight_decay": 1e-4, "label_smoothing": 0.0}
-DRAWN_DEFAULTS = COMMON_DEFAULTS | {"width": 0.25, "size": 64, "epochs": 20, "batch_size": 32}
-DATA_DEFAULTS = COMMON_DEFAULTS | {"width": 1.0, "size": 224, "epochs": 90, "batch_size": 64}
-EXECUTION_DEFAULTS = {"workers": max(1, os.cpu_count() - 1), "checkpoint_every": 500, "keep": 3}
-QUICK_DEFAULTS = {"width": 0.25, "size": 64, "epochs": 2}
+EXECUTION = "workers", "checkpoint_every", "keep"  # those that do not affect results
+QUICK = {"width": 0.25, "size": 64, "epochs": 2}  # defaults with --quick
 NOT_OF_ONE_RUN = "methods", "seeds", "lr", "execution"  # config that is not of one run alone
 
 
@@ -93,12 +81,10 @@ class ImageNet(Classification):
         text = "lower the rate along a cosine, or to a tenth after each third of the epochs"
         text += " (default: %(default)s)"
         parser.add_argument("--schedule", choices=SCHEDULES, default="cosine", help=text)
-        for name, (_, _, text) in (CONFIG_OPTIONS | EXECUTION_OPTIONS).items():
-            drawn = (DRAWN_DEFAULTS | EXECUTION_DEFAULTS)[name]
-            data = (DATA_DEFAULTS | EXECUTION_DEFAULTS)[name]
+        for name, (kind, drawn, data, text) in NUMBERS.items():
             default = f"{drawn:g}" if drawn == data else f"{drawn:g}, or {data:g} with --data"
             text += f" (default: {default})"
-            parser.add_argument(f"--{name.replace('_', '-')}", type=type(data), help=text)
+            parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=text)
         text = "stop at a damaged picture or a class without validation pictures"
         parser.add_argument("--strict", action="store_true", help=text)
         text = "continue unfinished runs from their last checkpoint, not from the start"
@@ -113,10 +99,7 @@ class ImageNet(Classification):
     def configure(self, arguments):
         if arguments.resume and arguments.overwrite:
             raise ValueError("--resume continues what --overwrite removes: choose one of them")
-        defaults = DRAWN_DEFAULTS if arguments.data is None else DATA_DEFAULTS
-        quick = QUICK_DEFAULTS if arguments.quick else {}
-        numbers = _numbers(arguments, CONFIG_OPTIONS, defaults | quick)
-        self.execution(arguments)  # checks its numbers before anything is drawn
+        numbers = {n: x for n, x in _numbers(arguments).items() if n not in EXECUTION}
         check_range("--warmup", numbers["warmup"], 0, numbers["epochs"])
         stem = arguments.stem or ("small" if numbers["size"] < LARGE_SIZE else "imagenet")
         config = super().configure(arguments)
@@ -142,18 +125,12 @@ class ImageNet(Classification):
             return Path(arguments.data).resolve()
         folder = Path(arguments.out, "pictures").resolve()
         if not folder.exists():
-            if Path(arguments.out, "results.json").exists() and not arguments.overwrite:
-                raise ValueError(
-                    f"{arguments.out} holds results, but not the pictures that are drawn for this "
-                    "experiment: choose another --out, or use --overwrite"
-                )
             write_pictures(folder, np.random.default_rng(0))
         return folder
 
     def execution(self, arguments):
-        numbers = _numbers(arguments, EXECUTION_OPTIONS, EXECUTION_DEFAULTS)
-        switches = {name: getattr(arguments, name) for name in ("strict", "resume")}
-        return {"execution": numbers | switches | {"out": arguments.out}}
+        given = vars(arguments) | _numbers(arguments)
+        return {"execution": {n: given[n] for n in (*EXECUTION, "strict", "resume", "out")}}
 
     def main(self, arguments, executor=None):
         """As for other experiments. Of several processes, the first leads and the others follow."""
@@ -166,7 +143,7 @@ class ImageNet(Classification):
             finally:
                 comm.bcast(None)
         while (run := comm.bcast(None)) is not None:
-            with contextlib.suppress(Diverged):  # as in all processes
+            with contextlib.suppress(train.Diverged):  # as in all processes
                 self._train(*run)
         return 0
 
@@ -185,16 +162,14 @@ class ImageNet(Classification):
         try:
             with ImageFolders(folder, config["size"], **options, rank=rank, ranks=ranks) as data:
                 return Run(config, method, seed, lr, data).train()
-        except Diverged:  # raised in all processes at the same step
+        except train.Diverged:  # raised in all processes at the same step
             raise
         except BaseException as error:
             if comm is not None:  # the other processes would wait for this one
-                known = isinstance(error, DamagedPicture | BadInput | OSError)
+                known = isinstance(error, BadInput | OSError)
                 message = f"geonet: {error}" if known else traceback.format_exc()
                 print(message, file=sys.stderr, flush=True)
                 comm.Abort(2)
-            if isinstance(error, DamagedPicture):
-                raise BadInput(str(error)) from error
             raise
 
     def describe(self, config):
@@ -229,13 +204,13 @@ class ImageNet(Classification):
             yield f"pictures left out as damaged: {len(damaged)}, {', '.join(named + more)}"
 
 
-def _numbers(arguments, limits, defaults):
-    """name -> the number that was given, or else its default, after checking its limits."""
-    given = {name: getattr(arguments, name) for name in limits}
-    numbers = {name: defaults[name] if n is None else n for name, n in given.items()}
-    for name, (low, high, _) in limits.items():
-        check_range(f"--{name.replace('_', '-')}", numbers[name], low, high)
-    return numbers
+def _numbers(arguments):
+    """name -> the number that was given, or else its default."""
+    column = 1 if arguments.data is None else 2
+    defaults = {name: row[column] for name, row in NUMBERS.items()}
+    defaults |= QUICK if arguments.quick else {}
+    given = {n: x for n, x in vars(arguments).items() if n in defaults and x is not None}
+    return defaults | given
 
 
 def _percent(values):
@@ -268,34 +243,29 @@ class Run:
         self.identity = json.dumps([shared, method, seed, lr], sort_keys=True)
         self.label = f"imagenet, {method}, seed {seed}:" if self.rank == 0 else None
         folder = Path(self.execution["out"], "checkpoints", f"{method}-{seed}")
-        self.checkpoints = Checkpoints(folder, self.execution["keep"])
+        self.checkpoints = train.Checkpoints(folder, self.execution["keep"])
         model_rng, self.rng = generators(seed, 2)
-        names = "num_classes", "width", "stem", "init"
-        options = {"num_classes": data.num_classes} | {n: config[n] for n in names[1:]}
-        self.model = NETWORKS[config["arch"]](method, rng=model_rng, **options)
-        self.optimizer = SGD(
-            self.model.parameters(), lr, MOMENTUM,
-            weight_decay=decay_of(self.model, config["weight_decay"]),
-        )  # fmt: skip
+        options = {name: config[name] for name in ("width", "stem", "init")}
+        network = NETWORKS[config["arch"]]
+        self.model = network(method, rng=model_rng, num_classes=data.num_classes, **options)
+        decay = train.decay_of(self.model, config["weight_decay"])
+        self.optimizer = train.SGD(self.model.parameters(), lr, MOMENTUM, weight_decay=decay)
         if self.comm is not None:
             self.optimizer = DataParallel(self.optimizer, self.comm)
         self.schedule = make_schedule(self.optimizer, config)
-        self.curves = Curves(
-            partial(data.validation_batches, config["batch_size"]),
-            config["label_smoothing"],
-            self.total,
-        )
-        self.position, self.known_damaged = Position(), {}
-
-    @property
-    def _parts(self):
+        batches = partial(data.validation_batches, config["batch_size"])
+        self.curves = Curves(batches, config["label_smoothing"], self.total)
+        self.position = train.Position()
         names = "model", "optimizer", "schedule", "curves", "position"
-        return {name: getattr(self, name) for name in names}
+        self.parts = {name: getattr(self, name) for name in names}  # what a checkpoint holds
 
     def train(self):
         """Train, and return metrics and arrays as `Experiment.run_one` does."""
-        self._restore_or_clear()
-        history = fit(
+        if self.execution["resume"]:
+            self.resume()
+        elif self.rank == 0:
+            self.checkpoints.clear()
+        history = train.fit(
             self.model,
             self.curves.loss,
             self.data,
@@ -314,26 +284,21 @@ class Run:
         self.save()  # keep the last weights only
         train_loss, _, _, top1, top5 = self.curves.epochs[-1].tolist()
         metrics = {"test_top1": top1, "test_top5": top5, "train_loss": train_loss}
-        metrics |= {"steps": history.steps, "damaged": self._damaged_so_far()}
-        return metrics, self.curves.arrays()
+        return metrics | {"steps": history.steps, "damaged": self.damaged()}, self.curves.arrays()
 
-    def _restore_or_clear(self):
-        """With --resume, continue from the newest checkpoint; otherwise remove all of them."""
-        state = None
-        if self.rank == 0:
-            if self.execution["resume"]:
-                state = self._load_checkpoint()
-            else:
-                self.checkpoints.clear()
+    def resume(self):
+        """Continue from the newest checkpoint that can be read, if there is one."""
+        found = self._load() if self.rank == 0 else None
         if self.comm is not None:
-            state = self.comm.bcast(state)
-        if state is not None:
-            for name, part in self._parts.items():
+            found = self.comm.bcast(found)
+        if found is not None:
+            state, _ = found
+            for name, part in self.parts.items():
                 part.load_state_dict(state[name])
-            self.known_damaged = json.loads(state["damaged"])
+            damaged = json.loads(state["damaged"])
+            self.data.damaged |= {os.path.join(self.data.path, n): r for n, r in damaged.items()}
 
-    def _load_checkpoint(self):
-        """The state in the newest checkpoint that can be read, or None."""
+    def _load(self):
         found = self.checkpoints.load()
         for sentence in self.checkpoints.refused:
             print(f"imagenet: {sentence}", file=sys.stderr)
@@ -342,7 +307,7 @@ class Run:
                 f"{self.checkpoints.folder} holds checkpoints of another run: choose another "
                 "--out, or omit --resume to start again"
             )
-        return found and found[0]
+        return found
 
     def end_step(self):
         """Save the run if it is time for that."""
@@ -351,43 +316,37 @@ class Run:
 
     def end_epoch(self, model):
         """Evaluate the model, as `Curves.end_epoch` does."""
-        if self.comm is not None:
-            self._average_statistics()
+        self._average_statistics()
         return self.curves.end_epoch(model)
 
     def _average_statistics(self):
         """Give all processes the mean of their running statistics. Parameters are equal anyway."""
         state, parameters = self.model.state_dict(), dict(self.model.named_parameters())
-        for name in state:
-            if name not in parameters:
-                state[name] = self.total(state[name]) / self.ranks
-        self.model.load_state_dict(state)
+        means = {n: self.total(state[n]) / self.ranks for n in state if n not in parameters}
+        self.model.load_state_dict(state | means)
 
     def save(self, score=None):
         """Write a checkpoint. If that fails, say so and continue."""
-        if self.comm is not None:
-            self._average_statistics()
-            self.curves.average_over_processes(self.ranks)
-        damaged = self._damaged_so_far()
+        self._average_statistics()
+        self.curves.average_over_processes(self.ranks)
+        damaged = self.damaged()
         if self.rank == 0:
-            state = {name: part.state_dict() for name, part in self._parts.items()}
+            state = {name: part.state_dict() for name, part in self.parts.items()}
             state |= {"identity": self.identity, "damaged": json.dumps(damaged)}
             try:
                 self.checkpoints.save(state, self.position.history.steps, score)
-            except CheckpointNotWritten as error:
+            except train.CheckpointNotWritten as error:
                 print(f"imagenet: not saved, but training continues: {error}", file=sys.stderr)
 
-    def _damaged_so_far(self):
+    def damaged(self):
         """Path in the folder -> reason, for the damaged pictures found so far by all processes."""
-        own = {_name(path, self.data.path): str(r) for path, r in self.data.damaged.items()}
-        met = [own] if self.comm is None else self.comm.allgather(own)
-        everything = [item for part in (self.known_damaged, *met) for item in part.items()]
-        return dict(sorted(everything))
-
-
-def _name(path, folder):
-    """A path relative to a folder, with all of its characters encodable."""
-    return os.path.relpath(path, folder).encode(errors="backslashreplace").decode()
+        folder, found = self.data.path, {}
+        for path, reason in self.data.damaged.items():  # a path may hold what cannot be encoded
+            name = os.path.relpath(path, folder).encode(errors="backslashreplace").decode()
+            found[name] = str(reason)
+        if self.comm is not None:
+            found = {n: r for part in self.comm.allgather(found) for n, r in part.items()}
+        return dict(sorted(found.items()))
 
 
 def make_schedule(optimizer, config):
@@ -395,10 +354,10 @@ def make_schedule(optimizer, config):
     warmup = config["warmup"]
     epochs = config["epochs"] - warmup
     if config["schedule"] == "step":
-        schedule = StepSchedule(optimizer, -(-epochs // 3))
+        schedule = train.StepSchedule(optimizer, -(-epochs // 3))
     else:
-        schedule = CosineSchedule(optimizer, epochs)
-    return WarmUp(schedule, warmup) if warmup else schedule
+        schedule = train.CosineSchedule(optimizer, epochs)
+    return train.WarmUp(schedule, warmup) if warmup else schedule
 
 
 EXPERIMENT = ImageNet()

@@ -7,7 +7,7 @@ accuracy controls the learning rate, ends training and selects the weights that 
 the authors' code.
 """
 
-import functools
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +20,12 @@ from geonet.experiments.sets.drawn_pictures import load_pictures
 from geonet.models import vgg6
 from geonet.train import SGD, CosineSchedule, EarlyStopping, ReduceLROnPlateau, fit
 
+SCHEDULES = "plateau", "cosine"
 PATIENCE = 5
 EVALUATION_BATCH = 250
 
 
-@functools.cache
+@cache
 def images(path):
     """The images of a folder, or drawn ones for None."""
     return load_pictures(np.random.default_rng(0)) if path is None else read_imagenet32(path)
@@ -64,27 +65,20 @@ class ImageNet32(Classification):
         text += "GEONET_DATA, or pictures that are drawn for this experiment)"
         parser.add_argument("--data", help=text)
         text = "multiplies the channels of the network (default: 1, or 0.25 with --quick)"
-        parser.add_argument("--width", type=float, help=text)
+        parser.add_argument("--width", type=options.number(float, 1e-3), help=text)
         text = "maximum number of epochs (default: 30, or 2 with --quick)"
-        parser.add_argument("--epochs", type=int, help=text)
+        parser.add_argument("--epochs", type=options.number(int, 1), help=text)
         text = "comma list (default: 256)"
         parser.add_argument("--batch-sizes", default="256", help=text)
         text = "divide the rate by 10 when the loss stops falling, or lower it along a cosine"
         text += " (default: plateau)"
-        choices = ("plateau", "cosine")
-        parser.add_argument("--schedule", choices=choices, default="plateau", help=text)
+        parser.add_argument("--schedule", choices=SCHEDULES, default="plateau", help=text)
 
     def configure(self, arguments):
         config = super().configure(arguments)
         path = options.data_path(arguments.data, "imagenet32")
         path = None if path is None else str(path)
         data = images(path)
-        width = (0.25 if arguments.quick else 1.0) if arguments.width is None else arguments.width
-        epochs = (2 if arguments.quick else 30) if arguments.epochs is None else arguments.epochs
-        if not 0 < width < np.inf or epochs < 1:
-            raise ValueError(
-                f"--width must be above 0 and --epochs at least 1, but are {width:g} and {epochs}"
-            )
         return config | {
             "data": path,
             "images": [data.train_count, data.validation_count],
@@ -92,24 +86,20 @@ class ImageNet32(Classification):
             "protocol": arguments.protocol,
             "batch_size": batch_sizes(arguments.batch_sizes, data.train_count),
             "schedule": arguments.schedule,
-            "width": width,
-            "epochs": epochs,
+            "width": arguments.width or (0.25 if arguments.quick else 1.0),
+            "epochs": arguments.epochs or (2 if arguments.quick else 30),
         }
 
     def run_one(self, config, method, seed, lr, split):
         data = images(config["data"])
         model_rng, batch_rng = generators(seed, 2)
-        model = vgg6(
-            recipe(config, method),
-            num_classes=data.num_classes,
-            width=config["width"],
-            init=config["init"],
-            rng=model_rng,
-        )
+        network = recipe(config, method)
+        shape = {"num_classes": data.num_classes, "width": config["width"]}
+        model = vgg6(network, **shape, init=config["init"], rng=model_rng)
         optimizer = SGD(model.parameters(), lr, momentum=MOMENTUM)
         steers = config["protocol"] == "paper"
-        kind = PaperCurves if steers else Curves
-        curves = kind(lambda: data.validation_batches(EVALUATION_BATCH))
+        validation_batches = partial(data.validation_batches, EVALUATION_BATCH)
+        curves = (PaperCurves if steers else Curves)(validation_batches)
         schedule = ReduceLROnPlateau(optimizer, PATIENCE)
         if config["schedule"] == "cosine":
             schedule = CosineSchedule(optimizer, config["epochs"])
@@ -126,16 +116,10 @@ class ImageNet32(Classification):
             stopping=EarlyStopping(model, 2 * PATIENCE) if steers else None,
             label=f"{self.name}, {method}, batch {config['batch_size']}, seed {seed}:",
         )
-        _, top1, top5 = (
-            evaluate(model, curves.validation_batches()) if steers else curves.epochs[-1][2:]
-        )
-        metrics = {
-            "test_top1": float(top1),
-            "test_top5": float(top5),
-            "train_loss": history.loss[-1],
-            "steps": history.steps,
-        }
-        return metrics, curves.arrays()
+        tested = evaluate(model, validation_batches()) if steers else curves.epochs[-1][2:]
+        _, top1, top5 = tested.tolist()
+        metrics = {"test_top1": top1, "test_top5": top5, "train_loss": history.loss[-1]}
+        return metrics | {"steps": history.steps}, curves.arrays()
 
     def describe(self, config):
         source = "embedded pictures" if config["data"] is None else Path(config["data"]).name

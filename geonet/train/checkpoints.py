@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from geonet.text import check_counts
+
 RECORD = "json"  # name of the array with everything except the arrays
 ARRAY = "npy"  # in the record, {ARRAY: name} stands for an array
 RESERVED = RECORD, ARRAY, "file", "allow_pickle"  # the last two are arguments of `numpy.savez`
@@ -46,8 +48,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder, keep=3):
-        if keep < 1:
-            raise ValueError(f"keep must be at least 1, but is {keep}")
+        check_counts(1, keep=keep)
         self.folder, self.keep = Path(folder), keep
         self.scores, self.refused = {}, []
 

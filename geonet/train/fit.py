@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from geonet.tensor import no_grad
+from geonet.text import check_counts
 from geonet.train.divergence import Diverged, check_finite, locate_divergence
 from geonet.train.position import Position
 from geonet.train.progress import Progress
@@ -38,8 +39,7 @@ def predict(model, x):
 
 def _source(data, epochs, batch_size, rng):
     """Number of batches per epoch, and a function that gives an epoch's, from number `skip` on."""
-    if epochs < 1 or (batch_size is not None and batch_size < 1):
-        raise ValueError(f"epochs and batch_size must be at least 1, not {epochs}, {batch_size}")
+    check_counts(1, epochs=epochs, batch_size=1 if batch_size is None else batch_size)
     if not isinstance(data, tuple):
         if batch_size is None or rng is None:
             raise ValueError("batch_size and rng are needed for data that come in batches")

@@ -9,6 +9,7 @@ from geonet.kernels.optimizers import adam, sgd
 from geonet.nn.module import Module
 from geonet.nn.parameterizations import Angles, Parameterization
 from geonet.tensor import Tensor
+from geonet.text import check_type
 
 
 def check_range(name, value, low, high=np.inf):
@@ -65,11 +66,8 @@ def damping_of(model, damping):
     ValueError
         If `damping` is below 0.
     """
-    if not isinstance(model, Module) or not isinstance(damping, Real):
-        raise TypeError(
-            f"model must be a Module and damping a number, but they are a {type(model).__name__} "
-            f"and {damping!r}"
-        )
+    check_type("model", model, Module, "a Module")
+    check_type("damping", damping, Real, "a number")
     check_range("damping", damping, 0)
     return [damping if isinstance(p, Angles) else None for p in model.parameters()]
 

@@ -2,16 +2,15 @@
 
 import math
 
-from geonet.train.optimizers import check_range
+from geonet.text import check_choice, check_counts
 
 
 class _Patience:
     """What waits for `patience` steps in a row without improvement of a quantity."""
 
     def __init__(self, patience, mode, min_delta):
-        check_range("patience", patience, 1)
-        if mode not in ("min", "max"):
-            raise ValueError(f"mode must be 'min' or 'max', but is {mode!r}")
+        check_counts(1, patience=patience)
+        check_choice("mode", mode, ("min", "max"))
         self.patience, self.min_delta = patience, min_delta
         self._sign = 1 if mode == "min" else -1
         self._best, self._waited = math.inf, 0  # the best of sign · quantity, and the steps since
@@ -133,7 +132,7 @@ class StepSchedule(_Schedule):
     """
 
     def __init__(self, optimizer, period, factor=0.1):
-        check_range("period", period, 1)
+        check_counts(1, period=period)
         super().__init__(optimizer)
         self.period, self.factor = period, factor
 
@@ -156,7 +155,7 @@ class CosineSchedule(_Schedule):
     """
 
     def __init__(self, optimizer, steps, final=0.0):
-        check_range("steps", steps, 1)
+        check_counts(1, steps=steps)
         super().__init__(optimizer)
         self.steps, self.final = steps, final
 
@@ -180,7 +179,7 @@ class WarmUp(_Schedule):
     """
 
     def __init__(self, schedule, steps):
-        check_range("steps", steps, 1)
+        check_counts(1, steps=steps)
         super().__init__(schedule.optimizer)
         self.schedule, self.steps = schedule, steps
         self.optimizer.lr = self._rate(0)

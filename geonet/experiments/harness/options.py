@@ -2,6 +2,7 @@
 
 import math
 import os
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 from geonet.models import METHODS
@@ -158,3 +159,31 @@ def data_path(argument, name):
         raise ValueError(f"GEONET_DATA must name a folder, but is {folder!r}")
     known = folder is not None and Path(folder, name).exists()
     return Path(folder, name).resolve() if known else None
+
+
+def number(kind, low, high=math.inf):
+    """A type for argparse: a number in [low, high).
+
+    Parameters
+    ----------
+    kind : type
+        int or float.
+    low, high : float
+
+    Returns
+    -------
+    function
+        text -> number. It raises argparse.ArgumentTypeError if it is none, or out of range.
+    """
+
+    def parse_number(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value < high:
+            words = "a whole number" if kind is int else "a number"
+            raise ArgumentTypeError(f"must be {words} in [{low}, {high}), but is {text!r}")
+        return value
+
+    return parse_number

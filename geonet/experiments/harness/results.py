@@ -128,7 +128,7 @@ class Results:
         """Remove the results that are there, and nothing else."""
         self._path.unlink(missing_ok=True)
         self._log.unlink(missing_ok=True)
-        checkpoints = "checkpoints/*/step-*.npz", "checkpoints/*/unfinished.part"
+        checkpoints = "checkpoints/*/step-*.npz", "checkpoints/*/step-*.npz.part"
         torn = ".results.json.*", "boundaries/.*.npz.*", "figures/.*.png.*", "figures/.*.svg.*"
         for pattern in (
             *("boundaries/*.npz", "figures/*.png", "figures/*.svg", *checkpoints),
