@@ -256,18 +256,23 @@ def test_a_class_without_validation_pictures_is_a_warning_or_an_error(tmp_path):
 
 
 def test_numbers_out_of_range_are_refused(tree):
-    for numbers in ({"size": 0}, {"workers": -1}, {"rank": 2, "ranks": 2}, {"rank": -1}):
-        with pytest.raises(ValueError, match="size must be at least 1, workers at least 0"):
+    for numbers, words in (
+        ({"size": 0}, "size must be a whole number of at least 1"),
+        ({"workers": -1}, "workers must be a whole number of at least 0"),
+        ({"rank": -1}, "rank must be a whole number of at least 0"),
+        ({"rank": 2, "ranks": 2}, "rank must be from 0 to 1, but is 2"),
+    ):
+        with pytest.raises(ValueError, match=words):
             ImageFolders(tree, **{"size": 8} | numbers)
     data = ImageFolders(tree, 8)
-    for batch_size in (0, 24):
-        with pytest.raises(ValueError, match="from 1 to the 23 training images"):
-            data.train_batches(batch_size, rng())
+    with pytest.raises(ValueError, match="batch_size is 24, more than the 23 training images"):
+        data.train_batches(24, rng())
+    for batches in (data.validation_batches, lambda size: data.train_batches(size, rng())):
+        with pytest.raises(ValueError, match=r"batch_size must be .* at least 1, but is 0"):
+            batches(0)
     for skip in (-1, 5):
         with pytest.raises(ValueError, match="skip must be from 0 to the 4 batches"):
             data.train_batches(5, rng(), skip)
-    with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
-        data.validation_batches(0)
 
 
 def test_photographs_of_imagenet_are_read():

@@ -54,5 +54,5 @@ def test_clean_draws_a_fifth_to_steer_and_paper_has_the_test_part_steer():
 def test_a_single_row_and_an_unknown_protocol_are_refused():
     with pytest.raises(ValueError, match="at least 2 rows to divide, not 1"):
         part(np.array([3]), np.array([4]), rng(), "clean")
-    with pytest.raises(ValueError, match="protocol must be 'clean' or 'paper', not 'both'"):
+    with pytest.raises(ValueError, match="protocol must be one of clean, paper, but is 'both'"):
         part(np.array([3, 4]), np.array([5]), rng(), "both")

@@ -61,5 +61,5 @@ def test_parts_are_clean_or_the_test_part_steers(name):
 def test_an_unknown_name_or_protocol_is_refused():
     with pytest.raises(ValueError, match=r"name must be one of friedman1, .*'friedman4'"):
         load_friedman("friedman4", rng())
-    with pytest.raises(ValueError, match="protocol must be 'clean' or 'paper', not 'x'"):
+    with pytest.raises(ValueError, match="protocol must be one of clean, paper, but is 'x'"):
         load_friedman("friedman1", rng(), "x")

@@ -83,5 +83,5 @@ def test_the_global_random_state_is_left_alone():
 
 
 def test_an_unknown_protocol_is_refused_by_name():
-    with pytest.raises(ValueError, match="protocol must be 'clean' or 'paper', not 'papr'"):
+    with pytest.raises(ValueError, match="protocol must be one of clean, paper, but is 'papr'"):
         load_levy(rng(), "papr")

@@ -26,8 +26,11 @@ class DamagedPicture(BadInput):
     """
 
     def __init__(self, path, reason):
-        super().__init__(f"{path}: {reason}")
+        super().__init__(path, reason)  # both, so that it can be pickled
         self.path, self.reason = path, reason
+
+    def __str__(self):
+        return f"{self.path}: {self.reason}"
 
 
 def decode(path, size, rng=None):

@@ -2,7 +2,16 @@
 
 import numpy as np
 
+from geonet.text import check_counts
+
 SCALE = 64.0  # about the standard deviation of the pixels of photographs, from 0 to 255
+
+
+def check_batch_size(batch_size, images):
+    """Refuse a batch size that is not from 1 to the number of training images."""
+    check_counts(1, batch_size=batch_size)
+    if batch_size > images:
+        raise ValueError(f"batch_size is {batch_size}, more than the {images} training images")
 
 
 class ImageSet:
@@ -65,11 +74,7 @@ class ImageSet:
         ValueError
             If the batch size is not from 1 to `train_count`.
         """
-        if not 1 <= batch_size <= self.train_count:
-            raise ValueError(
-                f"batch_size must be from 1 to the {self.train_count} training images, "
-                f"not {batch_size}"
-            )
+        check_batch_size(batch_size, self.train_count)
         return self._epoch(batch_size, rng)
 
     def _epoch(self, batch_size, rng):
@@ -105,8 +110,7 @@ class ImageSet:
         ValueError
             If the batch size is below 1.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        check_counts(1, batch_size=batch_size)
         images, labels = self._validation
         stretches = (slice(i, i + batch_size) for i in range(0, len(labels), batch_size))
         return ((self._centred(images[rows]), labels[rows].copy()) for rows in stretches)

@@ -10,7 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from geonet.data.decoding import DamagedPicture
+from geonet.data.image_arrays import check_batch_size
 from geonet.data.workers import Decoders
+from geonet.text import check_counts
 
 ENDINGS = (".jpeg", ".jpg", ".png")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels, from 0 to 1
@@ -81,29 +83,31 @@ class ImageFolders:
     """
 
     def __init__(self, path, size, *, workers=0, strict=False, rank=0, ranks=1):
-        if size < 1 or workers < 0 or not 0 <= rank < ranks:
-            raise ValueError(
-                "size must be at least 1, workers at least 0 and rank from 0 to ranks − 1, "
-                f"not {size}, {workers}, {rank} of {ranks}"
-            )
+        check_counts(1, size=size, ranks=ranks)
+        check_counts(0, workers=workers, rank=rank)
+        if rank >= ranks:
+            raise ValueError(f"rank must be from 0 to {ranks - 1}, but is {rank}")
         self.path, self.size, self.strict = Path(path), size, strict
         self.rank, self.ranks = rank, ranks
         if not self.path.is_dir():
             raise FileNotFoundError(f"{path}: no such folder; expected one with train and val")
-        training, validation = _files(self.path / "train"), _files(self.path / "val")
-        self.classes = list(training)
-        self.warnings = self._compared(training, validation)
-        self._training = _pictures(self.path / "train", self.classes, training)
-        self._validation = _pictures(self.path / "val", self.classes, validation)
+        train, val = self.path / "train", self.path / "val"
+        training, validation = _files(train), _files(val)
+        for name in validation:
+            if name not in training:
+                raise ValueError(f"{val / name}: this class is missing in {train}")
+        self.classes, self.num_classes = list(training), len(training)
+        lacking = [name for name in training if name not in validation]
+        self.warnings = [f"{val}: the class {name} of train is missing" for name in lacking]
+        if strict and lacking:
+            raise ValueError(self.warnings[0])
+        self._training = _pictures(train, self.classes, training)
+        self._validation = _pictures(val, self.classes, validation)
         self.total_count = len(self._training.names)
         self.train_count = self.total_count // ranks
         self.validation_count = len(range(rank, len(self._validation.names), ranks))
         self.damaged = {}
         self._decoders = Decoders(workers, size)
-
-    @property
-    def num_classes(self):
-        return len(self.classes)
 
     @property
     def digest(self):
@@ -151,11 +155,7 @@ class ImageFolders:
         DamagedPicture
             Under `strict`, or if all pictures of a batch are damaged; raised by the iterator.
         """
-        if not 1 <= batch_size <= self.train_count:
-            raise ValueError(
-                f"batch_size must be from 1 to the {self.train_count} training images, "
-                f"not {batch_size}"
-            )
+        check_batch_size(batch_size, self.train_count)
         count = self.train_count // batch_size
         if not 0 <= skip <= count:
             raise ValueError(f"skip must be from 0 to the {count} batches, not {skip}")
@@ -185,8 +185,7 @@ class ImageFolders:
         DamagedPicture
             Under `strict`; raised by the iterator.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        check_counts(1, batch_size=batch_size)
         share = np.arange(self.rank, len(self._validation.names), self.ranks)
         rows = [share[i : i + batch_size] for i in range(0, len(share), batch_size)]
         return self._batches(self._validation, rows, None)
@@ -199,36 +198,21 @@ class ImageFolders:
         )
         largest = max(map(len, batches), default=1)
         with closing(self._decoders.batches(orders, largest)) as decoded:
-            for rows, (pixels, damaged) in zip(batches, decoded):
-                self._note(damaged)
-                whole = [i for i in range(len(rows)) if i not in damaged]
-                if len(whole) < len(rows):
+            for rows, (pixels, errors) in zip(batches, decoded):
+                damaged = [error for error in errors if error is not None]
+                for error in damaged:
+                    if self.strict:
+                        raise error
+                    self.damaged.setdefault(error.path, error.reason)
+                if damaged:
+                    whole = [error is None for error in errors]
                     pixels, rows = pixels[whole], rows[whole]
-                if len(whole):
+                if len(rows):
                     yield _normalized(pixels), pictures.labels[rows]
                 elif seed is not None:  # all ranks would have to agree to leave out this step
-                    first = damaged[0]
                     count = f"all {len(damaged)} pictures of a batch are damaged"
-                    raise DamagedPicture(first.path, f"{first.reason}; {count}, so none is left")
-
-    def _note(self, damaged):
-        for error in damaged.values():
-            if self.strict:
-                raise error
-            self.damaged.setdefault(error.path, error.reason)
-
-    def _compared(self, training, validation):
-        """Warnings about classes that are not in both folders."""
-        alone = [name for name in validation if name not in training]
-        if alone:
-            raise ValueError(
-                f"{self.path / 'val' / alone[0]}: this class is missing in {self.path / 'train'}"
-            )
-        lacking = [name for name in training if name not in validation]
-        sentences = [f"{self.path / 'val'}: the class {c} of train is missing" for c in lacking]
-        if sentences and self.strict:
-            raise ValueError(sentences[0])
-        return sentences
+                    reason = f"{damaged[0].reason}; {count}, so none is left"
+                    raise DamagedPicture(damaged[0].path, reason)
 
 
 def _files(folder):

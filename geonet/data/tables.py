@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from geonet.text import check_choice
+
 
 class Split(NamedTuple):
     """A data set in three parts, each a pair x (N, features), y (N, 1).
@@ -61,10 +63,9 @@ def part(rows, test, rng, protocol):
     ValueError
         If the protocol is not one of the two, or there are fewer than 2 rows to divide.
     """
+    check_choice("protocol", protocol, ("clean", "paper"))
     if protocol == "paper":
         return rows, test
-    if protocol != "clean":
-        raise ValueError(f"protocol must be 'clean' or 'paper', not {protocol!r}")
     if len(rows) < 2:
         raise ValueError(f"the train part must have at least 2 rows to divide, not {len(rows)}")
     count = max(1, len(rows) // 5)

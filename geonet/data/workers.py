@@ -53,24 +53,19 @@ class Decoders:
         Yields
         ------
         pixels : ndarray, shape (B, size, size, 3), dtype uint8
-        damaged : dict
-            Index in the batch -> DamagedPicture; the pixels there are undefined.
+        errors : list
+            For each picture None, or a DamagedPicture, whose pixels are undefined.
 
         Raises
         ------
         ChildProcessError
             If a process ended.
         """
-        decoded = self._ahead(batches, largest) if self._pool else map(self._here, batches)
-        for orders, pixels, reasons in decoded:
-            pairs = enumerate(zip(orders, reasons, strict=True))
-            yield pixels, {i: DamagedPicture(path, why) for i, ((path, _), why) in pairs if why}
-
-    def _here(self, orders):
-        pixels = np.empty((len(orders), self._size, self._size, 3), np.uint8)
-        return orders, pixels, decode_all(orders, pixels)
-
-    def _ahead(self, batches, largest):
+        if self._pool is None:
+            for orders in batches:
+                pixels = np.empty((len(orders), self._size, self._size, 3), np.uint8)
+                yield pixels, decode_all(orders, pixels)
+            return
         picture = self._size**2 * 3  # bytes
         memory = SharedMemory(create=True, size=(AHEAD + 1) * largest * picture)
         pending = deque()  # batches, each with its place in the memory and a future per chunk
@@ -103,22 +98,21 @@ class Decoders:
             memory.unlink()
 
     def _decoded(self, memory, orders, start, futures):
-        reasons = [reason for future in futures for reason in future.result()]
+        errors = [error for future in futures for error in future.result()]
         shape = (len(orders), self._size, self._size, 3)
-        return orders, np.ndarray(shape, np.uint8, memory.buf, start).copy(), reasons
+        return np.ndarray(shape, np.uint8, memory.buf, start).copy(), errors
 
 
 def decode_all(orders, pixels):
-    """Decode pictures, pairs (path, seed), into `pixels`; returns reasons of damage, or Nones."""
-    reasons = []
+    """Decode pictures, pairs (path, seed), into `pixels`; returns the error or None of each."""
+    errors = [None] * len(orders)
     for place, (path, seed) in enumerate(orders):
+        rng = None if seed is None else np.random.default_rng(seed)
         try:
-            rng = None if seed is None else np.random.default_rng(seed)
             pixels[place] = decode(path, pixels.shape[1], rng)
-            reasons.append(None)
         except DamagedPicture as error:
-            reasons.append(error.reason)
-    return reasons
+            errors[place] = error
+    return errors
 
 
 def decode_into(name, start, orders, size):

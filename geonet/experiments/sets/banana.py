@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from geonet.data.tables import Split, read_number, standardize_features
+from geonet.text import check_choice
 
 HEADER = ("At1", "At2", "Class")
 POINTS = 1000  # of the 5,300, as in the paper
@@ -149,15 +150,14 @@ def split_banana(x, y, rng, protocol="clean"):
     """
     if len(x) < POINTS:
         raise ValueError(f"x must have at least {POINTS} points to choose from, not {len(x)}")
+    check_choice("protocol", protocol, ("clean", "paper"))
     if protocol == "clean":
         chosen = rng.choice(len(x), size=POINTS, replace=False)
         train, validation, test = chosen[:640], chosen[640:800], chosen[800:]
-    elif protocol == "paper":
+    else:
         chosen = np.random.RandomState(0).choice(len(x), size=POINTS, replace=False)
         # what scikit-learn's train_test_split(test_size=0.2, random_state=0) does
         permuted = chosen[np.random.RandomState(0).permutation(POINTS)]
         train, validation, test = permuted[200:], permuted[:200], permuted[:200]
-    else:
-        raise ValueError(f"protocol must be 'clean' or 'paper', not {protocol!r}")
     parts = ((x[rows], y[rows, None]) for rows in (train, validation, test))
     return standardize_features(Split(*parts))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from geonet.data.tables import Split
+from geonet.text import check_choice
 
 NOISE_STD = 0.1
 LOW, HIGH = -10.0, 10.0
@@ -70,8 +71,7 @@ def load_levy(rng, protocol="clean"):
     ValueError
         If the protocol is not one of the two.
     """
-    if protocol not in ("clean", "paper"):
-        raise ValueError(f"protocol must be 'clean' or 'paper', not {protocol!r}")
+    check_choice("protocol", protocol, ("clean", "paper"))
     train = sample_levy(50, np.random.RandomState(0) if protocol == "paper" else rng)
     test_x = np.linspace(LOW, HIGH, 201)[:, None]
     return Split(train, validation=sample_levy(50, rng), test=(test_x, levy(test_x)))
