@@ -34,7 +34,7 @@ from lessons.figures import new, save, style
 # - `y = tanh z`
 # - `L = ½ (y − t)²`
 #
-# We compute it one operation a line, and give a name to every intermediate value, because each of
+# We compute it one operation per line, and give a name to every intermediate value, because each of
 # them is needed again on the way back.
 
 # %%
@@ -94,7 +94,7 @@ print(f"moving w by {h:g}: ΔL/h = {(moved - L) / h:.6f}, promised {d_w:.6f}")
 assert abs((moved - L) / h - d_w) < 1e-5
 
 # %% [markdown]
-# ## One sweep back, or one sweep an input?
+# ## One sweep back, or one sweep per input?
 #
 # We might as well have gone forwards: start with `∂w/∂w = 1` and compute `∂product/∂w`, `∂z/∂w`
 # and so on, up to `∂L/∂w`. That works, and it takes as many steps. But it gives the derivative

@@ -157,7 +157,7 @@ save(
 
 # %% [markdown]
 # The trick asks a price: every operation in `f` must understand complex numbers and be smooth.
-# Whoever uses `np.abs`, `np.maximum` or a conjugation inside gets an answer without meaning:
+# With `np.abs`, `np.maximum` or a conjugation in `f` the answer means nothing:
 # `abs(x + ih)` is a real number, and its imaginary part is 0.
 
 # %%
@@ -268,7 +268,7 @@ assert not right[1, 0]
 assert right.sum() == 7
 
 # %% [markdown]
-# Variables like the last one are no rarity in this course. The angles of lesson 05 have columns
+# Variables like the last one are not rare in this course. The angles of lesson 05 have columns
 # that differ by factors of ten thousand, and everything there is tested by column.
 #
 # ## Kinks

@@ -37,8 +37,8 @@ from lessons.figures import new, save, style
 # |---|---|---|
 # | x | (N, n) | inputs |
 # | W | (O, n) | units |
-# | b | (O,) | one number a unit |
-# | y | (N, O) | outputs, one row an input |
+# | b | (O,) | one number per unit |
+# | y | (N, O) | outputs, one row per input |
 #
 # The sizes below are all different. That is on purpose: two sizes that are equal by chance hide
 # half of all mistakes.

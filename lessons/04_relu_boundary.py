@@ -41,7 +41,7 @@ weight = np.array([3.0, 4.0])
 bias = -5.0
 points = np.array([[2.0, 1.0], [0.0, 0.0], [-1.0, 2.0]])
 
-z = points @ weight + bias  # z = w·x + b, one number a point
+z = points @ weight + bias  # z = w·x + b, one number per point
 y = np.maximum(z, 0.0)  # y = max(z, 0)
 for point, before, after in zip(points, z, y):
     side = "active" if before > 0 else "inactive" if before < 0 else "on the boundary"
@@ -77,7 +77,7 @@ print("∂L/∂z =", grad_z)
 # %%
 grad_weight = grad_z @ points  # ∂L/∂w = Σ ∂L/∂z · x
 grad_bias = grad_z.sum()  # ∂L/∂b = Σ ∂L/∂z
-grad_points = np.outer(grad_z, weight)  # ∂L/∂x = ∂L/∂z · w, one row a point
+grad_points = np.outer(grad_z, weight)  # ∂L/∂x = ∂L/∂z · w, one row per point
 
 x_tensor = Tensor(points, requires_grad=True)
 w_tensor = Tensor(weight, requires_grad=True)

@@ -94,7 +94,7 @@ assert np.allclose(directions, hypersphere.to_cartesian(thetas))
 #     θₖ = atan2(rₖ₊₁, xₖ)        for k < n − 1.
 #
 # Since rₖ₊₁ ≥ 0, these angles lie in [0, π]. The last angle divides rₙ₋₁ between *two
-# components*, and a component has a sign, which a length has not:
+# components*, and a component has a sign, which a length does not:
 #
 #     θₙ₋₁ = atan2(xₙ, xₙ₋₁),     in (−π, π].
 

@@ -236,7 +236,7 @@ radius, G = 2.5, g
 grad_radius = G @ u  # ∂L/∂r = G · u
 grad_theta = radius * (G @ jacobian)  # ∂L/∂θ = r · (the pullback of G)
 
-parts = (G @ jacobian / s[:-1] ** 2) * jacobian  # (n, n−1): one part a column
+parts = (G @ jacobian / s[:-1] ** 2) * jacobian  # (n, n−1): one part per column
 assert np.allclose(grad_radius * u + parts.sum(axis=1), G)  # the parts make G again
 print(f"∂L/∂r = {grad_radius:.4f}   ∂L/∂θ = {grad_theta}")
 

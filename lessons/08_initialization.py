@@ -155,7 +155,7 @@ print(f"median of s_15 = ‖∂u/∂θ_15‖ with uniform angles: {s_last:.1e}")
 #     q' = ½ n σ² q
 #
 # The signal keeps its size if `σ² = 2/n` (He's initialization). Glorot's takes `σ² = 2/(n + m)`
-# with m units, which loses a factor of two a layer if n = m. We follow q through ten layers; what
+# with m units, which loses a factor of two per layer if n = m. We follow q through ten layers; what
 # is measured differs from the formula by the luck of the draw.
 
 # %%
@@ -187,9 +187,9 @@ print(
 # %% [markdown]
 # ## The same function, but not the same step
 #
-# Two networks that agree on all inputs have the same loss. Have they the same *gradient step*? Let
-# W = r u(θ) be the weight that a GmP unit with λ = 0 stands for, and G = ∂L/∂W the gradient by it.
-# The chain rule gives, with `e_k = ∂u/∂θ_k`,
+# Two networks that agree on all inputs have the same loss. Do they also have the same *gradient
+# step*? Let W = r u(θ) be the weight that a GmP unit with λ = 0 stands for, and G = ∂L/∂W its
+# gradient. The chain rule gives, with `e_k = ∂u/∂θ_k`,
 #
 #     ∂L/∂r = G·u   and   ∂L/∂θ_k = r G·e_k
 #
@@ -259,7 +259,7 @@ assert np.ptp([losses[m][0] for m in methods]) < 1e-14
 # %% [markdown]
 # The first row is one number three times. In the second SP and WN still agree to three digits, GmP
 # has gone its own way. Which of them ends lowest depends on the rate and on the task: this is one
-# seed at one rate, and no race. Lesson 10 asks the question properly.
+# seed at one rate, not a race. Lesson 10 asks the question properly.
 
 # %%
 figure = Figure(figsize=(11, 4.2), layout="constrained")

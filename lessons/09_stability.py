@@ -30,9 +30,9 @@ from lessons import figures
 # %% [markdown]
 # ## One experiment
 #
-# Take a unit in the plane whose weight is short, as it is if it is drawn so (the paper draws it at
-# a scale of 0.001), and as it may become under weight decay. We write one boundary in two ways, and
-# add ε = 0.001 to every parameter.
+# Take a unit in the plane whose weight is short. It may be drawn that way (the paper draws it at a
+# scale of 0.001), or become short under weight decay. We write one boundary in two ways, and add
+# ε = 0.001 to every parameter.
 
 # %%
 theta, lambda_, size = 2.0, -0.5, 0.001
@@ -117,7 +117,7 @@ for ratio in (0.01, 0.3, 0.9, 2.0):
 #
 #     α ≤ ‖ε‖
 #
-# There is no ‖w‖ in it. We check both with the same 20,000 noises, one entry shorter.
+# This bound does not contain ‖w‖. We check both with the same 20,000 noises, one entry shorter.
 
 # %%
 angles = geonet.hypersphere.to_hyperspherical(w)[0]

@@ -183,7 +183,7 @@ print("BN: active exactly on the positive side of its boundary:", bool(same_side
 # - **WN+MBN**: weight normalization, and only the mean of the batch is subtracted. The boundary has
 #   the bias b − μ.
 # - **LN** (layer normalization): μ and σ are over the units of *one* input. They depend on x
-#   itself, and with β ≠ 0 the set where a unit switches is no hyperplane any more.
+#   itself, and with β ≠ 0 the set where a unit switches is no longer a hyperplane.
 
 # %%
 layer = Unit(Linear(2, 3, activation="relu", rng=rng), LayerNorm(3))

@@ -118,7 +118,7 @@ assert np.abs(by_product - y).max() < 1e-12
 
 # %%
 g = rng.normal(size=y.shape)  # what comes in from above, ∂L/∂y
-g_rows = g.reshape(-1, 4)  # a row a window
+g_rows = g.reshape(-1, 4)  # one row per window
 to_w = (g_rows.T @ windows).reshape(w.shape)  # ∂L/∂W = gᵀ P
 to_windows = (g_rows @ w.reshape(4, -1)).reshape(2, 4, 5, 3, 3, 3)  # ∂L/∂P = g W
 to_x = np.zeros_like(x)
@@ -308,7 +308,7 @@ assert errors[1] < errors[2] < 1e-4 < errors[4]
 #
 # ## What Numba does
 #
-# Fewer products are no help if each is slow. Python looks up the type of every number at every
+# Fewer products do not help if each is slow. Python looks up the type of every number at every
 # step of every loop, and that takes far longer than the product itself. *Numba* takes the Python
 # function, looks once at the types of its arguments, and translates the loops into machine code
 # for exactly these types. The function stays what it was; we do not write another one.

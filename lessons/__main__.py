@@ -43,13 +43,13 @@ def _seed(text):
 
 
 def overview(arguments):
-    """List the lessons, with how far the student is."""
+    """List the lessons with the student's progress."""
     records = progress.load()
     rows = [("", "lesson", "minutes", "difficulty", "points")]
     for lesson in map(percent.read, percent.paths()):
-        asked = _asked(lesson.number)
+        asked = exercises.of_lesson(lesson.number)
         has, of = progress.points(records, asked), sum(e.points for e in asked)
-        mark = "done" if asked and has == of else ""
+        mark = "done" if has == of else ""
         rows.append((mark, lesson.title, lesson.minutes, lesson.difficulty, f"{has} of {of}"))
     print(aligned(rows))
     print(f"\n{_total(records)}. A lesson is a script to read and run, with exercises:")
@@ -57,10 +57,6 @@ def overview(arguments):
     print(f"    python {first.relative_to(Path.cwd()) if Path.cwd() in first.parents else first}")
     print(f"    python -m lessons start {first.name[:2]}")
     return 0
-
-
-def _asked(number):
-    return exercises.of_lesson(number) if number in exercises.lessons() else ()
 
 
 def _total(records):
@@ -219,12 +215,13 @@ def build_parser():
     command = add(html, "render the course as pages that work offline")
     command.add_argument("out", help="folder, made if missing")
     command.add_argument("--no-run", action="store_true", help="without output and figures")
-    command = add(grade, "grade a class, every file in a process of its own; this is no sandbox")
+    command = add(grade, "grade a class, each file in a process of its own, which is not a sandbox")
     words = "folders STUDENT/ with files NN.py, or files STUDENT_NN.py"
     command.add_argument("folder", help=words)
     words = "folder for STUDENT/results.json, as Gradescope reads them"
     command.add_argument("--json", metavar="OUT", help=words)
-    command.add_argument("--csv", metavar="FILE", help="one row a student and exercise")
+    words = "table with a row for each student and exercise"
+    command.add_argument("--csv", metavar="FILE", help=words)
     command.add_argument("--seed", type=_seed, help="of other inputs than students see")
     return parser
 

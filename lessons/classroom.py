@@ -1,12 +1,13 @@
 """The submissions of a class, graded: results for Gradescope, a table, what many got wrong.
 
-Every file runs in processes of its own, with limits of time and memory, so that it costs nobody
-else anything if it crashes or never ends. That is no sandbox: what a file does, it does with the
-rights of whoever runs the grader. Grade the work of strangers in a container or a virtual machine.
+Every file runs in processes of its own, with limits of time and memory, so that nobody else loses
+anything if it crashes or never ends. This is not a sandbox: a file has all the rights of whoever
+runs the grader. Grade the work of strangers in a container or a virtual machine.
 """
 
 import collections
 import csv
+import io
 import json
 import os
 import tempfile
@@ -14,37 +15,30 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from geonet.files import write_whole
 from geonet.text import BadInput, aligned
 from lessons import exercises, handed_in, report, submission
 from lessons.compare import Mistake
 from lessons.grader import failed
 
 LIMITS = {"seconds": 20.0, "seconds_a_call": 5.0, "memory": 2 * 2**30}
-LONGEST = 4000  # characters of a report: what a student prints may have no end
-# Stages of results beyond those of the grader: nothing handed in, a failure of the grader itself.
+LONGEST = 4000  # characters of a report: a student's function may print without end
+# Stages beyond those of the grader: nothing was handed in, or the grader itself failed.
 MISSING, NOT_GRADED = "missing", "grader"
-COLUMNS = (
-    "student",
-    "exercise",
-    "title",
-    "score",
-    "max_score",
-    "status",
-    "misconception",
-    "message",
-)
+COLUMNS = ("student", "exercise", "title", "score", "max_score", "status", "misconception",
+           "message")  # fmt: skip
 
 
 @dataclass
 class Graded:
-    """A submission, and its results: one for every exercise of the course."""
+    """A submission and its results, one for each exercise of the course."""
 
     submission: handed_in.Submission
     results: list
 
     @property
     def score(self):
-        """Points in all."""
+        """All points together."""
         return sum(result.score for result in self.results)
 
 
@@ -56,33 +50,32 @@ def grade(folder, json_path=None, csv_path=None, seed=None):
     folder : str or Path
         Folders STUDENT/ with files NN.py, or files STUDENT_NN.py.
     json_path : str or Path, optional
-        A folder, made if missing, for STUDENT/results.json in the shape that Gradescope reads, and
-        class.json with how many solved each exercise and how many had which misconception. Names
-        that are no plain file names are changed; results.json says whose it is.
+        A folder, made if missing. It gets STUDENT/results.json in the format that Gradescope reads,
+        and class.json with how many solved each exercise and how many had which misconception.
+        Names that are not safe as file names are changed; results.json has the name itself.
     csv_path : str or Path, optional
-        A file of one row a student and exercise.
+        A table with a row for each student and exercise.
     seed : int, optional
-        Of the teacher's inputs; without it, those that students see.
+        Of the teacher's inputs. Without it, the inputs are those that students see.
 
     Returns
     -------
     int
-        The exit status: 0 if all that was handed in has been graded, whatever its score; 1 if
-        something could not be graded, which the notes then say.
+        The exit status: 0 if everything handed in has been graded, whatever its score; 1 if the
+        grader failed somewhere, which the results then say.
 
     Raises
     ------
     BadInput
-        If there is no such folder or no submission in it, or the results cannot go where they
-        should.
+        If the folder or submissions in it are missing, or the results cannot be written.
     """
     course = {lesson: exercises.of_lesson(lesson) for lesson in exercises.lessons()}
     submissions, left_out = handed_in.find(folder, course)
     _make_room(folder, json_path, csv_path)
-    print("This is no sandbox: what is graded runs with your rights. Strangers' work belongs into")
-    print("a container or a virtual machine.\n")
+    print("This is not a sandbox: what is graded runs with your rights. Grade the work of")
+    print("strangers in a container or a virtual machine.\n")
     for name in left_out:
-        print(f"left out, as it is no submission: {handed_in.printable(name)}")
+        print(f"left out, as it is not a submission: {handed_in.printable(name)}")
 
     safe = handed_in.safe_names([handed.student for handed in submissions])
 
@@ -107,9 +100,9 @@ def grade(folder, json_path=None, csv_path=None, seed=None):
 
 
 def _make_room(folder, json_path, csv_path):
-    """Make the folders for the results; say now, not after the grading, if they cannot be made."""
+    """Make the folders for the results, and refuse bad ones before anything is graded."""
     if json_path is not None and Path(json_path).resolve().is_relative_to(Path(folder).resolve()):
-        raise BadInput("the folder for JSON must not lie in the folder of submissions")
+        raise BadInput("the folder for JSON must not be inside the folder of submissions")
     if csv_path is not None and Path(csv_path).is_dir():
         raise BadInput(f"the table must be a file, but {csv_path} is a folder")
     try:
@@ -129,22 +122,17 @@ def _graded(handed, course, seed):
             continue
         try:
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-                # A copy: compiled files beside the student's own could be anybody's.
+                # A copy: Python would also use compiled files beside the student's own.
                 path = Path(scratch, f"{lesson}.py")
                 path.write_bytes(handed_in.source(handed.files[lesson]))
                 checked = submission.check(path, lesson, seed, **LIMITS)
-            results += [_of(each.key, checked) for each in own]
+            results += checked
         except BadInput as error:
             results += [failed(each, Mistake("imports", str(error))) for each in own]
-        except Exception as error:  # nobody else's results may be lost
+        except Exception as error:  # the results of all others must not be lost
             message = f"the grader failed, the score is not final: {error!r}"
             results += [failed(each, Mistake(NOT_GRADED, message)) for each in own]
     return Graded(handed, results)
-
-
-def _of(key, results):
-    (result,) = (each for each in results if each.key == key)
-    return result
 
 
 def _line(graded, done, count):
@@ -156,7 +144,7 @@ def _line(graded, done, count):
 
 
 def _words(result):
-    """A result for the student."""
+    """What a student is told of a result."""
     own_words = result.stage in (MISSING, NOT_GRADED)
     text = result.message if own_words else report.text(result)
     return text if len(text) <= LONGEST else text[:LONGEST] + " …"
@@ -183,28 +171,25 @@ def _write_json(folder, graded):
 
 
 def _write(path, text):
-    """Write a file whole or not at all."""
-    scratch = path.with_name(f".{path.name}.new")
-    scratch.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
-    os.replace(scratch, path)
+    options = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
+    write_whole(path, lambda temporary: temporary.write_text(text, **options))
 
 
 def _write_csv(path, graded):
-    with tempfile.SpooledTemporaryFile(mode="w+", newline="", errors="backslashreplace") as table:
-        writer = csv.writer(table)
-        writer.writerow(COLUMNS)
-        for each in graded:
-            for r in each.results:
-                words = (each.submission.student, r.key, r.title, "", "", r.stage or "passed",
-                         r.misconception, " ".join(r.message.split())[:LONGEST])  # fmt: skip
-                row = [_cell(word) for word in words]
-                writer.writerow([*row[:3], r.score, r.points, *row[5:]])
-        table.seek(0)
-        _write(Path(path), table.read())
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(COLUMNS)
+    for each in graded:
+        for r in each.results:
+            first = map(_cell, (each.submission.student, r.key, r.title))
+            message = " ".join(r.message.split())[:LONGEST]
+            last = map(_cell, (r.stage or "passed", r.misconception, message))
+            writer.writerow([*first, r.score, r.points, *last])
+    _write(Path(path), table.getvalue())
 
 
 def _cell(text):
-    """Text that no spreadsheet takes for a formula."""
+    """Text that a spreadsheet does not take for a formula."""
     text = handed_in.printable(text)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 

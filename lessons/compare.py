@@ -1,5 +1,6 @@
 """A student's answer against the right one: shape, dtype, finite, values, in this order."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ class Mistake:
 
 
 def difference(expected, got, exercise, arguments=()):
-    """The first thing in which an answer differs from the right one, or None.
+    """The first way in which an answer differs from the right one, or None.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ def difference(expected, got, exercise, arguments=()):
     exercise : Exercise
         Its tolerance and kind.
     arguments : tuple
-        What the answers were computed from: differences within rounding of it pass.
+        What the answers were computed from: differences within the rounding of these pass.
 
     Returns
     -------
@@ -41,9 +42,10 @@ def difference(expected, got, exercise, arguments=()):
     except _WrongShapeError as error:
         return Mistake("shape", str(error))
     magnitude = max([1.0, *map(_largest, (*arguments, expected))])
-    for check in (_shape, _dtype, _finite, _values):
+    values = functools.partial(_values, exercise=exercise, magnitude=magnitude)
+    for check in (_shape, _dtype, _finite, values):
         for where, e, g in pairs:
-            mistake = check(where, e, g, exercise, magnitude)
+            mistake = check(where, e, g)
             if mistake:
                 return mistake
     return None
@@ -78,7 +80,7 @@ def _kind(value):
     return f"of type {type(value).__name__}"
 
 
-def _shape(where, expected, got, exercise, magnitude):
+def _shape(where, expected, got):
     what = "a number" if np.ndim(expected) == 0 else f"an array of shape {np.shape(expected)}"
     try:
         right = got is not None and np.shape(got) == np.shape(expected)
@@ -89,7 +91,7 @@ def _shape(where, expected, got, exercise, magnitude):
     return None
 
 
-def _dtype(where, expected, got, exercise, magnitude):
+def _dtype(where, expected, got):
     e, g = np.asarray(expected), np.asarray(got)
     if e.ndim and not isinstance(got, np.ndarray):
         return Mistake("dtype", f"{where} must be a NumPy array, but is {_kind(got)}")
@@ -102,7 +104,7 @@ def _dtype(where, expected, got, exercise, magnitude):
     return Mistake("dtype", f"{where} must hold {wanted}, but has dtype {g.dtype}")
 
 
-def _finite(where, expected, got, exercise, magnitude):
+def _finite(where, expected, got):
     e, g = np.asarray(expected), np.asarray(got)
     if e.dtype.kind not in "fc":
         return None
@@ -123,17 +125,16 @@ def _values(where, expected, got, exercise, magnitude):
         wrong = ~(excess <= 1)
     if not wrong.any():
         return None
-    parts = ["values", "entries"] if exercise.kind == "values" else ["gradient", "entries"]
-    message = f"{np.count_nonzero(wrong)} of {wrong.size} {parts[1]} of {where} are wrong"
+    message = f"{np.count_nonzero(wrong)} of {wrong.size} entries of {where} are wrong"
     if wrong.size == 1:
         message = f"{where} is wrong"
-    message += _pattern(e, g, wrong, exercise.kind)
+    message += _pattern(e, g, wrong)
     worst = np.unravel_index(np.argmax(np.where(np.isnan(excess), np.inf, excess)), e.shape)
-    return Mistake(parts[0], message, **_entry(worst, e, g))
+    return Mistake(exercise.kind, message, **_entry(worst, e, g))
 
 
 def _excess(e, g, exercise, magnitude):
-    """Error over what is allowed, entry by entry; NaN or infinity where one is not finite only."""
+    """Error over what is allowed, entry by entry; NaN or infinity where only one is finite."""
     sizes = np.abs(np.where(np.isfinite(e), e, 0))
     columns = exercise.kind == "gradient" and e.ndim
     axes = tuple(range(e.ndim - 1)) if columns else None
@@ -143,7 +144,7 @@ def _excess(e, g, exercise, magnitude):
     return np.where(alike, 0.0, np.abs(e - g) / allowed)
 
 
-def _pattern(e, g, wrong, kind):
+def _pattern(e, g, wrong):
     """What the errors have in common: a factor, or the columns they are in."""
     if e.dtype.kind != "f" or not np.isfinite(g).all() or not np.isfinite(e).all():
         return ""

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main():
-    """Print one line a check; the exit status is 1 if one fails."""
+    """Print one line for each check; the exit status is 1 if one fails."""
     sound = True
     for name, check in CHECKS.items():
         try:

@@ -1,4 +1,4 @@
-"""Figures of the lessons: none without a text alternative, colours that everyone can tell apart."""
+"""Figures of the lessons: each has a text alternative, and colours that everyone can tell apart."""
 
 import base64
 import html
@@ -18,6 +18,8 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _LINES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (3, 3)), (0, (8, 2)),
           (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))  # fmt: skip
 
+shown = None  # while a page is made of a lesson: a list of its figures, in place of words on them
+
 
 def style(k):
     """Colour, line style and marker number k, as keywords of `Axes.plot`."""
@@ -26,7 +28,7 @@ def style(k):
 
 
 def new(rows=1, columns=1, size=(6.0, 4.0), **keywords):
-    """A figure and its axes, as of `plt.subplots`, that no window shows; `size` is in inches."""
+    """A figure and its axes as of `plt.subplots`, without a window; `size` is in inches."""
     figure = Figure(figsize=size, layout="constrained")
     return figure, figure.subplots(rows, columns, **keywords)
 
@@ -51,11 +53,14 @@ def save(figure, name, alt, title=None):
     Raises
     ------
     ValueError
-        If there is no text alternative, or `name` is no plain name.
+        If there is no text alternative, or `name` has other characters.
     """
-    title = _described(name, alt, title)
-    png, svg = base.save(figure, FOLDER, name, title, " ".join(alt.split()))
-    print(f"Figure {svg.as_posix()}: {' '.join(alt.split())}")
+    own_title, alt = _described(name, alt, title)
+    png, svg = base.save(figure, FOLDER, name, own_title, alt)
+    if shown is None:
+        print(f"Figure {svg.as_posix()}: {alt}")
+    else:
+        shown.append({"name": name, "alt": alt, "title": title or "", "animated": False})
     return png, svg
 
 
@@ -70,7 +75,7 @@ def animate(draw, count, name, alt, title=None, still=-1, seconds=0.2):
     name, alt, title
         As of `save`; the text says what moves.
     still : int
-        The frame that stands for the animation where nothing can move.
+        The frame that is shown where nothing can move.
     seconds : float
         How long a frame stays.
 
@@ -79,7 +84,7 @@ def animate(draw, count, name, alt, title=None, still=-1, seconds=0.2):
     page : Path
         It holds its frames, works offline, and stands still until it is asked to play.
     """
-    title = _described(name, alt, title)
+    own_title, alt = _described(name, alt, title)
     still %= count
     frames = []
     for k in range(count):
@@ -87,22 +92,25 @@ def animate(draw, count, name, alt, title=None, still=-1, seconds=0.2):
         draw(k).savefig(stream, format="png", dpi=100)
         frames.append("data:image/png;base64," + base64.b64encode(stream.getvalue()).decode())
     save(draw(still), name, alt, title)
-    words = {"title": title, "alt": " ".join(alt.split()), "still": frames[still]}
+    words = {"title": own_title, "alt": alt, "still": frames[still]}
     fields = {key: html.escape(text) for key, text in words.items()}
     fields |= {"last": count - 1, "first": still, "frames": json.dumps(frames)}
     page = FOLDER / f"{name}.html"
     page.write_text(_PAGE.format(milliseconds=round(1000 * seconds), **fields), encoding="utf-8")
-    print(f"Animation {page.as_posix()}: open it in a browser")
+    if shown is None:
+        print(f"Animation {page.as_posix()}: open it in a browser")
+    else:
+        shown[-1]["animated"] = True
     return page
 
 
 def _described(name, alt, title):
-    """The title of a figure that has a plain name and a text alternative."""
+    """The title and the text alternative, in one line, of a figure; raises ValueError as `save`."""
     if not re.fullmatch(r"[\w-]+", name):
         raise ValueError(f"name must be of letters, digits, _ and -, but is {name!r}")
     if not isinstance(alt, str) or not alt.strip():
         raise ValueError(f"alt of figure {name!r} must say what the figure shows, but is {alt!r}")
-    return title or re.sub(r"[_-]+", " ", name)
+    return title or re.sub(r"[_-]+", " ", name), " ".join(alt.split())
 
 
 _PAGE = """<!DOCTYPE html>

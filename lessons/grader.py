@@ -146,8 +146,8 @@ def misconception(exercise, trials):
 def call(function, arguments):
     """Call a function with copies of the arguments, whatever it does."""
     given = copy.deepcopy(arguments)
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), np.errstate(all="ignore"), _no_warnings():
+    printed, quiet = io.StringIO(), warnings.catch_warnings(action="ignore")
+    with contextlib.redirect_stdout(printed), np.errstate(all="ignore"), quiet:
         try:
             outcome = Outcome(value=function(*given))
         except BaseException as error:  # an exit is the student's too
@@ -157,13 +157,6 @@ def call(function, arguments):
     outcome.changed = changed[0] if changed else 0
     outcome.printed = printed.getvalue()
     return outcome
-
-
-@contextlib.contextmanager
-def _no_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def show(exercise, arguments):
@@ -213,7 +206,7 @@ def _search(exercise, seed, visit, phases):
     run()
 
 
-class _EnoughError(BaseException):  # no Exception: Hypothesis lets it pass
+class _EnoughError(BaseException):  # not an Exception, so that Hypothesis lets it pass
     pass
 
 
@@ -231,7 +224,7 @@ def _takes(function, arguments):
 
 
 def _parameters(function):
-    """What is there in place of a function with the right parameters, as the end of a sentence."""
+    """What is there instead of a function with the right parameters, as the end of a sentence."""
     if function is None:
         return "is not there"
     if not callable(function):

@@ -10,7 +10,7 @@ from lessons import exercises, percent
 
 GUIDE = percent.FOLDER / "TEACHING.md"
 _PROBES = re.compile(r"^### (\d\d\.\w+) .*?\n\nProbes (.*?)\n\n", re.MULTILINE | re.DOTALL)
-UNKNOWN = "what the author has yet to say."
+UNKNOWN = "what the author still has to say."
 
 
 def probes(text):
@@ -23,12 +23,12 @@ def timetable():
     rows = ["| lesson | minutes | difficulty | exercises | points |", "|---|---|---|---|---|"]
     total = [0, 0, 0]
     for lesson in map(percent.read, percent.paths()):
-        asked = exercises.of_lesson(lesson.number) if lesson.number in exercises.lessons() else ()
+        asked = exercises.of_lesson(lesson.number)
         numbers = (int(lesson.minutes), len(asked), sum(e.points for e in asked))
         total = [a + b for a, b in zip(total, numbers)]
         levels = sorted({e.difficulty for e in asked})
-        span = f"{levels[0]} to {levels[-1]}" if len(levels) > 1 else "".join(map(str, levels))
-        difficulty = f"{lesson.difficulty}, exercises {span}" if span else lesson.difficulty
+        span = f"{levels[0]} to {levels[-1]}" if len(levels) > 1 else f"{levels[0]}"
+        difficulty = f"{lesson.difficulty}, exercises {span}"
         rows.append(
             f"| {lesson.title} | {numbers[0]} | {difficulty} | {numbers[1]} | {numbers[2]} |"
         )

@@ -17,7 +17,7 @@ _SAFE = re.compile(r"[A-Za-z0-9_-]([A-Za-z0-9._@-]{0,78}[A-Za-z0-9_-])?")
 
 @dataclass
 class Submission:
-    """All that one student has handed in."""
+    """What one student has handed in."""
 
     student: str
     files: dict = field(default_factory=dict)  # from a lesson's number to a Path
@@ -38,18 +38,18 @@ def find(folder, lessons):
     Returns
     -------
     submissions : list of Submission
-        One a student, in the order of their names. Symbolic links are not followed: they could
-        lead to another student's work.
+        One for each student, in the order of their names. Symbolic links are not followed: they
+        could lead to another student's work.
     left_out : list of str
         What else is in the folder.
 
     Raises
     ------
     BadInput
-        If there is no such folder, or no submission in it.
+        If the folder is missing or has no submissions.
     """
     if not os.path.isdir(folder):
-        raise BadInput(f"{printable(folder)} must be a folder of submissions, but is none")
+        raise BadInput(f"{printable(folder)} must be a folder of submissions, but is not")
     found, left_out = {}, []
 
     def student(name):
@@ -84,7 +84,7 @@ def _is_folder(path):
 
 
 def _take_folder(path, student, left_out):
-    """Add the files NN.py of a student's folder, or of the folder work in it."""
+    """Add the files NN.py from a student's folder, or from the folder `work` in it."""
     try:
         own = {}
         for place in filter(_is_folder, (path / "work", path)):
@@ -113,12 +113,12 @@ def source(path):
     Raises
     ------
     BadInput
-        If it is no plain file (a pipe would never end), too large, or cannot be read.
+        If it is not a regular file (a pipe would never end), is too large, or cannot be read.
     """
     try:
         status = os.lstat(path)
         if not stat.S_ISREG(status.st_mode):
-            raise BadInput("no plain file: links, folders and pipes are not read")
+            raise BadInput("not a regular file: links, folders and pipes are not read")
         if status.st_size > LARGEST:
             raise BadInput(f"the file must have at most {LARGEST} bytes, but has {status.st_size}")
         return Path(path).read_bytes()
@@ -127,14 +127,14 @@ def source(path):
 
 
 def printable(name):
-    """A name with whatever could steer a terminal, or is no text, as an escape sequence."""
+    """A name with escape sequences for what could control a terminal or is not valid text."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(name))
 
 
 def safe_names(names):
-    """For each name one to write files by: of letters, digits and ._@- only, and all different.
+    """For each name, one that is safe for a folder: letters, digits and ._@- only, all different.
 
-    A name is kept where it is plain. Otherwise the rest becomes ``_`` and a code is added.
+    A safe name stays as it is. In others the rest becomes ``_``, and a code is added.
     """
     safe, taken = {}, set()
     for name in names:

@@ -132,15 +132,11 @@ def _lesson(lesson, shown, course):
         else:
             content.append(markdown.code(cell.text))
             content += _output(next(shown, running.Shown("", [])))
-    if own := _exercises(lesson):
-        rows = [f"| {e.key} | {e.title} | {e.points} | {e.difficulty} of 5 |" for e in own]
-        table = ["| | exercise | points | difficulty |", "|---|---|---|---|", *rows]
-        content.append(markdown.html("\n".join(table)))
+    table = ["| | exercise | points | difficulty |", "|---|---|---|---|"]
+    for each in exercises.of_lesson(lesson.number):
+        table.append(f"| {each.key} | {each.title} | {each.points} | {each.difficulty} of 5 |")
+    content.append(markdown.html("\n".join(table)))
     return "\n".join(content)
-
-
-def _exercises(lesson):
-    return exercises.of_lesson(lesson.number) if lesson.number in exercises.lessons() else ()
 
 
 def _notation():
@@ -155,7 +151,7 @@ def _index(course):
     """The content of the first page."""
     content = [f"<h1>{COURSE}</h1>", f"<p>{INTRODUCTION}</p>"]
     for lesson in course:
-        own = _exercises(lesson)
+        own = exercises.of_lesson(lesson.number)
         work = f"{len(own)} exercises, {sum(e.points for e in own)} points"
         facts = [f"{lesson.minutes} minutes", f"difficulty {lesson.difficulty}", work]
         content += [

@@ -1,10 +1,9 @@
 """What a student has tried, seen and solved: work/progress.json."""
 
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass
 
+from geonet.files import write_whole
 from geonet.text import BadInput
 from lessons import exercises, workspace
 
@@ -19,6 +18,10 @@ class Record:
     mistake: str = ""
 
 
+def _path():
+    return workspace.FOLDER / "progress.json"
+
+
 def load():
     """The records of all exercises, by key.
 
@@ -27,7 +30,7 @@ def load():
     BadInput
         If the file cannot be understood.
     """
-    path = workspace.FOLDER / "progress.json"
+    path = _path()
     records = {exercise.key: Record() for exercise in exercises.every()}
     if path.exists():
         try:
@@ -39,7 +42,7 @@ def load():
 
 
 def _record(fields):
-    """A record of the fields of a file, which may have been edited by hand."""
+    """A record from the fields in a file, which somebody may have edited by hand."""
     record = Record(**fields)
     for name, value in asdict(Record()).items():
         if type(getattr(record, name)) is not type(value):
@@ -51,10 +54,7 @@ def save(records):
     """Write the records, whole or not at all."""
     workspace.FOLDER.mkdir(exist_ok=True)
     text = json.dumps({key: asdict(r) for key, r in records.items() if r != Record()}, indent=1)
-    handle, name = tempfile.mkstemp(dir=workspace.FOLDER, prefix=".progress")
-    with open(handle, "w", encoding="utf-8") as file:
-        file.write(text + "\n")
-    os.replace(name, workspace.FOLDER / "progress.json")
+    write_whole(_path(), lambda path: path.write_text(text + "\n", encoding="utf-8"))
 
 
 def note(results):
@@ -70,5 +70,5 @@ def note(results):
 
 
 def points(records, wanted):
-    """Points that a student has of these exercises."""
+    """The student's points in these exercises."""
     return sum(e.points for e in wanted if records[e.key].passed)

@@ -1,6 +1,6 @@
 """A student's file, graded in a process of its own, so that no mistake in it stops the grader.
 
-This is no sandbox: what the file does, it does with the rights of whoever runs the grader.
+This is not a sandbox: the file has all the rights of whoever runs the grader.
 """
 
 import ast
@@ -49,7 +49,7 @@ def check(path, lesson, seed=0, seconds=SECONDS, seconds_a_call=SECONDS_A_CALL, 
     Returns
     -------
     list of Result
-        One an exercise, in order, whatever the file does.
+        One for each exercise, in order, whatever the file does.
     """
     results = {}
     todo = [exercise.key for exercise in exercises.of_lesson(lesson)]
@@ -69,7 +69,7 @@ def check(path, lesson, seed=0, seconds=SECONDS, seconds_a_call=SECONDS_A_CALL, 
 
 
 def _run(job, seconds):
-    """Run the grading process; return the events it wrote, and what it died of."""
+    """Run the grading process; return the events that it wrote, and how it ended."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         paths = {"events": str(Path(folder, "events")), "trace": str(Path(folder, "trace"))}
         for path in paths.values():
@@ -100,7 +100,7 @@ def _run(job, seconds):
 
 
 def _kill(process):
-    """End the process and those that it started."""
+    """End the process and all that it started."""
     with contextlib.suppress(ProcessLookupError):
         if os.name == "posix":
             os.killpg(process.pid, 9)
@@ -119,7 +119,7 @@ def _read(path):
 
 
 def _ended(key, events, ending):
-    """The result of an exercise in the midst of which the process ended."""
+    """The result of the exercise during which the process ended."""
     tries = [event["inputs"] for event in events if event.get("key") == key]
     stage = "time" if "still running" in ending else "crash"
     mistake = Mistake(stage if events else "imports", ending)

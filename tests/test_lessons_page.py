@@ -94,6 +94,14 @@ def test_every_image_has_a_text_and_every_link_works(site):
     assert names == {"index.html", "notation.html", "01_small.html", "02_next.html", "moving.html"}
 
 
+def test_students_see_the_notation_and_glossary_of_the_guide(site):
+    shown = (site[0] / "notation.html").read_text(encoding="utf-8")
+    assert "<h2>Notation</h2>" in shown
+    assert "<h2>Glossary</h2>" in shown
+    assert "<td>λ</td><td><code>lambda_</code></td>" in shown
+    assert "Probes" not in shown
+
+
 def test_a_page_shows_text_code_output_and_figures(site):
     text = (site[0] / "01_small.html").read_text(encoding="utf-8")
     assert "<h1>01 · A <em>small</em> lesson</h1>" in text
@@ -141,11 +149,8 @@ def test_a_lesson_whose_process_dies_is_reported(tmp_path):
 
 
 @pytest.mark.parametrize("path", percent.paths(), ids=lambda path: path.stem)
-def test_every_lesson_can_be_read_and_set(path):
+def test_every_lesson_can_be_set(path):
     lesson = percent.read(path)
-    assert lesson.title.startswith(f"{lesson.number} · ")
-    assert re.fullmatch(r"[0-9]+", lesson.minutes)
-    assert re.fullmatch(r"[1-5] of 5", lesson.difficulty)
     code = [cell.text for cell in lesson.cells if cell.kind == "code"]
     for cell in code:  # the colours leave every character of the code in its place
         words = html.unescape(re.sub(r"<[^>]*>", "", markdown.code(cell)))

@@ -93,11 +93,12 @@ def test_a_missing_file_and_one_that_is_not_text_fail_at_import(tmp_path):
     assert submission.check(tmp_path / "01.py", LESSON)[0].stage == "imports"
 
 
-def test_a_file_may_write_to_the_terminal_while_it_is_imported(graded):
-    results = graded("import sys\nprint(1)\nsys.stdout.write('2')\nsys.stdout.flush()\n")
-    assert {result.stage for result in results} == {"unwritten"}
-
-
-def test_the_standard_library_may_be_imported(graded):
-    results = graded("import math\nfrom itertools import chain\nimport numpy.linalg\n")
-    assert {result.stage for result in results} == {"unwritten"}
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import sys\nprint(1)\nsys.stdout.write('2')\nsys.stdout.flush()\n",
+        "import math\nfrom itertools import chain\nimport numpy.linalg\n",
+    ],
+)
+def test_a_file_may_print_and_import_the_standard_library(graded, program):
+    assert {result.stage for result in graded(program)} == {"unwritten"}

@@ -4,11 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from lessons.exercise import Exercise, Wrong
-
-
-def _quarters(largest):
-    """Readable numbers: multiples of a quarter from −largest to largest."""
-    return st.integers(-4 * largest, 4 * largest).map(lambda k: k / 4)
+from lessons.inputs import quarters
 
 
 def neuron_gradient(x, w, b, t):
@@ -30,7 +26,7 @@ def neuron_gradient(x, w, b, t):
 
 
 def _neurons():
-    return st.tuples(_quarters(1), _quarters(2), _quarters(1), _quarters(2))
+    return st.tuples(quarters(1), quarters(2), quarters(1), quarters(2))
 
 
 def _from_z(d_z):
@@ -61,7 +57,7 @@ NEURON = Exercise(
     solve=neuron_gradient,
     inputs=_neurons,
     hints=(
-        "Write the way forwards first, one operation a line, and then one line back for each of "
+        "Write the way forwards first, one operation per line, and then one line back for each of "
         "them, beginning at the loss.",
         "All three answers pass through z. Find ∂L/∂z first: it is ∂L/∂y times the derivative of "
         "tanh, which you can express by y alone.",
@@ -183,7 +179,7 @@ SHARED = Exercise(
     points=2,
     difficulty=2,
     solve=shared_gradient,
-    inputs=lambda: st.tuples(_quarters(3)),
+    inputs=lambda: st.tuples(quarters(3)),
     hints=(
         "Draw the computation: an arrow from each value to everything that uses it. How many "
         "arrows leave p, and how many leave x?",
@@ -282,7 +278,7 @@ def _tapes(draw):
     for k in range(1, count):
         for i in range(k):
             used = draw(st.booleans())
-            local[k, i] = draw(_quarters(2)) if used else 0.0
+            local[k, i] = draw(quarters(2)) if used else 0.0
     return (local,)
 
 

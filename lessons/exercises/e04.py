@@ -2,16 +2,12 @@
 
 import numpy as np
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 import geonet
 from lessons.exercise import Exercise, Wrong
+from lessons.inputs import array, quarters
 
-QUARTERS = st.integers(-12, 12).map(lambda k: k / 4)
-
-
-def _array(shape, elements=QUARTERS):
-    return arrays(np.float64, shape, elements=elements, fill=st.nothing())
+QUARTERS = quarters(3)
 
 
 def _weights(units, inputs):
@@ -21,7 +17,7 @@ def _weights(units, inputs):
         weight[~weight.any(axis=1), 0] = 1.0
         return weight
 
-    return _array((units, inputs)).map(mended)
+    return array((units, inputs), QUARTERS).map(mended)
 
 
 # 04.a
@@ -49,7 +45,9 @@ def relu_pullback(g, z):
 
 def _gradients_and_preactivations():
     shapes = st.sampled_from([(1,), (3,), (2, 3)])
-    return shapes.flatmap(lambda shape: st.tuples(_array(shape), _array(shape, _WITH_KINKS)))
+    return shapes.flatmap(
+        lambda shape: st.tuples(array(shape, QUARTERS), array(shape, _WITH_KINKS))
+    )
 
 
 _WITH_KINKS = st.sampled_from([0.0, 0.5, 1.0, 2.0, -0.5, -1.0, -3.0, 1e-12, -1e-12])
@@ -145,7 +143,7 @@ def boundaries(weight, bias):
     Parameters
     ----------
     weight : numpy.ndarray
-        (O, n), the weight w of one unit a row. No row is zero.
+        (O, n), the weight w of one unit per row. No row is zero.
     bias : numpy.ndarray
         (O,), the biases b.
 
@@ -162,7 +160,7 @@ def boundaries(weight, bias):
 
 def _units():
     shapes = st.tuples(st.integers(1, 3), st.integers(1, 3))
-    return shapes.flatmap(lambda s: st.tuples(_weights(*s), _array(s[0])))
+    return shapes.flatmap(lambda s: st.tuples(_weights(*s), array(s[0], QUARTERS)))
 
 
 def _from(length, offset=np.divide, location=None):
@@ -274,9 +272,9 @@ def signed_distances(x, weight, bias):
     Parameters
     ----------
     x : numpy.ndarray
-        (N, n), one point a row.
+        (N, n), one point per row.
     weight : numpy.ndarray
-        (O, n), one unit a row. No row is zero.
+        (O, n), one unit per row. No row is zero.
     bias : numpy.ndarray
         (O,).
 
@@ -291,7 +289,9 @@ def signed_distances(x, weight, bias):
 def _points_and_units():
     shapes = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
     return shapes.flatmap(
-        lambda s: st.tuples(_array((s[0], s[2])), _weights(s[1], s[2]), _array(s[1]))
+        lambda s: st.tuples(
+            array((s[0], s[2]), QUARTERS), _weights(s[1], s[2]), array(s[1], QUARTERS)
+        )
     )
 
 
@@ -329,7 +329,7 @@ DISTANCES = Exercise(
     hints=(
         "All the pre-activations w·x + b at once are one linear layer, as in lesson 03. What "
         "must be done to them to make them distances?",
-        "Pre-activations have the shape (N, O), one column a unit. Each column has to be divided "
+        "Pre-activations have the shape (N, O), one column per unit. Each column has to be divided "
         "by the ‖w‖ of its unit.",
         "x @ weight.T is (N, O). A vector of shape (O,), such as the bias or the row lengths of "
         "the weight, is broadcast over its rows.",

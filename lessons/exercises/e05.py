@@ -2,17 +2,12 @@
 
 import numpy as np
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 import geonet
 from lessons.exercise import Exercise, Wrong
+from lessons.inputs import array
 
-QUARTERS = st.integers(-8, 8).map(lambda k: k / 4)
 ANGLES = st.sampled_from([1.0, 0.5, 2.0, 0.0, np.pi / 2, np.pi, -0.7, 4.0, 10.0])
-
-
-def _array(shape, elements=QUARTERS):
-    return arrays(np.float64, shape, elements=elements, fill=st.nothing())
 
 
 def _shapes(smallest):
@@ -31,7 +26,7 @@ def to_cartesian(theta):
     Parameters
     ----------
     theta : numpy.ndarray
-        (O, n−1), the angles of one direction a row, in radians, of any size and sign.
+        (O, n−1), the angles of one direction per row, in radians, of any size and sign.
 
     Returns
     -------
@@ -45,7 +40,7 @@ def to_cartesian(theta):
 
 
 def _angles():
-    return _shapes(1).flatmap(lambda shape: st.tuples(_array(shape, ANGLES)))
+    return _shapes(1).flatmap(lambda shape: st.tuples(array(shape, ANGLES)))
 
 
 def _cartesian_by_loops(theta):
@@ -164,7 +159,7 @@ def to_hyperspherical(x):
     Parameters
     ----------
     x : numpy.ndarray
-        (O, n), n ≥ 2, one vector a row; zero vectors are allowed.
+        (O, n), n ≥ 2, one vector per row; zero vectors are allowed.
 
     Returns
     -------
@@ -188,7 +183,7 @@ def _vectors():
 
     return (
         _shapes(2)
-        .flatmap(lambda shape: st.tuples(_array(shape), _array((shape[0], 1), closeness)))
+        .flatmap(lambda shape: st.tuples(array(shape), array((shape[0], 1), closeness)))
         .map(tilted)
     )
 
@@ -343,7 +338,7 @@ def angle_between(u, v):
     Parameters
     ----------
     u, v : numpy.ndarray
-        (O, n), one vector a row, of any length but 0.
+        (O, n), one vector per row, of any length but 0.
 
     Returns
     -------
@@ -371,7 +366,7 @@ def _pairs():
         _shapes(2)
         .flatmap(
             lambda s: st.tuples(
-                _array(s), _array(s), _array((s[0], 1), factors), _array((s[0], 1), steps)
+                array(s), array(s), array((s[0], 1), factors), array((s[0], 1), steps)
             )
         )
         .map(related)

@@ -2,19 +2,14 @@
 
 import numpy as np
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 import geonet
 from lessons.exercise import Exercise, Wrong
+from lessons.inputs import array
 
-QUARTERS = st.integers(-8, 8).map(lambda k: k / 4)
 # Among them poles, negative sines, and an angle that makes all later s_k small.
 ANGLES = st.sampled_from([1.0, 0.5, 2.0, 0.0, 0.0, np.pi / 2, np.pi, -0.7, 4.0, 0.005])
 UNIFORM = st.integers(1, 31).map(lambda k: k / 10)  # with 15 of these the late s_k are tiny
-
-
-def _array(shape, elements=QUARTERS):
-    return arrays(np.float64, shape, elements=elements, fill=st.nothing())
 
 
 def _sines(theta):
@@ -46,7 +41,7 @@ def direction_jacobian(theta):
     Returns
     -------
     numpy.ndarray
-        (n, n−1), one component a row, one angle a column.
+        (n, n−1), one component per row, one angle per column.
     """
     n = len(theta) + 1
     result = np.zeros((n, n - 1))
@@ -60,8 +55,8 @@ def direction_jacobian(theta):
 
 
 def _one_unit():
-    small = st.integers(1, 4).flatmap(lambda angles: _array((angles,), ANGLES))
-    return st.tuples(st.one_of(small, small, small, _array((15,), UNIFORM)))
+    small = st.integers(1, 4).flatmap(lambda angles: array((angles,), ANGLES))
+    return st.tuples(st.one_of(small, small, small, array((15,), UNIFORM)))
 
 
 def _jacobian_by_complex_step(theta):
@@ -218,7 +213,7 @@ def direction_pullback(g, theta):
     Parameters
     ----------
     g : numpy.ndarray
-        (O, n), ∂L/∂u of one unit a row.
+        (O, n), ∂L/∂u of one unit per row.
     theta : numpy.ndarray
         (O, n−1), in radians, of any size and sign. Some sin θ_k may be 0.
 
@@ -241,9 +236,9 @@ def direction_pullback(g, theta):
 def _gradients_and_angles():
     shapes = st.tuples(st.integers(1, 3), st.integers(1, 4))
     small = shapes.flatmap(
-        lambda shape: st.tuples(_array((shape[0], shape[1] + 1)), _array(shape, ANGLES))
+        lambda shape: st.tuples(array((shape[0], shape[1] + 1)), array(shape, ANGLES))
     )
-    many = st.tuples(_array((1, 16)), _array((1, 15), UNIFORM))
+    many = st.tuples(array((1, 16)), array((1, 15), UNIFORM))
     return st.one_of(small, small, small, many)
 
 
@@ -407,7 +402,7 @@ def weight_pullback(g, theta, radius):
     Parameters
     ----------
     g : numpy.ndarray
-        (O, n), ∂L/∂w of one unit a row.
+        (O, n), ∂L/∂w of one unit per row.
     theta : numpy.ndarray
         (O, n−1), the angles.
     radius : numpy.ndarray
@@ -426,7 +421,7 @@ def weight_pullback(g, theta, radius):
 def _weights():
     shapes = st.tuples(st.integers(1, 3), st.integers(1, 3))
     return shapes.flatmap(
-        lambda s: st.tuples(_array((s[0], s[1] + 1)), _array(s, ANGLES), _array(s[0]))
+        lambda s: st.tuples(array((s[0], s[1] + 1)), array(s, ANGLES), array(s[0]))
     )
 
 

@@ -2,20 +2,10 @@
 
 import numpy as np
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 import geonet
 from lessons.exercise import Exercise, Wrong
-
-QUARTERS = st.integers(-8, 8).map(lambda k: k / 4)
-NONZERO = st.integers(-8, 8).filter(bool).map(lambda k: k / 4)
-# Such angles leave no pre-activation at exactly 0 unless every term of it is 0, so that rounding
-# decides nothing.
-ANGLES = st.integers(-10, 10).map(lambda k: 0.1 + 0.3 * k)
-
-
-def _array(shape, elements=QUARTERS):
-    return arrays(np.float64, shape, elements=elements, fill=st.nothing())
+from lessons.inputs import ANGLES, NONZERO, array, gmp_units
 
 
 def _too_long(theta):
@@ -37,9 +27,9 @@ def gmp_forward(x, theta, lambda_, radius):
     Parameters
     ----------
     x : numpy.ndarray
-        (N, n), one input a row, n ≥ 2.
+        (N, n), one input per row, n ≥ 2.
     theta : numpy.ndarray
-        (O, n−1), the angles of one unit a row.
+        (O, n−1), the angles of one unit per row.
     lambda_ : numpy.ndarray
         (O,), the signed offsets λ.
     radius : numpy.ndarray
@@ -80,7 +70,7 @@ def _forward_inputs():
     shapes = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(2, 4))
     return shapes.flatmap(
         lambda s: st.tuples(
-            _array((s[0], s[2])), _array((s[1], s[2] - 1), ANGLES), _array(s[1]), _array(s[1])
+            array((s[0], s[2])), array((s[1], s[2] - 1), ANGLES), array(s[1]), array(s[1])
         )
     )
 
@@ -275,11 +265,11 @@ def _pullback_inputs():
     shapes = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(2, 4))
     return shapes.flatmap(
         lambda s: st.tuples(
-            _array((s[0], s[1]), NONZERO),
-            _array((s[0], s[2])),
-            _array((s[1], s[2] - 1), ANGLES).map(geonet.hypersphere.to_cartesian),
-            _array(s[1]),
-            _array(s[1]),
+            array((s[0], s[1]), NONZERO),
+            array((s[0], s[2])),
+            array((s[1], s[2] - 1), ANGLES).map(geonet.hypersphere.to_cartesian),
+            array(s[1]),
+            array(s[1]),
         )
     )
 
@@ -369,7 +359,7 @@ def gmp_location(theta, lambda_, radius):
     Parameters
     ----------
     theta : numpy.ndarray
-        (O, n−1), the angles of one unit a row, n ≥ 2.
+        (O, n−1), the angles of one unit per row, n ≥ 2.
     lambda_ : numpy.ndarray
         (O,), the signed offsets λ.
     radius : numpy.ndarray
@@ -397,25 +387,18 @@ def _location_by_standard_weights(theta, lambda_, radius):
     return -(bias / (weight**2).sum(axis=1))[:, None] * weight
 
 
-def _location_inputs():
-    shapes = st.tuples(st.integers(1, 3), st.integers(2, 4))
-    return shapes.flatmap(
-        lambda s: st.tuples(_array((s[0], s[1] - 1), ANGLES), _array(s[0]), _array(s[0], NONZERO))
-    )
-
-
 LOCATION = Exercise(
     key="07.c",
     title="Where the boundary of a GmP unit is",
     points=2,
     difficulty=2,
     solve=gmp_location,
-    inputs=_location_inputs,
+    inputs=gmp_units,
     hints=(
         "Stand at the origin and walk straight to the boundary. In which direction, and how far?",
         "The distance of a point from the boundary is z, and at the origin z = λ. A positive z "
         "means that you stand on the active side, to which u points. Does r matter?",
-        "φ = −λ u(θ), unit by unit: λ has one number a row of u.",
+        "φ = −λ u(θ), unit by unit: λ has one number per row of u.",
     ),
     wrong=(
         Wrong(

@@ -2,19 +2,10 @@
 
 import numpy as np
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 import geonet
 from lessons.exercise import Exercise, Wrong
-
-QUARTERS = st.integers(-8, 8).map(lambda k: k / 4)
-NONZERO = st.integers(-8, 8).filter(bool).map(lambda k: k / 4)
-ANGLES = st.integers(-10, 10).map(lambda k: 0.1 + 0.3 * k)
-
-
-def _array(shape, elements=QUARTERS):
-    return arrays(np.float64, shape, elements=elements, fill=st.nothing())
-
+from lessons.inputs import ANGLES, NONZERO, array, gmp_units
 
 # 08.a
 
@@ -88,7 +79,7 @@ def _direction_angles(weight, bias):
 def _to_gmp_inputs():
     shapes = st.tuples(st.integers(1, 3), st.integers(2, 4))
     return shapes.flatmap(
-        lambda s: st.tuples(_array(s).filter(lambda weight: weight.any(axis=1).all()), _array(s[0]))
+        lambda s: st.tuples(array(s).filter(lambda weight: weight.any(axis=1).all()), array(s[0]))
     )
 
 
@@ -239,20 +230,13 @@ def _scaled(theta, of_weight, bias, sign):
     return of_weight[:, None] * geonet.hypersphere.to_cartesian(theta), bias, sign
 
 
-def _to_standard_inputs():
-    shapes = st.tuples(st.integers(1, 3), st.integers(2, 4))
-    return shapes.flatmap(
-        lambda s: st.tuples(_array((s[0], s[1] - 1), ANGLES), _array(s[0]), _array(s[0], NONZERO))
-    )
-
-
 TO_STANDARD = Exercise(
     key="08.b",
     title="From GmP to a standard layer, for any sign of r",
     points=2,
     difficulty=2,
     solve=gmp_to_standard,
-    inputs=_to_standard_inputs,
+    inputs=gmp_units,
     hints=(
         "Only a positive factor may go into the ReLU. Write r as a positive number times a sign.",
         "The positive number goes inside and multiplies both u and λ. The sign has to stay where "
@@ -385,7 +369,7 @@ def _whole_step(gradient, theta, radius, eta):
 def _first_step_inputs():
     return st.integers(2, 4).flatmap(
         lambda n: st.tuples(
-            _array(n), _array(n - 1, ANGLES), NONZERO, st.sampled_from((1.0, 0.25, 0.5))
+            array(n), array(n - 1, ANGLES), NONZERO, st.sampled_from((1.0, 0.25, 0.5))
         )
     )
 

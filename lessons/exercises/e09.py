@@ -2,19 +2,10 @@
 
 import numpy as np
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 import geonet
 from lessons.exercise import Exercise, Wrong
-
-QUARTERS = st.integers(-8, 8).map(lambda k: k / 4)
-NONZERO = st.integers(-8, 8).filter(bool).map(lambda k: k / 4)
-ANGLES = st.integers(-10, 10).map(lambda k: 0.1 + 0.3 * k)
-
-
-def _array(shape, elements=QUARTERS):
-    return arrays(np.float64, shape, elements=elements, fill=st.nothing())
-
+from lessons.inputs import ANGLES, NONZERO, QUARTERS, array
 
 # 09.a
 
@@ -72,7 +63,7 @@ def _weights_and_sizes(draw):
     weight, size = np.zeros((units, n)), np.zeros(units)
     for row in range(units):
         if draw(st.booleans()):
-            weight[row] = draw(_array(n).filter(np.any))
+            weight[row] = draw(array(n).filter(np.any))
             size[row] = abs(draw(QUARTERS))
         else:
             size[row] = abs(draw(NONZERO))
@@ -208,7 +199,7 @@ def _sines(theta):
 
 def _turn_inputs():
     shapes = st.tuples(st.integers(1, 3), st.integers(1, 4))
-    return shapes.flatmap(lambda s: st.tuples(_array(s, ANGLES), _array(s)))
+    return shapes.flatmap(lambda s: st.tuples(array(s, ANGLES), array(s)))
 
 
 FIRST_ORDER = Exercise(
@@ -352,7 +343,7 @@ def _mixed(weight, size, of_along, of_left):
 def _worst_inputs():
     shares = st.sampled_from((0.5, 0.25, 0.75, 0.6))
     return (
-        _array(2)
+        array(2)
         .filter(np.any)
         .flatmap(
             lambda w: st.tuples(st.just(w), shares.map(lambda share: float(share * np.hypot(*w))))

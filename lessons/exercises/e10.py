@@ -2,15 +2,15 @@
 
 import numpy as np
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from lessons.exercise import Exercise, Wrong
+from lessons.inputs import array
 
 
 def _numbers(shape, low=-12, high=12):
     """Quarters from low/4 to high/4."""
     quarters = st.integers(low, high).map(lambda k: k / 4)
-    return arrays(np.float64, shape, elements=quarters, fill=st.nothing())
+    return array(shape, quarters)
 
 
 # 10.a
@@ -213,9 +213,9 @@ def _boundary_inputs():
 
     def arguments(shape):
         units = shape[0]
-        signed = arrays(np.float64, units, elements=away, fill=st.nothing())
+        signed = array(units, away)
         return st.tuples(
-            arrays(np.float64, shape, elements=away, fill=st.nothing()),
+            array(shape, away),
             signed,
             _numbers(units),
             _numbers(units),

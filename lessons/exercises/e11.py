@@ -4,16 +4,9 @@ import math
 
 import numpy as np
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from lessons.exercise import Exercise, Wrong
-
-
-def _numbers(*shape):
-    """Quarters from −2 to 2: sums and products of them are exact, in whatever order."""
-    quarters = st.integers(-8, 8).map(lambda k: k / 4)
-    return arrays(np.float64, shape, elements=quarters, fill=st.nothing())
-
+from lessons.inputs import array
 
 # 11.a
 
@@ -57,7 +50,7 @@ def _im2col_inputs():
         kh, kw = draw(st.integers(1, 3)), draw(st.integers(1, 3))
         height, width = kh + draw(st.integers(0, 3)), kw + draw(st.integers(0, 3))
         shape = draw(st.integers(1, 2)), height, width, draw(st.integers(1, 3))
-        return draw(_numbers(*shape)), kh, kw, draw(st.integers(1, 3))
+        return draw(array(shape)), kh, kw, draw(st.integers(1, 3))
 
     return draw_all()
 
@@ -188,8 +181,8 @@ def _pullback_inputs():
         kh, kw = draw(st.integers(1, 3)), draw(st.integers(1, 3))
         images, units, channels = (draw(st.integers(1, 2)) for _ in range(3))
         height, width = kh + draw(st.integers(0, 2)), kw + draw(st.integers(0, 2))
-        g = _numbers(images, height - kh + 1, width - kw + 1, units)
-        x, weight = _numbers(images, height, width, channels), _numbers(units, kh, kw, channels)
+        g = array((images, height - kh + 1, width - kw + 1, units))
+        x, weight = array((images, height, width, channels)), array((units, kh, kw, channels))
         return draw(g), draw(x), draw(weight)
 
     return draw_all()
@@ -336,7 +329,7 @@ def winograd_transforms(d, w):
 
 def _transform_inputs():
     return st.integers(1, 3).flatmap(
-        lambda channels: st.tuples(_numbers(4, 4, channels), _numbers(3, 3, channels))
+        lambda channels: st.tuples(array((4, 4, channels)), array((3, 3, channels)))
     )
 
 

@@ -5,13 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lessons.exercise import Exercise, Wrong
-
-
-def _numbers(*shape):
-    """Quarters from −2 to 2: sums and products of them are exact, in whatever order."""
-    quarters = st.integers(-8, 8).map(lambda k: k / 4)
-    return arrays(np.float64, shape, elements=quarters, fill=st.nothing())
-
+from lessons.inputs import array
 
 # 12.a
 
@@ -49,10 +43,10 @@ def _block_inputs():
     @st.composite
     def draw_all(draw):
         count, width, hidden = (draw(st.integers(1, 3)) for _ in range(3))
-        g, x = draw(_numbers(count, width)), draw(_numbers(count, width))
+        g, x = draw(array((count, width))), draw(array((count, width)))
         if draw(st.integers(0, 3)) == 3:
             x[0] = 0.0  # an input at the kinks of all ReLUs
-        return g, x, draw(_numbers(hidden, width)), draw(_numbers(width, hidden))
+        return g, x, draw(array((hidden, width))), draw(array((width, hidden)))
 
     return draw_all()
 
@@ -188,9 +182,9 @@ def _boundary_inputs():
     radii = st.integers(1, 12).flatmap(lambda k: st.sampled_from([k / 4, -k / 4]))
 
     def arguments(count):
-        theta = arrays(np.float64, (count, 2), elements=angles, fill=st.nothing())
-        radius = arrays(np.float64, count, elements=radii, fill=st.nothing())
-        return st.tuples(theta.map(_direction), _numbers(count), radius, _numbers(count))
+        theta = array((count, 2), angles)
+        radius = array(count, radii)
+        return st.tuples(theta.map(_direction), array(count), radius, array(count))
 
     return st.integers(1, 3).flatmap(arguments)
 
