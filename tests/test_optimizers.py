@@ -200,7 +200,7 @@ def test_every_parameter_may_have_a_decay_of_its_own():
             parameter.grad = np.zeros(2)
         SGD(parameters, 0.5, momentum, weight_decay=[0.0, 0.1, 1.0]).step()
         np.testing.assert_allclose([p.data[0] for p in parameters], [4, 3.8, 2])
-    with pytest.raises(ValueError, match=r"weight_decay must be .* with 3 entries, .* but has 2"):
+    with pytest.raises(ValueError, match=r"weight_decay must be a list .* the 3 param.* but has 2"):
         SGD(parameters, 0.5, weight_decay=[0.0, 0.1])
     with pytest.raises(ValueError, match=r"weight_decay must be in \[0, inf\), but is -1"):
         SGD(parameters, 0.5, weight_decay=[0.0, 0.1, -1])
@@ -502,7 +502,7 @@ def test_only_angles_are_damped_and_the_list_must_fit():
     names = [name.split(".")[-1] for name, _ in model.named_parameters()]
     assert damping_of(model, 0.5) == [0.5 if name == "theta" else None for name in names]
     assert damping_of(mlp([3, 4, 1], "WN", rng=rng()), 0.5) == [None] * 6
-    for wrong, words in (([0.1], "but has 1"), (0.1, "a list from damping_of with 5 entries"),
+    for wrong, words in (([0.1], "but has 1"), (0.1, "metric_damping must be a list"),
                          ([-1.0] * 5, r"must be in \[0, inf\)"),
                          ([0.1] * 5, "None for parameter 1, which does not hold ang")):  # fmt: skip
         with pytest.raises(ValueError, match=words):

@@ -39,7 +39,6 @@ SCHEDULES = "cosine", "step"
 CORES = max(2, os.cpu_count())
 LARGE_SIZE = 64  # the stem reduces pictures whose side is at least this
 MAX_NAMED = 3  # how many damaged pictures are named below the table
-
 NUMBERS = {  # type, default for drawn pictures, default with --data, and help of options
     "width": (number(float, 1e-3), 0.25, 1.0, "multiplies the channels of the network"),
     "size": (number(int, 8, 4096), 64, 224, "side of what the network sees, in pixels"),
@@ -199,9 +198,9 @@ class ImageNet(Classification):
         for run in results.runs.values():
             damaged |= run["metrics"].get("damaged", {})
         if damaged:
-            named = [f"{path} ({reason})" for path, reason in sorted(damaged.items())[:MAX_NAMED]]
-            more = ["…"] if len(damaged) > MAX_NAMED else []
-            yield f"pictures left out as damaged: {len(damaged)}, {', '.join(named + more)}"
+            first = sorted(damaged.items())[:MAX_NAMED]
+            named = ", ".join(f"{path} ({reason})" for path, reason in first)
+            yield f"pictures left out as damaged: {len(damaged)}, {named}"
 
 
 def _numbers(arguments):

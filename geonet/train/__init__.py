@@ -14,25 +14,4 @@ from geonet.train.schedules import (
     WarmUp,
 )
 
-__all__ = [
-    "SGD",
-    "Adam",
-    "AdamW",
-    "CheckpointNotWritten",
-    "Checkpoints",
-    "CosineSchedule",
-    "Diverged",
-    "EarlyStopping",
-    "History",
-    "Position",
-    "Progress",
-    "ReduceLROnPlateau",
-    "StepSchedule",
-    "WarmUp",
-    "damping_of",
-    "decay_of",
-    "fit",
-    "load_state",
-    "predict",
-    "save_state",
-]
+__all__ = [name for name in dir() if not name.startswith("_")]  # what help() lists

@@ -170,30 +170,29 @@ class SGD(Optimizer):
         check_range("momentum", momentum, 0, 1)
         if nesterov and not momentum:
             raise ValueError("nesterov needs a momentum above 0")
+        count = len(self.parameters)
         if np.ndim(weight_decay) == 0:
-            weight_decay = [weight_decay] * len(self.parameters)
+            weight_decay = [weight_decay] * count
         if metric_damping is None:
-            metric_damping = [None] * len(self.parameters)
-        self._check_list("weight_decay", "a number or a list", weight_decay)
-        self._check_list("metric_damping", "a list from damping_of", metric_damping)
-        for i, (parameter, damping) in enumerate(zip(self.parameters, metric_damping)):
+            metric_damping = [None] * count
+        for name, numbers in (("weight_decay", weight_decay), ("metric_damping", metric_damping)):
+            if np.shape(numbers) != (count,):
+                raise ValueError(
+                    f"{name} must be a list with one entry for each of the {count} parameters, but "
+                    f"has {np.size(numbers)}"
+                )
+        for i, parameter in enumerate(self.parameters):
+            damping = metric_damping[i]
+            check_range("weight_decay", weight_decay[i], 0)
             if damping is not None and not isinstance(parameter, Angles):
                 raise ValueError(
                     f"metric_damping must be None for parameter {i}, which does not hold angles, "
                     f"but is {damping}: use geonet.train.damping_of"
                 )
+            check_range("metric_damping", damping or 0, 0)
         self.momentum, self.nesterov = momentum, nesterov
         self.weight_decay, self.metric_damping = list(weight_decay), list(metric_damping)
         self._memory = {"velocities": self._zeros() if momentum else []}
-
-    def _check_list(self, name, what, numbers):
-        if np.shape(numbers) != (len(self.parameters),):
-            raise ValueError(
-                f"{name} must be {what} with {len(self.parameters)} entries, one per parameter, "
-                f"but has {np.size(numbers)}"
-            )
-        for number in numbers:
-            check_range(name, 0 if number is None else number, 0)
 
     def step(self):
         """Move every parameter, in place."""
@@ -249,7 +248,7 @@ class Adam(Optimizer):
     def step(self):
         """Move every parameter, in place."""
         first, second, (ages,) = self._memory.values()
-        (beta1, beta2), steps = self.betas, 0
+        beta1, beta2 = self.betas
         for i, parameter in enumerate(self.parameters):
             gradient = parameter.grad
             if gradient is None:
@@ -259,10 +258,7 @@ class Adam(Optimizer):
             elif self.weight_decay:
                 gradient = gradient + self.weight_decay * parameter.data
             age = ages[i] = ages.item(i) + 1
-            if age != steps:  # usually all parameters have the same age
-                steps = age
-                step_size, scale = self.lr / (1 - beta1**steps), 1 / (1 - beta2**steps) ** 0.5
-                rule = step_size, beta1, beta2, scale, self.eps
+            rule = self.lr / (1 - beta1**age), beta1, beta2, 1 / (1 - beta2**age) ** 0.5, self.eps
             flat = parameter.data.reshape(-1)  # a view, because parameters are contiguous
             adam(flat, gradient.reshape(-1), first[i], second[i], *rule)
 
