@@ -77,7 +77,7 @@ def convert(model, to, approximate=False):
     check_choice("to", to, PARAMETERIZATIONS)
     check_type("model", model, Module, "a geonet.nn.Module")
     work = _Conversion(PARAMETERIZATIONS[to], approximate)
-    converted, rest = work.step(model, "", None)
+    converted, rest = work.step(model, "", NOTHING)
     work.stop(rest, "none follows")
     for note in work.notes:
         warnings.warn(note, stacklevel=2)
@@ -90,6 +90,9 @@ class _Rest(NamedTuple):
     origin: str  # dotted name of the unit it comes from
     scale: np.ndarray
     shift: np.ndarray
+
+
+NOTHING = _Rest("", np.ones(1), np.zeros(1))
 
 
 class _Conversion:
@@ -111,54 +114,48 @@ class _Conversion:
 
     def stop(self, rest, why):
         """Give up a rest that no affine layer can absorb."""
-        if rest is not None:
-            place = f"must move into the next affine layer, but {why}"
-            outside = "a scale that is r < 0, or outside an activation that is not a rectifier, "
-            self.give_up(rest.origin, rest.scale != 1, f"{outside}{place}", "leaves it out")
-            self.give_up(rest.origin, rest.shift != 0, f"a mean {place}", "leaves it out")
+        place = f"must move into the next affine layer, but {why}"
+        outside = "a scale that is r < 0, or outside an activation that is not a rectifier, "
+        self.give_up(rest.origin, rest.scale != 1, f"{outside}{place}", "leaves it out")
+        self.give_up(rest.origin, rest.shift != 0, f"a mean {place}", "leaves it out")
 
     def step(self, step, name, rest):
         """Convert any one step."""
         if isinstance(step, Layer | Unit):
             return self.unit(step, name, rest)
         if isinstance(step, ResidualBlock):
-            return self.block(step, name, rest), None
+            return self.block(step, name, rest), NOTHING
         if isinstance(step, Sequential):
             steps = []
             for i, inner in enumerate(step.steps):
                 new, rest = self.step(inner, dotted(name, f"steps.{i}"), rest)
                 steps.append(new)
             return _changed(step, steps=steps), rest
-        if isinstance(step, MaxPool2d) and rest is not None:
+        inside = step.named_modules() if isinstance(step, Module) else ()
+        if any(isinstance(module, Layer) for _, module in inside):
+            kinds = "a Linear, Conv2d, Unit, ResidualBlock or Sequential to be converted"
+            raise TypeError(f"{name or 'model'} must be {kinds}, but is a {type(step).__name__}")
+        if isinstance(step, MaxPool2d):
             reason = f"the sign of r cannot pass {name}, which takes the largest value"
             self.give_up(rest.origin, rest.scale < 0, reason, "passes it anyway")
-        elif isinstance(step, Module) and any(
-            isinstance(m, Layer) for _, m in step.named_modules()
-        ):
-            raise TypeError(
-                f"{name or 'model'} must be a Linear, Conv2d, Unit, ResidualBlock or Sequential "
-                f"to be converted, but is a {type(step).__name__}"
-            )
-        elif step is not ops.global_average_pool and not isinstance(step, MaxPool2d):
+        elif step is not ops.global_average_pool:
             self.stop(rest, f"{name} comes before it")
-            rest = None
+            rest = NOTHING
         return copy.deepcopy(step), rest
 
     def block(self, block, name, rest):
         """Convert a residual block: the rest goes into the branch and into the shortcut."""
-        branch, after = rest, 0.0
-        if rest is not None and block.shortcut is None:
+        branch, after = rest, np.zeros(1)
+        if block.shortcut is None:
             # A shift passes the identity and is subtracted at the end of the branch; a sign cannot.
             self.stop(rest._replace(shift=np.zeros(1)), f"{name} adds its input to its branch")
             branch, after = rest._replace(scale=np.ones_like(rest.scale)), rest.shift
         units = []
         for i, unit in enumerate(block.units):
-            last = i == len(block.units) - 1
-            new, branch = self.unit(
-                unit, dotted(name, f"units.{i}"), branch, after if last else 0.0
-            )
+            shift = after if i == len(block.units) - 1 else 0.0
+            new, branch = self.unit(unit, dotted(name, f"units.{i}"), branch, shift)
             units.append(new)
-        shortcut, aside = None, None
+        shortcut, aside = None, NOTHING
         if block.shortcut is not None:
             shortcut, aside = self.unit(block.shortcut, dotted(name, "shortcut"), rest)
         for left in (branch, aside):
@@ -171,8 +168,7 @@ class _Conversion:
         weight, bias, gain = _rows(layer.parameterization)
         biased = bias is not None
         bias = bias if biased else np.zeros(len(weight))
-        if rest is not None:
-            weight, bias = self.absorb(rest, layer, name, weight, bias)
+        weight, bias = self.absorb(rest, layer, name, weight, bias)
         if isinstance(normalization, BatchNorm | MeanNorm):
             scale, shift = evaluated(normalization)
             weight, bias = scale[:, None] * weight, scale * bias + shift
@@ -192,8 +188,7 @@ class _Conversion:
         if isinstance(unit, Unit):
             normalization = copy.deepcopy(normalization)
             new = _changed(unit, layer=new, normalization=normalization, centring=None)
-        goes_on = np.any(outside != 1) or centre.any()
-        return new, _Rest(name, outside, centre) if goes_on else None
+        return new, _Rest(name, outside, centre)
 
     def absorb(self, rest, layer, name, weight, bias):
         """Rows for x' with the same result as these rows for x = scale · x' − shift."""
