@@ -97,10 +97,8 @@ def mlp(sizes, method="SP", *, rng, activation="relu", **options):
     if len(sizes) < 2:
         raise ValueError(f"sizes must be [inputs, hidden, ..., outputs], but is {list(sizes)}")
     options |= {"rng": rng}
-    units = [
-        _unit(nn.Linear, pair, chosen, activation=activation, **options)
-        for pair in pairwise(sizes[:-1])
-    ]
+    pairs = pairwise(sizes[:-1])
+    units = [_unit(nn.Linear, pair, chosen, activation=activation, **options) for pair in pairs]
     return nn.Sequential(*units, nn.Linear(sizes[-2], sizes[-1], chosen.output, **options))
 
 

@@ -108,15 +108,13 @@ def gradcheck(f, *inputs, rng=None, tolerance=1e-9):
             def output_at(x, i=i):
                 return f(*(Tensor(x if k == i else a) for k, a in enumerate(arrays))).data
 
-            directions = _directions(tensor.size, rng)
-            reports.append(
-                _check_input(where, tensor, output_at, directions, weights, tolerance, floor)
-            )
+            reports.append(_check_input(where, tensor, output_at, weights, rng, tolerance, floor))
     return _together(reports)
 
 
-def _check_input(where, tensor, output_at, directions, weights, tolerance, floor):
+def _check_input(where, tensor, output_at, weights, rng, tolerance, floor):
     """The `Report` of one input of a function."""
+    directions = _directions(tensor.size, rng)
     analytic = _analytic(tensor, directions)
     central = _central_differences(output_at, tensor.data, directions, weights)
     accurate = _complex_steps(output_at, tensor.data, directions, weights)

@@ -3,6 +3,7 @@
 import functools
 import linecache
 import sys
+import traceback
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,11 +62,10 @@ def _place():
     """The `Place` of the operation that is being recorded."""
     line = caller = None
     modules = []
-    frame = sys._getframe(1)
-    while frame is not None:
+    for frame, number in traceback.walk_stack(sys._getframe(1)):
         code = frame.f_code
         if line is None and not code.co_filename.startswith("<frozen"):
-            part, here = _part(code.co_filename), Line(code.co_filename, frame.f_lineno)
+            part, here = _part(code.co_filename), Line(code.co_filename, number)
             if part is None:
                 line = here
             elif caller is None and part not in ENGINE:
@@ -74,7 +74,6 @@ def _place():
             owner = frame.f_locals.get("self")
             if isinstance(owner, Module) and modules[-1:] != [owner]:
                 modules.append(owner)
-        frame = frame.f_back
     return Place(line, caller, tuple(reversed(modules)))
 
 
