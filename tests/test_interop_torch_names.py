@@ -230,7 +230,7 @@ def arrays(module):
 def port(torch, eps):
     """The port of ResNet-18, disturbed, whose arrays stand in the order of torchvision's names."""
     torch.manual_seed(0)
-    module = resnets.torch_resnet18(torch, 10)
+    module = resnets.torch_network(torch, 10)
     for part in module.modules():
         if isinstance(part, torch.nn.BatchNorm2d):
             part.eps = eps

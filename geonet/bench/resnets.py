@@ -65,7 +65,13 @@ def step(method, images, side):
 
 
 def torch_step(torch, method, layout, images, side):
-    """The same step in eager PyTorch under BN, of a ResNet-18 as in torchvision."""
+    """The same step in eager PyTorch under BN."""
+    model, ours = torch_network(torch), network(method)
+    return classifiers.torch_training_step(torch, model, ours, layout, images, side)
+
+
+def torch_network(torch, classes=classifiers.CLASSES):
+    """A ResNet-18 in PyTorch, as in torchvision."""
     nn = torch.nn
 
     def unit(inputs, outputs, size, stride):
@@ -89,7 +95,5 @@ def torch_step(torch, method, layout, images, side):
         for block in range(2):
             steps.append(Block(channels, outputs, 2 if stage and not block else 1))
             channels = outputs
-    output = nn.Linear(channels, classifiers.CLASSES)
-    model = nn.Sequential(*steps, nn.AdaptiveAvgPool2d(1), nn.Flatten(), output)
-    ours = network(method)
-    return classifiers.torch_training_step(torch, model, ours, layout, images, side)
+    output = nn.Linear(channels, classes)
+    return nn.Sequential(*steps, nn.AdaptiveAvgPool2d(1), nn.Flatten(), output)
