@@ -6,7 +6,7 @@ import sys
 
 from geonet import environment
 from geonet.kernels.switch import PLAIN
-from geonet.text import BadInput, aligned
+from geonet.text import BadInput, Parser, aligned
 
 TOUR = ("perturbation", "levy", "banana")
 
@@ -76,13 +76,6 @@ def tour(experiments):
         print(f"{i} of {len(TOUR)}: {experiment.summary}")
         experiment.run("--quick", "--overwrite", "--out", os.path.join("results", "tour", name))
     print("Pictures: results/tour/*/figures. Next: python -m geonet levy --help")
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that reports an error in one line."""
-
-    def error(self, message):
-        self.exit(2, f"geonet: {message} (see {self.prog} --help)\n")
 
 
 def build_parser(experiments):

@@ -1,11 +1,19 @@
 """Text for the terminal: tables, durations, and errors in the user's input."""
 
+import argparse
 import inspect
 from numbers import Integral
 
 
 class BadInput(ValueError):
     """The user's input is invalid; the message is shown to the user."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises `BadInput` where argparse would end the process."""
+
+    def error(self, message):
+        raise BadInput(f"{message} (see {self.prog} --help)")
 
 
 def argument_names(function, count):

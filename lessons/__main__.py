@@ -11,7 +11,7 @@ import re
 import sys
 from pathlib import Path
 
-from geonet.text import BadInput, aligned
+from geonet.text import BadInput, Parser, aligned
 from lessons import exercises, percent, progress, report, workspace
 
 TRIES = 3  # after which the solution is shown
@@ -177,13 +177,6 @@ def grade(arguments):
     return classroom.grade(arguments.folder, arguments.json, arguments.csv, arguments.seed)
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser that says in one line what is wrong."""
-
-    def error(self, message):
-        self.exit(2, f"lessons: {message} ({self.prog} --help tells more)\n")
-
-
 def build_parser():
     """The parser of the whole command line."""
     parser = Parser(
@@ -229,12 +222,11 @@ def build_parser():
 def main(words=None):
     """Carry out a command; return the exit status."""
     for stream in filter(None, (sys.stdout, sys.stderr)):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # where ± and λ cannot be shown
+        stream.reconfigure(errors="replace")  # for terminals that cannot show ± and λ
     try:
         arguments = build_parser().parse_args(words)
         return arguments.run(arguments)
-    except BrokenPipeError:  # whoever read the output has read enough
+    except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (BadInput, OSError) as error:

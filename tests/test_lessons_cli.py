@@ -24,10 +24,7 @@ def own_folder(tmp_path, monkeypatch):
 
 def run(capsys, *words):
     """The exit status and what was printed."""
-    try:
-        status = main(list(words))
-    except SystemExit as error:
-        status = error.code
+    status = main(list(words))
     captured = capsys.readouterr()
     return status, captured.out + captured.err
 
