@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from numpy.lib.stride_tricks import sliding_window_view
 
 from geonet import Tensor, ops
-from geonet.kernels import winograd
+from geonet.kernels import reference
 from lessons import figures
 
 quick = "--quick" in sys.argv  # smaller arrays, for a quick run
@@ -224,7 +224,7 @@ five_points = [0.0, near, -near, far, -far]
 for name, ours, theirs in zip(
     ("Aᵀ", "G", "Bᵀ"),
     winograd_matrices(4, 3, five_points),
-    (winograd.OUTPUT, winograd.KERNEL, winograd.INPUT),
+    (reference.WINOGRAD_OUTPUT, reference.WINOGRAD_KERNEL, reference.WINOGRAD_INPUT),
 ):
     print(f"F(4, 3): {name} differs from geonet's by at most {np.abs(ours - theirs).max():.1e}")
     assert np.allclose(ours, theirs)

@@ -276,7 +276,7 @@ def test_each_route_has_the_shapes_it_is_made_for(name, x, weight, stride, monke
         ((4, 5, 2, 3), (2, 3, 3, 3), {}, r"\(4, 5, 2, 3\).*needs larger images"),
         ((4, 5, 5, 3), (2, 3, 3, 3), {"route": "fft"}, "one of im2col, shifted, winograd.*'fft'"),
         ((4, 5, 5, 3), (2, 3, 2, 3), {"route": "winograd"}, r"3×3 kernels.*\(2, 3, 2, 3\)"),
-        ((4, 5, 5, 3), (2, 3, 3, 3), {"route": "winograd", "stride": (2, 1)}, r"stride \(2, 1\)"),
+        ((4, 5, 5, 3), (2, 3, 3, 3), {"route": "winograd", "stride": (2, 1)}, r"is \(2, 1\)"),
     ],
 )
 def test_what_cannot_be_is_named(x, weight, options, message):

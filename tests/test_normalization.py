@@ -156,8 +156,8 @@ def test_gradients_do_not_depend_on_whether_the_moments_were_known(shape):
     [
         (lambda x: ops.batch_norm(x, np.ones(2), np.ones(3), 1), r"gamma must have \(3,\).*\(2,\)"),
         (lambda x: ops.batch_norm(x, np.ones(3), np.ones((1, 3)), 1), r"beta must have .*\(1, 3\)"),
-        (lambda x: ops.layer_norm(x, np.ones(1), np.ones(3), 1), r"layer_norm: x has .*\(5, 3\)"),
-        (lambda x: ops.centre(x, np.ones(4)), r"centre: x has .*\(5, 3\).*shift .*\(4,\)"),
+        (lambda x: ops.layer_norm(x, np.ones(1), np.ones(3), 1), r"layer_norm: .*\(5, 3\)"),
+        (lambda x: ops.centre(x, np.ones(4)), r"centre: .*\(5, 3\).*shift .*\(4,\)"),
         (lambda x: ops.centre(x, moments=(np.ones(4),)), r"centre: .*the mean must .* \(4,\)"),
         (
             lambda x: ops.batch_norm(
@@ -165,11 +165,11 @@ def test_gradients_do_not_depend_on_whether_the_moments_were_known(shape):
             ),
             r"the variance must have \(3,\), but has \(1,\)",
         ),
-        (lambda x: ops.centre(x[:0]), r"centre: x must have entries .* \(0, 3\)"),
-        (lambda x: ops.batch_moments(x[:, :0]), r"batch_moments: x must .* \(5, 0\)"),
+        (lambda x: ops.centre(x[:0]), r"centre: the input must have entries .* \(0, 3\)"),
+        (lambda x: ops.batch_moments(x[:, :0]), r"batch_moments: the input must .* \(5, 0\)"),
         (
             lambda x: ops.layer_norm(np.ones(()), np.ones(()), np.ones(()), 1),
-            r"layer_norm: x must .* shape \(\)",
+            r"layer_norm: the input must .* shape \(\)",
         ),
     ],
 )

@@ -21,7 +21,6 @@ from geonet.kernels.switch import equal_to, lazy_jit
 @equal_to(reference.scaled_relu, arrays=3)
 def scaled_relu(z, bias, scale):
     """y (N, O). float32 and float64 run compiled, on threads where z is large."""
-    z, bias, scale = map(np.ascontiguousarray, (z, bias, scale))
     y = np.empty_like(z)
     for_blocks(_forward, z, bias, scale, y)
     return y
@@ -50,7 +49,6 @@ def centred_scaled_relu_pullback(g, z, bias, scale):
 
 def _pull_back(g, level, z, bias, scale):
     """`scaled_relu_pullback` of g − level."""
-    g, z, bias, scale = map(np.ascontiguousarray, (g, z, bias, scale))
     grad = np.empty_like(z)
     sums = column_sums(2, _backward, z, g, level, bias, scale, grad)
     return grad, *sums.astype(z.dtype, copy=False)

@@ -33,7 +33,8 @@ def choose(x_shape, weight_shape, stride, padding, dtype):
     (units, *kernel, channels), images = weight_shape, x_shape[0]
     if channels < 16:
         return "im2col"
-    if _takes_winograd(weight_shape, stride, dtype) and units * channels >= 16 * 32:
+    suits = kernel == [3, 3] and stride == (1, 1) and dtype in (np.float32, np.float64)
+    if suits and units * channels >= 16 * 32:
         height, width = im2col.output_size(x_shape[1:3], kernel, stride, padding)
         tiles = math.ceil(height / 4) * math.ceil(width / 4)
         if images * (9 * height * width - 36 * tiles) > 2**13:
@@ -52,8 +53,7 @@ def conv2d(x, weight, bias, stride, padding, route=None):
         (O,).
     stride, padding : (int, int)
     route : str, optional
-        One of `ROUTES`; by default `choose` decides. Winograd's route is compiled, so complex
-        arrays use im2col instead of it.
+        One of `ROUTES`; by default `choose` decides.
 
     Raises
     ------
@@ -94,10 +94,6 @@ def _alike(*arrays):
     return [array if array is None else array.astype(dtype, copy=False) for array in arrays]
 
 
-def _takes_winograd(weight_shape, stride, dtype):
-    return weight_shape[1:3] == (3, 3) and stride == (1, 1) and dtype.char in "fd"
-
-
 def _route(name, x, weight, stride, padding):
     """The module of a route, or of the fastest one if the name is None."""
     if name is None:
@@ -106,13 +102,9 @@ def _route(name, x, weight, stride, padding):
         raise ValueError(
             f"conv2d: route must be None or one of {', '.join(ROUTES)}, but is {name!r}"
         )
-    if name == "winograd" and not _takes_winograd(weight.shape, stride, x.dtype):
-        if x.dtype.kind != "c":
-            raise ValueError(
-                f"conv2d: route 'winograd' is for 3×3 kernels at stride 1 in float32 or float64, "
-                f"but weight is {x.dtype} of shape {weight.shape} and stride {stride}"
-            )
-        name = "im2col"
+    if name == "winograd" and (weight.shape[1:3], stride) != ((3, 3), (1, 1)):
+        raise ValueError(f"conv2d: route 'winograd' is for 3×3 kernels at stride 1, but weight has "
+                         f"shape {weight.shape} and stride is {stride}")  # fmt: skip
     return ROUTES[name]
 
 

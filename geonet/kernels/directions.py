@@ -25,15 +25,15 @@ LARGEST_ANGLE = 1e6  # up to which the polynomials are accurate
 def direction(theta):
     """Unit rows u (O, n) of the angles theta (O, n−1)."""
     u = np.empty((theta.shape[0], theta.shape[1] + 1), theta.dtype)
-    for_blocks(_forward, np.ascontiguousarray(theta), u)
+    for_blocks(_forward, theta, u)
     return u
 
 
 @equal_to(reference.direction_pullback, arrays=2)
 def direction_pullback(g, theta):
     """∂L/∂θ (O, n−1) for g = ∂L/∂u (O, n)."""
-    theta, grad = np.ascontiguousarray(theta), np.empty(theta.shape, theta.dtype)
-    for_blocks(_backward, theta, np.ascontiguousarray(g, theta.dtype), grad)
+    grad = np.empty_like(theta)
+    for_blocks(_backward, theta, g, grad)
     return grad
 
 

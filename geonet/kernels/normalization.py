@@ -25,7 +25,6 @@ STRETCH = 64  # rows that stay in the cache while their mean and then their vari
 @equal_to(reference.mean, arrays=1)
 def mean(x):
     """Mean of each column, float64 (C,)."""
-    x = np.ascontiguousarray(x)
     return column_sums(1, _sums, x)[0] / len(x)
 
 
@@ -36,7 +35,7 @@ def moments(x):
     Variances of groups of rows, each about its own mean, are combined as in Chan, Golub & LeVeque
     (1983, eq. 2.1). This is accurate even if the mean is large.
     """
-    x, ends = np.ascontiguousarray(x), blocks(x)
+    ends = blocks(x)
     parts = np.empty((len(ends), 2, x.shape[1]))  # mean and Σ (x − mean)² of each block
     parallel_for(_moments, [(x, part, *block) for part, block in zip(parts, ends)])
     for part, (first, last) in zip(parts[1:], ends[1:]):
@@ -47,8 +46,6 @@ def moments(x):
 @equal_to(reference.affine, arrays=4)
 def affine(x, mean, scale, shift):
     """(x − mean) · scale + shift for each column, (N, C), computed in float64."""
-    x, scale = np.ascontiguousarray(x), np.ascontiguousarray(scale)
-    shift = np.ascontiguousarray(shift, x.dtype)
     y = np.empty_like(x)
     for_blocks(_affine, x, mean, scale, shift, y)
     return y
@@ -57,7 +54,6 @@ def affine(x, mean, scale, shift):
 @equal_to(reference.batch_norm_pullback, arrays=5)
 def batch_norm_pullback(g, x, mean, var, gamma, eps):
     """∂L/∂x (N, C), ∂L/∂γ (C,), ∂L/∂β (C,), where mean and var are the `moments` of x."""
-    g, x = np.ascontiguousarray(g), np.ascontiguousarray(x)
     to_beta, to_deviation = column_sums(2, _gradient_sums, x, g, mean)
     inverse_std = 1 / np.sqrt(var + eps)
     to_gamma = to_deviation * inverse_std
@@ -71,7 +67,6 @@ def batch_norm_pullback(g, x, mean, var, gamma, eps):
 @equal_to(reference.scaled_centre_pullback, arrays=4)
 def scaled_centre_pullback(g, x, mean, scale):
     """For scale (x − mean): ∂L/∂x = scale (g − mean g) (N, C), ∂L/∂scale = Σ g (x − mean) (C,)."""
-    g, x = np.ascontiguousarray(g), np.ascontiguousarray(x)
     total, to_scale = column_sums(2, _gradient_sums, x, g, mean)
     grad = affine(g, total / len(x), scale, np.zeros_like(scale))
     return grad, to_scale.astype(x.dtype)
@@ -141,7 +136,6 @@ def _batch_norm_backward(x, g, mean, level, slope, scale, grad, first, last):
 @equal_to(reference.layer_norm, arrays=3)
 def layer_norm(x, gamma, beta, eps):
     """y (N, C), with the mean and variance of each row."""
-    x, gamma, beta = map(np.ascontiguousarray, (x, gamma, beta))
     y = np.empty_like(x)
     for_blocks(_layer_norm, x, gamma, beta, eps, y)
     return y
@@ -150,7 +144,6 @@ def layer_norm(x, gamma, beta, eps):
 @equal_to(reference.layer_norm_pullback, arrays=3)
 def layer_norm_pullback(g, x, gamma, eps):
     """∂L/∂x (N, C), ∂L/∂γ (C,), ∂L/∂β (C,)."""
-    g, x, gamma = map(np.ascontiguousarray, (g, x, gamma))
     grad = np.empty_like(x)
     sums = column_sums(2, _layer_norm_backward, x, g, gamma, eps, grad)
     return grad, *sums.astype(x.dtype)

@@ -25,7 +25,6 @@ def pooled_shape(shape, size, stride, padding):
 @equal_to(reference.max_pool, arrays=1)
 def max_pool(x, size, stride, padding):
     """y and position. float32 and float64 run compiled, large arrays on threads."""
-    x = np.ascontiguousarray(x)
     y = np.empty(pooled_shape(x.shape, size, stride, padding), x.dtype)
     position = np.empty(y.shape, np.min_scalar_type(size * size - 1))
     for_blocks(_max_pool, x, y, position, size, stride, padding)
@@ -35,7 +34,7 @@ def max_pool(x, size, stride, padding):
 @equal_to(reference.max_pool_pullback, arrays=1)
 def max_pool_pullback(g, position, shape, size, stride, padding):
     """∂L/∂x of this shape: g at the entry that was the maximum."""
-    g, grad = np.ascontiguousarray(g), np.empty(shape, g.dtype)
+    grad = np.empty(shape, g.dtype)
     for_blocks(_max_pool_backward, grad, g, position, size, stride, padding)
     return grad
 

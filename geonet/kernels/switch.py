@@ -42,7 +42,8 @@ def equal_to(reference, arrays=0):
     reference : function
         With the same arguments.
     arrays : int
-        The number of first arguments that must be float32 or float64 for the kernel.
+        The number of first arguments that must be float32 or float64 for the kernel. It gets them
+        contiguous in memory.
     """
 
     def choose(kernel):
@@ -53,10 +54,12 @@ def equal_to(reference, arrays=0):
 
         @functools.wraps(kernel)
         def chosen(*arguments):
+            contiguous = []
             for array in arguments[:arrays]:
                 if getattr(array, "dtype", None) not in NATIVE:  # a number has none
                     return reference(*arguments)
-            return kernel(*arguments)
+                contiguous.append(np.asarray(array, order="C"))
+            return kernel(*contiguous, *arguments[arrays:])
 
         return chosen
 

@@ -6,6 +6,7 @@ g = ∂L/∂y is the gradient of the result; the arrow shows what the pullback m
 import numpy as np
 
 from geonet.kernels import activation as kernel
+from geonet.ops.normalization import _rows
 from geonet.tensor import primitive
 
 
@@ -74,10 +75,7 @@ def scaled_relu(z, bias, scale=None):
     Without scale, r = 1. With a = 1 where z + b > 0, else 0: g → g r a, Σ g r a, Σ g a (z + b)."""
     plain = scale is None
     scale = np.ones_like(bias) if plain else scale
-    if not z.ndim or not z.shape[-1:] == bias.shape == scale.shape:  # compiled loops do not check
-        raise ValueError(f"scaled_relu: z has shape {z.shape}, so bias {bias.shape} and scale "
-                         f"{scale.shape} must have {z.shape[-1:]}")  # fmt: skip
-    rows, shape = z.reshape(-1, z.shape[-1]), z.shape
+    rows, shape = _rows("scaled_relu", z, empty=True, bias=bias, scale=scale), z.shape
     value = kernel.scaled_relu(rows, bias, scale)
     # y > 0 where z + b > 0, so without a scale y can replace z + b, and z is not kept
     saved = (value, np.zeros_like(bias), scale) if plain else (rows, bias, scale)
@@ -94,10 +92,7 @@ def centred_scaled_relu(z, bias, scale, mean=None):
     """`scaled_relu` minus its mean over all axes but the last, y − mean y with y = r max(z + b, 0),
     in fewer passes over memory. With γ = g − mean g: g → γ r a, Σ γ r a, Σ γ a (z + b). The
     subtracted mean is written to `mean` (O,), if it is given."""
-    if not z.ndim or not z.size or not z.shape[-1:] == bias.shape == scale.shape:
-        raise ValueError(f"centred_scaled_relu: z has shape {z.shape}, so bias {bias.shape} and "
-                         f"scale {scale.shape} must have {z.shape[-1:]}, and no 0")  # fmt: skip
-    rows = z.reshape(-1, z.shape[-1])
+    rows = _rows("centred_scaled_relu", z, bias=bias, scale=scale)
     value, taken = kernel.centred_scaled_relu(rows, bias, scale)
     if mean is not None:
         mean[...] = taken.real

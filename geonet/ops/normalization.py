@@ -9,15 +9,15 @@ from geonet.kernels import normalization as kernel
 from geonet.tensor import Tensor, primitive
 
 
-def _rows(operation, x, moments=None, **features):
+def _rows(operation, x, moments=None, empty=False, **features):
     """x as a matrix (N, C), after checking that all other arrays are (C,): kernels do not check."""
-    if not x.ndim or not x.size:
-        raise ValueError(f"{operation}: x must have entries and a last axis of features, but has "
-                         f"shape {x.shape}")  # fmt: skip
+    if not x.ndim or not (x.size or empty):
+        raise ValueError(f"{operation}: the input must have entries and a last axis of features, "
+                         f"but has shape {x.shape}")  # fmt: skip
     features.update(zip(("the mean", "the variance"), moments or ()))
     for name, array in features.items():
         if array is not None and array.shape != x.shape[-1:]:
-            raise ValueError(f"{operation}: x has shape {x.shape}, so {name} must have "
+            raise ValueError(f"{operation}: the input has shape {x.shape}, so {name} must have "
                              f"{x.shape[-1:]}, but has {array.shape}")  # fmt: skip
     return x.reshape(-1, x.shape[-1])
 
@@ -61,7 +61,7 @@ def centre(x, shift=None, moments=None):
     rows = _rows("centre", x, moments, shift=shift)
     mean = kernel.mean(rows) if moments is None else moments[0]
     (count, features), shape = rows.shape, x.shape  # all that the pullback keeps of x
-    one, zero = np.ones(features), np.zeros(features)
+    one, zero = np.ones(features), np.zeros(features, x.dtype)
 
     def pullback(g, needs):
         g = g.reshape(count, features)

@@ -25,15 +25,11 @@ from geonet.kernels.switch import equal_to
 from geonet.kernels.winograd import transforms as compiled
 from geonet.kernels.winograd.transforms import LANES
 
-# The matrices Bᵀ, G and Aᵀ
-INPUT, KERNEL = reference.WINOGRAD_INPUT, reference.WINOGRAD_KERNEL
-OUTPUT = reference.WINOGRAD_OUTPUT
-
 TILES = 128  # approximate number of tiles that go through all steps at a time
 WORK = 32  # multiplications that take as long as a transform step takes per number
 
 
-@equal_to(reference.conv2d)
+@equal_to(reference.conv2d, arrays=2)
 def forward(x, weight, bias, stride, padding):
     """y (N, H', W', O) of x (N, H, W, C), weight (O, 3, 3, C), bias (O,) or None; stride (1, 1)."""
     units = len(weight)
@@ -54,7 +50,7 @@ def forward(x, weight, bias, stride, padding):
     return _out_of_lanes(y, units)
 
 
-@equal_to(reference.conv2d_pullback)
+@equal_to(reference.conv2d_pullback, arrays=3)
 def pullback(g, x, weight, stride, padding, needs):
     """∂L/∂x and ∂L/∂weight for g = ∂L/∂y, each None unless needed.
 
@@ -67,28 +63,28 @@ def pullback(g, x, weight, stride, padding, needs):
     grad = np.empty_like(x) if needs[0] else None
     parts = _parts(shape)
     shares = threads.shares(len(parts))
-    halves = np.empty((len(shares), len(weight), 18, *x.shape[3:]), x.dtype)  # ∂L/∂U G by share
+    halves = np.zeros((len(shares), len(weight), 18, *x.shape[3:]), x.dtype)  # ∂L/∂U G by share
 
-    def some_images(share, first, last):
-        for number, (part, tiles) in enumerate(parts[first:last]):
+    def some_images(half, first, last):
+        for part, tiles in parts[first:last]:
             v = _frequencies("v", tiles, x.shape[3], x.dtype)
             m = _frequencies("m", tiles, g.shape[3], x.dtype)
             compiled.transform_gradient(g[part], m)
             if needs[1]:
                 compiled.transform_input(x[part], v, shape[1], shape[2], *padding)
-                _add_half(_matrices(m, tiles), _matrices(v, tiles), halves[share], number > 0)
+                _add_half(_matrices(m, tiles), _matrices(v, tiles), half)
             if needs[0]:
                 np.matmul(_matrices(m, tiles), u, out=_matrices(v, tiles))
                 compiled.transform_input_back(v, grad[part], shape[1], shape[2], *padding)
 
-    parts_of = [(i, *share) for i, share in enumerate(shares)]
-    threads.parallel_for(some_images, parts_of, g.size * weight[0].size)
+    work = [(half, *share) for half, share in zip(halves, shares)]
+    threads.parallel_for(some_images, work, g.size * weight[0].size)
     to_x = _out_of_lanes(grad, channels) if needs[0] else None
     return to_x, _to_weight(halves, units, channels) if needs[1] else None
 
 
-def _add_half(m, v, half, more):
-    """half ← Mᵀ V G, or half ← half + Mᵀ V G if `more`.
+def _add_half(m, v, half):
+    """half ← half + Mᵀ V G.
 
     It takes one row of the 6×6 frequencies at a time, because all of them need much memory.
     """
@@ -97,7 +93,7 @@ def _add_half(m, v, half, more):
     for row in range(6):
         six = slice(6 * row, 6 * row + 6)
         np.matmul(m[six].swapaxes(1, 2), v[six], out=_matrices(u, units))
-        compiled.add_half(u, row, more, half)
+        compiled.add_half(u, row, half)
 
 
 def _to_weight(halves, units, channels):

@@ -243,11 +243,8 @@ def transform_kernel(w, u, p):
 
 
 @lazy_jit(fastmath={"contract"})
-def add_half(u, row, more, half):
-    """half ← u G for a row u (6, P, LANES) of the frequencies, in (R, 18, blocks, LANES).
-
-    With `more`, u G is added to half.
-    """
+def add_half(u, row, half):
+    """half ← half + u G for a row u (6, P, LANES) of the frequencies, in (R, 18, blocks, LANES)."""
     line, out = np.empty((6, LANES), u.dtype), np.zeros((3, LANES), u.dtype)
     p = 0
     for r in range(half.shape[0]):
@@ -258,10 +255,7 @@ def add_half(u, row, more, half):
             _kernel_line_back(line, out, 0, 0, 1)
             for k in range(3):
                 for c in range(LANES):
-                    if more:
-                        half[r, 3 * row + k, b, c] += out[k, c]
-                    else:
-                        half[r, 3 * row + k, b, c] = out[k, c]
+                    half[r, 3 * row + k, b, c] += out[k, c]
             p += 1
 
 
