@@ -88,22 +88,17 @@ def direction(theta):
     return u, (pullback,)
 
 
-class RunningCentre:
-    """x − running mean, which every call changes. The pullback is that of the batch's mean."""
+def running_centre_from(mean):
+    """An operation with a state: the running mean, which starts from the given one."""
 
-    __name__ = "running_centre"
+    @primitive
+    def running_centre(x):
+        """x − running mean, which every call changes. The pullback is that of the batch's mean."""
+        nonlocal mean
+        mean = 0.9 * mean + 0.1 * x.mean(axis=0).real
+        return x - mean, (lambda g: g - g.mean(axis=0),)
 
-    def __init__(self):
-        self.mean = 0.0
-
-    def __call__(self, x):
-        self.mean = 0.9 * self.mean + 0.1 * x.data.mean(axis=0).real
-
-        @primitive
-        def centre(x):
-            return x - self.mean, (lambda g: g - g.mean(axis=0),)
-
-        return centre(x)
+    return running_centre
 
 
 def bugs():
@@ -121,7 +116,7 @@ def bugs():
             "(g − mean g − x̂ mean(g x̂))/σ, over the batch"),
         Bug("division by sin θ at a pole", direction, (pole,),
             "sₖ (Aₖ₊₁ cos θₖ − gₖ sin θₖ), without division"),
-        Bug("stale running mean", RunningCentre(), (x,),
+        Bug("stale running mean", running_centre_from(0.0), (x,),
             "that of the numbers used forward, which must not change from call to call"),
     ]  # fmt: skip
 

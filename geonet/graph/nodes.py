@@ -190,29 +190,25 @@ class _Names:
     """Names of modules and parameters, within the outermost modules that were called."""
 
     def __init__(self, notes):
-        self.paths = {}  # id of an outermost module -> id of one inside -> its name
+        self.paths = {}  # an outermost module -> one inside -> its name
         self.parameters = {}  # id -> name
-        for note in notes:
-            for root in note.place.modules[:1]:
-                if id(root) not in self.paths:
-                    self._add(root)
-
-    def _add(self, root):
-        before = f"model {len(self.paths) + 1}: " if self.paths else ""
-        named = reversed(list(root.named_modules()))  # a module with two names gets its first one
-        self.paths[id(root)] = {id(module): before + path for path, module in named}
-        for path, parameter in root.named_parameters():
-            self.parameters.setdefault(id(parameter), before + path)
+        roots = dict.fromkeys(note.place.modules[0] for note in notes if note.place.modules)
+        for number, root in enumerate(roots, start=1):
+            before = f"model {number}: " if number > 1 else ""
+            named = reversed(list(root.named_modules()))  # the first name of a module with two
+            self.paths[root] = {module: before + path for path, module in named}
+            for path, parameter in root.named_parameters():
+                self.parameters.setdefault(id(parameter), before + path)
 
     def of(self, modules):
         """The group and the name of the innermost of the modules that were running."""
         if not modules:
             return OUTSIDE, ""
         root, *others = modules
-        paths = self.paths[id(root)]
+        paths = self.paths[root]
         shown = next((m for m in others if not isinstance(m, Sequential)), modules[-1])
-        kind, path = type(shown).__name__, paths.get(id(shown), "")
-        return (f"{path} ({kind})" if path else kind), paths.get(id(modules[-1]), "")
+        kind, path = type(shown).__name__, paths.get(shown, "")
+        return (f"{path} ({kind})" if path else kind), paths.get(modules[-1], "")
 
     def leaf(self, tensor, group):
         """A Tensor that no operation made, shown with the operation that first uses it."""
