@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geonet.data.tables import Split, part, standardize_features, standardize_target
+from geonet.data.tables import Split, split_rows, standardize_features, standardize_target
 
 
 def rng(seed=0):
@@ -39,20 +39,26 @@ def test_an_error_of_the_standardized_target_is_one_in_its_units_over_its_std(sc
     np.testing.assert_allclose(std * (split.test[1] - split.train[1][:1]), 3)
 
 
+def divided(rows, test, seed, protocol):
+    """The rows of the three parts, told by their targets."""
+    x, y = np.arange(40.0)[:, None] ** 2, np.arange(40)[:, None]
+    split = split_rows(x, y, np.array(rows), np.array(test), rng(seed), protocol)
+    assert abs(split.train[0].mean()) < 1e-12
+    return [targets[:, 0].tolist() for _, targets in split]
+
+
 def test_clean_draws_a_fifth_to_steer_and_paper_has_the_test_part_steer():
-    rows, test = np.arange(10, 33), np.arange(5)
-    train, validation = part(rows, test, rng(), "clean")
+    rows, test = list(range(10, 33)), list(range(5))
+    train, validation, kept = divided(rows, test, 0, "clean")
     assert len(validation) == 4
-    assert sorted([*train, *validation]) == rows.tolist()
-    _, other = part(rows, test, rng(1), "clean")
-    assert sorted(validation) != sorted(other)
-    train, validation = part(rows, test, rng(), "paper")
-    np.testing.assert_array_equal(train, rows)
-    np.testing.assert_array_equal(validation, test)
+    assert sorted([*train, *validation]) == rows
+    assert kept == test
+    assert sorted(validation) != sorted(divided(rows, test, 1, "clean")[1])
+    assert divided(rows, test, 0, "paper") == [rows, test, test]
 
 
 def test_a_single_row_and_an_unknown_protocol_are_refused():
     with pytest.raises(ValueError, match="at least 2 rows to divide, not 1"):
-        part(np.array([3]), np.array([4]), rng(), "clean")
+        divided([3], [4], 0, "clean")
     with pytest.raises(ValueError, match="protocol must be one of clean, paper, but is 'both'"):
-        part(np.array([3, 4]), np.array([5]), rng(), "both")
+        divided([3, 4], [5], 0, "both")

@@ -41,13 +41,15 @@ def standardize_features(split):
     return Split(*((((x - mean) / scale), y) for x, y in split))
 
 
-def part(rows, test, rng, protocol):
-    """Divide the rows that are not kept for the test into training and validation rows.
+def split_rows(x, y, rows, test, rng, protocol):
+    """Divide a table, with features standardized by the part that is trained on.
 
     Parameters
     ----------
+    x : ndarray, shape (N, features)
+    y : ndarray, shape (N, 1)
     rows, test : ndarray
-        Indices of the train and of the test part.
+        Indices of the rows that are not kept for the test, and of those that are.
     rng : numpy.random.Generator
         Used by "clean" only.
     protocol : {"clean", "paper"}
@@ -56,7 +58,7 @@ def part(rows, test, rng, protocol):
 
     Returns
     -------
-    train, validation : ndarray
+    Split
 
     Raises
     ------
@@ -65,12 +67,13 @@ def part(rows, test, rng, protocol):
     """
     check_choice("protocol", protocol, ("clean", "paper"))
     if protocol == "paper":
-        return rows, test
-    if len(rows) < 2:
+        train, validation = rows, test
+    elif len(rows) < 2:
         raise ValueError(f"the train part must have at least 2 rows to divide, not {len(rows)}")
-    count = max(1, len(rows) // 5)
-    drawn = rng.permutation(rows)
-    return drawn[count:], drawn[:count]
+    else:
+        drawn = rng.permutation(rows)
+        validation, train = np.split(drawn, [max(1, len(rows) // 5)])
+    return standardize_features(Split(*((x[i], y[i]) for i in (train, validation, test))))
 
 
 def standardize_target(split):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from geonet.data.tables import Split, part, read_number, standardize_features
+from geonet.data.tables import read_number, split_rows
 
 LARGEST = 1e100  # allowed number, so that sums of squares are finite
 
@@ -44,10 +44,8 @@ def files(folder):
     FileNotFoundError, ValueError
         As `read_uci` does, for n_splits.txt and files that are missing.
     """
-    found = [
-        _there(Path(folder, f"{name}.txt"))
-        for name in ("data", "index_features", "index_target", "n_splits")
-    ]
+    names = "data", "index_features", "index_target", "n_splits"
+    found = [_there(Path(folder, f"{name}.txt")) for name in names]
     for k in range(_only(found[-1], "the number of splits, at least 1", 1, math.inf)):
         found += [_there(Path(folder, f"index_{part}_{k}.txt")) for part in ("train", "test")]
     return found
@@ -140,11 +138,7 @@ def split_uci(table, k, rng, protocol="clean"):
     """
     if not 0 <= k < len(table.splits):
         raise ValueError(f"split must be one of 0…{len(table.splits) - 1}, not {k}")
-    rows, test = table.splits[k]
-    train, validation = part(rows, test, rng, protocol)
-    return standardize_features(
-        Split(*((table.x[chosen], table.y[chosen]) for chosen in (train, validation, test)))
-    )
+    return split_rows(table.x, table.y, *table.splits[k], rng, protocol)
 
 
 def _lines(path, what, admitted):

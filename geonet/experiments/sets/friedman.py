@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from geonet.data.tables import Split, part, standardize_features
+from geonet.data.tables import split_rows
 
 TRAIN, TEST = 500, 1000  # rows
 
@@ -78,7 +78,4 @@ def load_friedman(name, rng, protocol="clean"):
     y = function.value(x)[:, None]
     y[:TRAIN] += rng.normal(0, function.noise_std, size=(TRAIN, 1))
     rows, test = np.split(np.arange(TRAIN + TEST), [TRAIN])
-    train, validation = part(rows, test, rng, protocol)
-    return standardize_features(
-        Split(*((x[chosen], y[chosen]) for chosen in (train, validation, test)))
-    )
+    return split_rows(x, y, rows, test, rng, protocol)
