@@ -201,6 +201,15 @@ def test_the_memory_of_a_step_is_what_it_adds():
 # PyTorch in its own process -----------------------------------------------------------------------
 
 
+def test_a_process_has_the_environment_that_it_is_given(monkeypatch):
+    monkeypatch.setenv("UNWANTED", "1")
+    without = {name: value for name, value in os.environ.items() if name != "UNWANTED"}
+    for variables, value in ((os.environ, "1"), (without, None)):
+        with pytorch.process(variables) as process:
+            assert process.submit(os.getenv, "UNWANTED").result() == value
+    assert os.environ["UNWANTED"] == "1"
+
+
 def work_of_a_user(torch, count):
     """For the process with PyTorch: fails where the environment is not the one of its users."""
     assert KEPT not in os.environ

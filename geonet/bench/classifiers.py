@@ -87,7 +87,7 @@ def _time_rows(peer, turns, name, module, shape):
     seconds = in_turns(ours, theirs, turns, repeats=1)
     found, first = [], module.METHODS[0]
     for method in module.METHODS:
-        beside = [values for name, values in seconds.items() if name.startswith(f"{method}, ")]
+        beside = [values for case, values in seconds.items() if case.startswith(f"{method}, ")]
         times = f"{ratio(seconds[method], seconds[first]):.3f} times {first}'s"
         found.append((name.format(method), *columns(seconds[method], beside), times))
     return found

@@ -30,11 +30,11 @@ def installed():
 @contextlib.contextmanager
 def process(variables):
     """A new process with these environment variables, as an executor with one worker."""
-    ours = dict(os.environ)
+    ours, theirs = dict(os.environ), dict(variables)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
         try:
             os.environ.clear()
-            os.environ.update(variables)
+            os.environ.update(theirs)
             executor.submit(os.getpid).result()  # the first task starts the process
         finally:
             os.environ.update(ours)

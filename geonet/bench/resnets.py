@@ -66,11 +66,11 @@ def step(method, images, side):
 
 def torch_step(torch, method, layout, images, side):
     """The same step in eager PyTorch under BN."""
-    model, ours = torch_network(torch), network(method)
+    model, ours = torch_network(torch, classifiers.CLASSES), network(method)
     return classifiers.torch_training_step(torch, model, ours, layout, images, side)
 
 
-def torch_network(torch, classes=classifiers.CLASSES):
+def torch_network(torch, classes):
     """A ResNet-18 in PyTorch, as in torchvision."""
     nn = torch.nn
 
