@@ -1,7 +1,7 @@
 """Experiments from the inside: options, results on disk, and what each run writes."""
 
-import argparse
 import json
+from argparse import ArgumentTypeError
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from geonet.experiments.harness.sweep import best_lr
 from geonet.experiments.perturbation import make_unit
 from geonet.files import write_whole
 from geonet.models import METHODS, mlp
+from geonet.text import BadInput
 from geonet.train import Diverged
 
 EXPERIMENTS = find()
@@ -28,9 +29,7 @@ SMALL = {
 
 
 def arguments_of(name, *words):
-    parser = argparse.ArgumentParser()
-    EXPERIMENTS[name].add_arguments(parser)
-    return parser.parse_args([*map(str, words)])
+    return EXPERIMENTS[name].arguments(*words)
 
 
 @pytest.fixture
@@ -65,31 +64,43 @@ def test_seeds_are_a_count_or_a_list(text, seeds):
 
 @pytest.mark.parametrize("text", ["", "0", "x", "1.5", "-1", "-1,2", "1,1", ","])
 def test_other_seeds_are_refused(text):
-    with pytest.raises(ValueError, match="--seeds must be"):
+    with pytest.raises(ArgumentTypeError, match="must be a count"):
         options.seed_list(text)
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="'XY' is not one of SP, WN, BN"):
-        options.method_list("SP,XY")
-    with pytest.raises(ValueError, match="twice"):
-        options.method_list("SP,SP")
-    assert options.method_list("WN+MBN, GmP") == ["WN+MBN", "GmP"]
+    with pytest.raises(BadInput, match="--methods: 'XY' is not one of SP, WN, BN"):
+        arguments_of("levy", "--methods", "SP,XY")
+    with pytest.raises(BadInput, match="--methods: 'SP,SP' names one twice"):
+        arguments_of("levy", "--methods", "SP,SP")
+    assert arguments_of("levy", "--methods", "WN+MBN, GmP").methods == ["WN+MBN", "GmP"]
+
+
+def test_options_may_be_given_as_values_and_must_be_known():
+    levy = EXPERIMENTS["levy"]
+    given = levy.arguments("--quick", lr={"SP": 0.5}, seeds=[3])
+    assert levy.configure(given) == levy.configure(
+        levy.arguments("--quick", "--lr", "SP=0.5", "--seeds", "3,")
+    )
+    with pytest.raises(TypeError, match="levy has no option 'rate'"):
+        levy.arguments(rate=0.1)
 
 
 def test_rates_are_defaults_one_for_all_some_by_name_or_a_grid():
-    methods = ["SP", "GmP"]
-    default = EXPERIMENTS["levy"].default_lr
-    assert options.lrs(None, methods, default) == {"SP": [0.01], "GmP": [0.1]}
-    assert options.lrs("0.5", methods, default) == {"SP": [0.5], "GmP": [0.5]}
-    assert options.lrs("SP=1e-3", methods, default) == {"SP": [0.001], "GmP": [0.1]}
-    assert options.lrs("sweep", methods, default)["SP"] == list(options.SWEEP_LRS)
+    def lrs(*words):
+        arguments = arguments_of("levy", "--methods", "SP,GmP", *words)
+        return EXPERIMENTS["levy"].configure(arguments)["lr"]
+
+    assert lrs() == {"SP": [0.01], "GmP": [0.1]}
+    assert lrs("--lr", "0.5") == {"SP": [0.5], "GmP": [0.5]}
+    assert lrs("--lr", "SP=1e-3") == {"SP": [0.001], "GmP": [0.1]}
+    assert lrs("--lr", "sweep")["SP"] == list(options.SWEEP_LRS)
 
 
 @pytest.mark.parametrize("text", ["-0.1", "0", "nan", "inf", "fast", "SP=-1", "BN=0.1", "SP"])
 def test_other_rates_are_refused(text):
     with pytest.raises(ValueError, match="--lr"):
-        options.lrs(text, ["SP", "GmP"], EXPERIMENTS["levy"].default_lr)
+        options.lrs(arguments_of("levy", "--lr", text).lr, ["SP", "GmP"])
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):

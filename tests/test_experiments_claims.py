@@ -1,6 +1,5 @@
 """Claims as data, the rule that judges them, their measures, and the forms of the report."""
 
-import argparse
 import base64
 import json
 import re
@@ -12,7 +11,7 @@ import pytest
 from geonet import hypersphere
 from geonet.experiments import find
 from geonet.experiments.claims import measures, report
-from geonet.experiments.claims.command import cost, seeds_left
+from geonet.experiments.claims.command import command, cost, seeds_left
 from geonet.experiments.claims.statements import CLAIMS, EVIDENCE, Bound, Claim, Comparison
 from geonet.experiments.claims.verdicts import (
     INCONCLUSIVE,
@@ -26,19 +25,19 @@ from geonet.experiments.claims.verdicts import (
     verdict_on_all,
     verdict_on_bound,
 )
-from geonet.experiments.harness import options
 from geonet.experiments.harness.results import Results
 from geonet.models import METHODS
-from geonet.text import BadInput
+from geonet.text import BadInput, Parser
 
 EXPERIMENTS = find()
 SEEDS = list(range(10))
-RATIO = measures.make_measure("test RMSE", "smaller", measures.metric, "test_rmse")
+RATIO = measures.Measure("test RMSE", "smaller", measures.metric, ("test_rmse",))
 
 
-def arguments_of(name, words):
-    parser = argparse.ArgumentParser()
-    EXPERIMENTS[name].add_arguments(parser)
+def arguments_of(words):
+    """The arguments of the command `claims`."""
+    parser = Parser()
+    EXPERIMENTS["claims"].add_arguments(parser)
     return parser.parse_args(words)
 
 
@@ -128,7 +127,7 @@ def test_a_failed_run_is_no_evidence_and_is_counted(tmp_path, noise, method, see
         tmp_path, {"GmP": 0.1 * noise[0], "SP": noise[1]}, curves, epochs=10, classes=10
     )
     fail(results, method, seeds)
-    speed = measures.make_measure("epochs", "smaller", measures.epochs_to_level)
+    speed = measures.Measure("epochs", "smaller", measures.epochs_to_level)
     lost = np.isin(SEEDS, seeds)
     np.testing.assert_array_equal(np.isnan(speed.values(results, method)), lost)
     tests = tuple(Comparison("levy", *pair, m) for m in (RATIO, speed) for pair in
@@ -283,9 +282,9 @@ def test_rates_that_train_are_counted_in_a_sweep(swept):
     np.testing.assert_allclose(measures.error_left(swept, "SP", at), 1)
     np.testing.assert_allclose(measures.error_left(swept, "GmP", at), np.where(fifth, 1, 0.25))
     fail(swept, "SP", [7])  # a failure is neither a rate that does not train nor an error of 1
-    counted = (measures.largest_lr,), (measures.share_that_trains,), (measures.error_left, at)
-    for words in counted:
-        values = measures.make_measure("", "larger", *words).values(swept, "SP")
+    counted = (measures.largest_lr,), (measures.share_that_trains,), (measures.error_left, (at,))
+    for function in counted:
+        values = measures.Measure("", "larger", *function).values(swept, "SP")
         np.testing.assert_array_equal(np.isnan(values), np.array(SEEDS) == 7)
 
 
@@ -306,13 +305,15 @@ def test_every_claim_says_all_that_the_report_needs(name):
     for test in claim.tests:
         assert test.evidence in EVIDENCE
         assert test.measure.better in ("smaller", "larger")
-        asked = arguments_of(EVIDENCE[test.evidence].experiment, words_of(test.evidence)).methods
-        assert {test.method, getattr(test, "rival", test.method)} <= set(asked.split(","))
+        asked = arguments_for(test.evidence).methods
+        assert {test.method, getattr(test, "rival", test.method)} <= set(asked)
 
 
-def words_of(key, quick=False):
-    out = ["--out", f"{key}-out"]
-    return [*EVIDENCE[key].options.split(), *(EVIDENCE[key].quick.split() if quick else []), *out]
+def arguments_for(key, quick=False):
+    """The arguments of the experiment that a claim depends on."""
+    evidence = EVIDENCE[key]
+    chosen = evidence.options | (evidence.quick if quick else {})
+    return EXPERIMENTS[evidence.experiment].arguments(**chosen, out=f"{key}-out")
 
 
 @pytest.mark.parametrize("key", EVIDENCE)
@@ -321,11 +322,20 @@ def test_the_options_of_every_experiment_make_sense(key, quick, monkeypatch, tmp
     monkeypatch.delenv("GEONET_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
     evidence = EVIDENCE[key]
-    arguments = arguments_of(evidence.experiment, words_of(key, quick))
+    arguments = arguments_for(key, quick)
     assert evidence.seeds >= (3 if evidence.experiment.startswith("imagenet") else 10)
     if not evidence.experiment.startswith("imagenet"):  # whose pictures would be drawn
         EXPERIMENTS[evidence.experiment].configure(arguments)
-    assert set(options.method_list(arguments.methods)) <= set(METHODS)
+    assert set(arguments.methods) <= set(METHODS)
+
+
+@pytest.mark.parametrize("key", EVIDENCE)
+def test_the_command_line_that_the_report_states_has_the_options_of_the_evidence(key):
+    chosen = EVIDENCE[key].options | EVIDENCE[key].quick
+    for seeds in ([0, 1, 2], [0], [3, 5]):
+        name, *words = command(key, chosen | {"seeds": seeds, "quick": True}).split()
+        stated = EXPERIMENTS[name].arguments(*words)
+        assert stated == EXPERIMENTS[name].arguments(**chosen, seeds=seeds, quick=True)
 
 
 class Page(HTMLParser):
@@ -354,7 +364,7 @@ def reported(tmp_path_factory):
     """A quick report of the cheapest claims, by the command itself."""
     out = tmp_path_factory.mktemp("claims") / "out"
     words = ["--quick", "--claims", "bounds,instability", "--seeds", "3", "--workers", "1"]
-    EXPERIMENTS["claims"].main(arguments_of("claims", [*words, "--out", str(out)]))
+    EXPERIMENTS["claims"].main(arguments_of([*words, "--out", str(out)]))
     return out
 
 
@@ -417,7 +427,7 @@ def test_results_that_are_there_are_taken_over_and_not_run_again(
     monkeypatch.setattr(EXPERIMENTS["perturbation"], "run_one", refuse)
     reuse = [f"--reuse={key}={reported / key}" for key in ("perturbation", "perturbation-unit")]
     words = ["--quick", "--claims", "instability", "--workers", "1", *reuse]
-    EXPERIMENTS["claims"].main(arguments_of("claims", [*words, "--out", str(tmp_path)]))
+    EXPERIMENTS["claims"].main(arguments_of([*words, "--out", str(tmp_path)]))
     first, again = (
         json.loads((folder / "report.json").read_text(encoding="utf-8"))["claims"][-1]
         for folder in (reported, tmp_path)
@@ -429,7 +439,7 @@ def test_results_that_are_there_are_taken_over_and_not_run_again(
     ("words", "said"),
     [
         (["--claims", "truth"], "--claims: 'truth' is not one of bounds, instability"),
-        (["--seeds", "none"], "--seeds must be a count"),
+        (["--seeds", "none"], "--seeds: must be a count"),
         (["--reuse", "levy"], "--reuse must be NAME=DIR with one of perturbation"),
         (["--reuse", "truth=."], "--reuse must be NAME=DIR"),
         (["--reuse", "levy=nowhere"], "nowhere"),
@@ -439,7 +449,7 @@ def test_results_that_are_there_are_taken_over_and_not_run_again(
 )
 def test_what_makes_no_sense_is_refused(words, said):
     with pytest.raises((ValueError, OSError), match=re.escape(said)):
-        EXPERIMENTS["claims"].configure(arguments_of("claims", words))
+        EXPERIMENTS["claims"].configure(arguments_of(words))
 
 
 def test_results_of_no_use_are_refused_before_anything_runs(reported, tmp_path, monkeypatch):
@@ -449,12 +459,12 @@ def test_results_of_no_use_are_refused_before_anything_runs(reported, tmp_path, 
     monkeypatch.setattr(EXPERIMENTS["perturbation"], "run_one", refuse)
     words = ["--quick", "--claims", "instability", "--out", str(tmp_path), "--workers", "1"]
     swapped = f"--reuse=perturbation-unit={reported / 'perturbation'}"
-    with pytest.raises(BadInput, match="another configuration than perturbation-unit has"):
-        EXPERIMENTS["claims"].main(arguments_of("claims", [*words, swapped]))
+    with pytest.raises(BadInput, match=r"perturbation-unit: .* holds results of another config"):
+        EXPERIMENTS["claims"].main(arguments_of([*words, swapped]))
     assert not list(tmp_path.iterdir())
     spare = f"--reuse=levy={reported / 'perturbation'}"
     with pytest.raises(BadInput, match=r"levy is not among .* is perturbation, perturbation-unit$"):
-        EXPERIMENTS["claims"].main(arguments_of("claims", [*words, spare]))
+        EXPERIMENTS["claims"].main(arguments_of([*words, spare]))
 
 
 def test_a_full_run_states_its_cost_beforehand(monkeypatch):
@@ -470,9 +480,9 @@ def test_a_full_run_states_its_cost_beforehand(monkeypatch):
 
 def test_seeds_that_are_there_cost_nothing(reported):
     experiment = EXPERIMENTS["perturbation"]
-    words = arguments_of("perturbation", ["--quick", "--seeds", "3", "--out", str(reported)])
-    assert seeds_left("perturbation", experiment, words) == 3
-    words.out = reported / "perturbation"
-    assert seeds_left("perturbation", experiment, words) == 0
-    words.overwrite = True
-    assert seeds_left("perturbation", experiment, words) == 3
+    arguments = experiment.arguments(quick=True, seeds=[0, 1, 2], out=reported)
+    assert seeds_left("perturbation", experiment, arguments) == 3
+    arguments.out = reported / "perturbation"
+    assert seeds_left("perturbation", experiment, arguments) == 0
+    arguments.overwrite = True
+    assert seeds_left("perturbation", experiment, arguments) == 3

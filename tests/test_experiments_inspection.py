@@ -1,6 +1,5 @@
 """The experiments on the meaning of gradients: tables, figures, and what they refuse."""
 
-import argparse
 import json
 
 import numpy as np
@@ -60,9 +59,7 @@ def test_natural_has_a_row_a_damping_and_pairs_it_with_the_plain_gradient(
 
 
 def test_natural_sweeps_a_grid_of_its_own_unless_told_otherwise_and_needs_angles(tmp_path):
-    parser = argparse.ArgumentParser()
-    NATURAL.add_arguments(parser)
-    assert NATURAL.configure(parser.parse_args([]))["lr"] == {"GmP": list(LRS)}
-    assert NATURAL.configure(parser.parse_args(["--lr", "0.1"]))["lr"] == {"GmP": [0.1]}
+    assert NATURAL.configure(NATURAL.arguments())["lr"] == {"GmP": list(LRS)}
+    assert NATURAL.configure(NATURAL.arguments("--lr", "0.1"))["lr"] == {"GmP": [0.1]}
     with pytest.raises(BadInput, match="SP has no angles"):
         NATURAL.run("--methods", "SP", "--out", tmp_path)

@@ -1,6 +1,5 @@
 """The robustness sweep: what is run, how it is judged, and what a small one writes."""
 
-import argparse
 import json
 import math
 from itertools import product
@@ -13,7 +12,7 @@ from geonet.experiments import robustness
 from geonet.experiments.harness.experiment import Experiment
 from geonet.experiments.harness.results import Results
 from geonet.experiments.harness.sweep import execute_run
-from geonet.experiments.robustness import EDGES, EXPERIMENT, Grid, count_moves, diverged, threshold
+from geonet.experiments.robustness import EDGES, EXPERIMENT, count_moves, diverged, load_grids
 from geonet.experiments.small_problems import (
     PROBLEMS,
     constant_baseline,
@@ -22,13 +21,9 @@ from geonet.experiments.small_problems import (
 )
 from geonet.train import predict
 
-INITS = robustness.INITS.split(",")
-
 
 def config_of(*words):
-    parser = argparse.ArgumentParser()
-    EXPERIMENT.add_arguments(parser)
-    return EXPERIMENT.configure(parser.parse_args(words))
+    return EXPERIMENT.configure(EXPERIMENT.arguments(*words))
 
 
 def test_blanks_in_lists_do_not_count():
@@ -57,7 +52,7 @@ def test_sets_are_run_in_turns_so_that_the_time_left_can_be_told():
     ("words", "said"),
     [
         (("--sets", "levy,mars"), "--sets: 'mars' is not one of levy, banana"),
-        (("--lr", "0.1,-1"), "--lr must be a positive number"),
+        (("--lr", "0.1,-1"), "--lr: must be a positive number"),
         (("--init", "magic"), "init must be one of"),
     ],
 )
@@ -70,7 +65,7 @@ def test_what_is_not_known_is_refused(words, said):
 def test_every_initializer_means_something_to_every_method(name):
     problem = PROBLEMS[name]
     (x, _), _ = load_problem_data(name, 0)
-    for init in INITS:
+    for init in robustness.INITS:
         outputs = {
             method: predict(
                 problem.network(method, rng=np.random.default_rng(0), init=init), x[:20]
@@ -147,13 +142,11 @@ def test_a_grid_has_medians_over_seeds_and_shares_of_all_runs(tmp_path):
         run = {"method": "SP", "lr": lr, "split": "test", "seed": seed, "set": "levy",
                "init": init, "metrics": metrics}  # fmt: skip
         results.add(run, {})
-    grid = Grid(results, "levy", "SP")
+    grid = load_grids(results)["levy"]["SP"]
     np.testing.assert_allclose(grid.median, [[0.8, 0.1], [-1.0, np.nan]])
-    least = threshold([grid])
-    assert least == pytest.approx(0.7 * 0.8)
-    np.testing.assert_allclose(grid.share_trained(least), [0.25, 0.25, 0.75])
-    outcomes = grid.outcomes(least)
-    assert outcomes == pytest.approx(
+    assert grid.min_skill == pytest.approx(0.7 * 0.8)
+    np.testing.assert_allclose(grid.share_trained(), [0.25, 0.25, 0.75])
+    assert grid.outcomes() == pytest.approx(
         {
             "trains": 5 / 12,
             "learns something": 2 / 12,
@@ -161,7 +154,7 @@ def test_a_grid_has_medians_over_seeds_and_shares_of_all_runs(tmp_path):
             "diverged": 3 / 12,
         }
     )
-    assert grid.row(least)[1:4] == ("0.800", "he_normal, 0.1", "3 of 12")
+    assert grid.row(config)[1:4] == ("0.800", "he_normal, 0.1", "3 of 12")
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

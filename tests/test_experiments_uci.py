@@ -1,6 +1,5 @@
 """The UCI experiment: the input of a run, what is refused, and the content of the table."""
 
-import argparse
 import json
 
 import numpy as np
@@ -27,9 +26,7 @@ def small(monkeypatch):
 
 
 def configured(*words):
-    parser = argparse.ArgumentParser()
-    UCI.add_arguments(parser)
-    return UCI.configure(parser.parse_args([*map(str, words)]))
+    return UCI.configure(UCI.arguments(*words))
 
 
 def test_without_data_the_sets_are_friedmans_and_with_them_all_that_are_there(tmp_path):
@@ -180,17 +177,15 @@ def test_ratios_are_geometric_means_over_the_splits_that_both_finished(tmp_path,
     errors = {"SP": [1.0, 2.0, 4.0], "GmP": [2.0, 8.0, None], "BN": [None] * 3}
     seen = {}
     monkeypatch.setattr(plots, "ratios", lambda found, *_: seen.update(found))
-    list(UCI.figures(results_with(tmp_path, errors), {}, ""))
+    list(UCI.figures(results_with(tmp_path, errors)))
     assert list(seen["one"]) == ["GmP"]
     assert seen["one"]["GmP"][0] == pytest.approx(8**0.5)
 
 
 def test_a_sweep_leaves_a_table_numbers_and_figures(tmp_path, capsys):
     write(tmp_path / "data")
-    words = ["--data", str(tmp_path), "--seeds", "2", "--methods", "SP,GmP", "--out"]
-    parser = argparse.ArgumentParser()
-    UCI.add_arguments(parser)
-    UCI.main(parser.parse_args([*words, str(tmp_path / "out")]))
+    words = ["--data", tmp_path, "--seeds", "2", "--methods", "SP,GmP", "--out"]
+    UCI.run(*words, tmp_path / "out")
     text = capsys.readouterr().out
     assert "protocol clean: 100 units, up to 3 epochs, glorot_uniform, 2 splits" in text
     content = json.loads((tmp_path / "out/results.json").read_text(encoding="utf-8"))

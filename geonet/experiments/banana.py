@@ -16,10 +16,11 @@ from geonet.characteristic import Tracker, boundary, location
 from geonet.experiments.harness import options
 from geonet.experiments.harness.experiment import (
     Experiment,
+    first_runs,
     generators,
     list_values,
     recipe,
-    step_changes_figure,
+    step_changes_plot,
     summarize_tracker,
 )
 from geonet.experiments.sets.banana import generate_banana, read_banana, split_banana
@@ -37,6 +38,11 @@ def points(path):
     if path is None:
         return generate_banana(GENERATED, np.random.default_rng(0))
     return read_banana(path)
+
+
+def load_split(config, rng):
+    """The chosen points in three parts, as `split_banana` returns them."""
+    return split_banana(*points(config["data"]), rng, config["protocol"])
 
 
 def accuracy(logits, targets):
@@ -70,13 +76,9 @@ class Banana(Experiment):
         data = {"data": path, "sha256": digest, "protocol": arguments.protocol}
         return config | data | {"epochs": 200 if arguments.quick else 5000}
 
-    @staticmethod
-    def _load(config, seed):
-        data_rng, *others = generators(seed, 3)
-        return split_banana(*points(config["data"]), data_rng, config["protocol"]), *others
-
     def run_one(self, config, method, seed, lr, split):
-        data, model_rng, batch_rng = self._load(config, seed)
+        data_rng, model_rng, batch_rng = generators(seed, 3)
+        data = load_split(config, data_rng)
         model = mlp([2, UNITS, 1], recipe(config, method), rng=model_rng, init=config["init"])
         optimizer = Adam(model.parameters(), lr, eps=1e-7)
         tracker = Tracker(model[0])
@@ -104,17 +106,13 @@ class Banana(Experiment):
             "steps": history.steps,
         }
         moves, arrays = summarize_tracker(tracker)
-        arrays["grid_logits"] = self._on_grid(model)
+        plane = np.stack(np.meshgrid(GRID, GRID), axis=-1)
+        arrays["grid_logits"] = predict(model, plane.reshape(-1, 2)).reshape(plane.shape[:2])
         try:
             arrays["final_weight"], arrays["final_bias"] = boundary(model[0])
         except ValueError:  # under layer norm with β ≠ 0, there is none to draw
             arrays["final_weight"], arrays["final_bias"] = np.zeros((0, 2)), np.zeros(0)
         return metrics | moves, arrays
-
-    @staticmethod
-    def _on_grid(model):
-        x1, x2 = np.meshgrid(GRID, GRID)
-        return predict(model, np.stack([x1, x2], axis=-1).reshape(-1, 2)).reshape(x1.shape)
 
     def describe(self, config):
         source = "embedded generator" if config["data"] is None else Path(config["data"]).name
@@ -123,41 +121,46 @@ class Banana(Experiment):
             f"{config['epochs']} epochs, {config['init']}, {len(config['seeds'])} seeds"
         )
 
-    def figures(self, results, runs, caption):
+    def figures(self, results):
+        runs, caption = first_runs(results)
+        if not runs:
+            return
         caption = f"Banana, protocol {results.config['protocol']}, standardized inputs. {caption}"
-        yield self._trajectories(runs, caption)
+        yield trajectories_plot(runs, caption)
         what = "turn the boundaries"
-        yield step_changes_figure(results, runs, "turn", "turn per step (rad)", what, caption)
-        yield self._regions(results, runs, caption)
+        yield step_changes_plot(results, runs, "turn", "turn per step (rad)", what, caption)
+        yield regions_plot(results, runs, caption)
 
-    @staticmethod
-    def _trajectories(runs, caption):
-        paths = {m: location(run["weight"], run["bias"]) for m, run in runs.items()}
-        figure = plots.trajectories(paths, f"Paths of the locations φ during training. {caption}")
-        description = (
-            "One panel per method: the path in the plane of the point on each unit's boundary that "
-            "is closest to the origin, from the start of training to its end."
-        )
-        return figure, "trajectories", "Paths of the boundaries' locations", description
 
-    def _regions(self, results, runs, caption):
-        (x, y), *_ = self._load(results.config, results.config["seeds"][0])[0]
-        figure = plots.decision_regions(
-            GRID,
-            GRID,
-            {m: 0.5 + 0.5 * np.tanh(run["grid_logits"] / 2) for m, run in runs.items()},
-            x,
-            y,
-            "Decision regions and units' boundaries by the best weights of each run; training "
-            f"points. {caption}",
-            {m: (run["final_weight"], run["final_bias"]) for m, run in runs.items()},
-        )
-        means = {m: np.nanmean(results.metrics(m, "test_accuracy")) for m in runs}
-        description = (
-            "One panel per method: the shaded region is where class 1 is more likely. Mean test "
-            "accuracy: " + list_values(means, ".3f")
-        )
-        return figure, "regions", "Decision regions on the Banana set", description
+def trajectories_plot(runs, caption):
+    """The paths of the boundaries' locations in each method's first run."""
+    paths = {m: location(run["weight"], run["bias"]) for m, run in runs.items()}
+    figure = plots.trajectories(paths, f"Paths of the locations φ during training. {caption}")
+    description = (
+        "One panel per method: the path in the plane of the point on each unit's boundary that "
+        "is closest to the origin, from the start of training to its end."
+    )
+    return plots.Plot(figure, "trajectories", "Paths of the boundaries' locations", description)
+
+
+def regions_plot(results, runs, caption):
+    """The decision regions and boundaries at the end of each method's first run."""
+    config = results.config
+    train = load_split(config, generators(config["seeds"][0], 3)[0]).train
+    figure = plots.decision_regions(
+        GRID,
+        {m: 0.5 + 0.5 * np.tanh(run["grid_logits"] / 2) for m, run in runs.items()},
+        *train,
+        {m: (run["final_weight"], run["final_bias"]) for m, run in runs.items()},
+        "Decision regions and units' boundaries by the best weights of each run; training "
+        f"points. {caption}",
+    )
+    means = {m: np.nanmean(results.metrics(m, "test_accuracy")) for m in runs}
+    description = (
+        "One panel per method: the shaded region is where class 1 is more likely. Mean test "
+        "accuracy: " + list_values(means, ".3f")
+    )
+    return plots.Plot(figure, "regions", "Decision regions on the Banana set", description)
 
 
 EXPERIMENT = Banana()

@@ -8,7 +8,12 @@ import numpy as np
 
 from geonet import ops, plots
 from geonet.experiments.banana import accuracy, points
-from geonet.experiments.harness.experiment import Experiment, generators, list_values
+from geonet.experiments.harness.experiment import (
+    Experiment,
+    first_runs,
+    generators,
+    list_values,
+)
 from geonet.experiments.sets.banana import split_banana
 from geonet.gradients import Inspector
 from geonet.models import mlp
@@ -68,7 +73,10 @@ class Inspection(Experiment):
             "turn: median, radians"
         )
 
-    def figures(self, results, runs, caption):
+    def figures(self, results):
+        runs, caption = first_runs(results)
+        if not runs:
+            return
         layers = [f"layer {i + 1}" for i in range(LAYERS)]
         steps = {m: run["steps"] for m, run in runs.items()}
 
@@ -82,12 +90,12 @@ class Inspection(Experiment):
         means = list_values({m: values.mean() for m, values in shares.items()}, ".2f")
         description = "One panel per method: how much of the gradient only scales the weights, "
         description += f"and how much turns boundaries. Mean radial share: {means}"
-        yield figure, "shares", "Radial and angular share of the gradient", description
+        yield plots.Plot(figure, "shares", "Radial and angular share of the gradient", description)
 
         text = f"Norm of the gradient of each layer's weights w, times ‖w‖. {caption}"
         figure = plots.layer_curves(steps, curves("flow"), layers, "‖w‖ ‖∂L/∂w‖", text)
         description = "One panel per method: the gradient's norm at each layer, on log axes."
-        yield figure, "flow", "Gradient flow by layer", description
+        yield plots.Plot(figure, "flow", "Gradient flow by layer", description)
 
         kinds = {
             "dead": ("dead units", "Units that are inactive on all training points"),
@@ -98,7 +106,7 @@ class Inspection(Experiment):
             figure = plots.layer_curves(steps, curves(kind), layers, label, text, UNITS)
             ends = {m: results.metrics(m, f"{kind}_end")[0] for m in runs}
             description = f"{what}, one panel per method. In all layers at the end: "
-            yield figure, kind, what, description + list_values(ends, ".0f")
+            yield plots.Plot(figure, kind, what, description + list_values(ends, ".0f"))
 
 
 def summarize_inspector(inspector):

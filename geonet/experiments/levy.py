@@ -13,11 +13,12 @@ from geonet.characteristic import Tracker, location
 from geonet.experiments.harness import options
 from geonet.experiments.harness.experiment import (
     Experiment,
+    first_runs,
     generators,
     list_values,
     recipe,
     root_mean_square,
-    step_changes_figure,
+    step_changes_plot,
     summarize_tracker,
 )
 from geonet.experiments.sets.levy import load_levy
@@ -77,46 +78,44 @@ class Levy(Experiment):
             f"steps, {config['init']}, {len(config['seeds'])} seeds"
         )
 
-    def figures(self, results, runs, caption):
+    def figures(self, results):
+        runs, caption = first_runs(results)
+        if not runs:
+            return
         caption = f"Levy function, protocol {results.config['protocol']}. {caption}"
-        yield self._fits(results, runs, caption)
-        yield self._evolution(results, runs, caption)
+        yield fits_plot(results, runs, caption)
+        yield evolution_plot(results, runs, caption)
         quantity = "movement of φ per step (units of x)"
         what = "move the boundaries"
-        yield step_changes_figure(results, runs, "displacement", quantity, what, caption)
+        yield step_changes_plot(results, runs, "displacement", quantity, what, caption)
 
-    @staticmethod
-    def _fits(results, runs, caption):
-        config = results.config
-        data = load_levy(generators(config["seeds"][0], 2)[0], config["protocol"])
-        (train_x, train_y), _, (test_x, test_y) = data
-        predictions = {m: run["prediction"] for m, run in runs.items()}
-        figure = plots.function_fits(
-            test_x[:, 0],
-            test_y[:, 0],
-            train_x[:, 0],
-            train_y[:, 0],
-            predictions,
-            f"Fits by the best weights of each run. {caption}",
-        )
-        means = {m: np.nanmean(results.metrics(m, "test_rmse")) for m in runs}
-        description = (
-            "One panel per method: the function, 50 noisy training points, and the network's fit. "
-            "Mean test RMSE: " + list_values(means, ".3g")
-        )
-        return figure, "fits", "Fits of the Levy function", description
 
-    @staticmethod
-    def _evolution(results, runs, caption):
-        stages = [step for step in STAGES if step < results.config["steps"]]
-        places = {m: _at_stages(run, stages) for m, run in runs.items()}
-        stages = [*(f"step {stage}" for stage in stages), "last step"]
-        figure = plots.boundary_evolution(stages, places, f"Boundaries of {UNITS} units. {caption}")
-        description = (
-            f"Stacked bars, one panel per method: how many of the {UNITS} boundaries lie in each "
-            "part of [-10, 10], with early stages of training below and late stages on top."
-        )
-        return figure, "evolution", "Where the boundaries go", description
+def fits_plot(results, runs, caption):
+    """The function, its training points, and the fit of each method's first run."""
+    config = results.config
+    train, _, test = load_levy(generators(config["seeds"][0], 2)[0], config["protocol"])
+    predictions = {m: run["prediction"] for m, run in runs.items()}
+    text = f"Fits by the best weights of each run. {caption}"
+    figure = plots.function_fits(*test, *train, predictions, text)
+    means = {m: np.nanmean(results.metrics(m, "test_rmse")) for m in runs}
+    description = (
+        "One panel per method: the function, 50 noisy training points, and the network's fit. "
+        "Mean test RMSE: " + list_values(means, ".3g")
+    )
+    return plots.Plot(figure, "fits", "Fits of the Levy function", description)
+
+
+def evolution_plot(results, runs, caption):
+    """The boundaries of each method's first run at several stages of its training."""
+    stages = [step for step in STAGES if step < results.config["steps"]]
+    places = {m: _at_stages(run, stages) for m, run in runs.items()}
+    stages = [*(f"step {stage}" for stage in stages), "last step"]
+    figure = plots.boundary_evolution(stages, places, f"Boundaries of {UNITS} units. {caption}")
+    description = (
+        f"Stacked bars, one panel per method: how many of the {UNITS} boundaries lie in each "
+        "part of [-10, 10], with early stages of training below and late stages on top."
+    )
+    return plots.Plot(figure, "evolution", "Where the boundaries go", description)
 
 
 def _at_stages(run, stages):

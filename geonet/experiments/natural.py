@@ -17,12 +17,10 @@ from geonet.data.tables import standardize_features, standardize_target
 from geonet.experiments.banana import points
 from geonet.experiments.harness.experiment import (
     Experiment,
-    format_interval,
-    format_mean,
     generators,
     list_values,
+    statistics_cells,
 )
-from geonet.experiments.harness.statistics import mean_interval, paired_interval
 from geonet.experiments.sets.banana import split_banana
 from geonet.experiments.sets.levy import load_levy
 from geonet.models import METHODS, mlp
@@ -55,7 +53,6 @@ class Natural(Experiment):
     quick_seeds = "3"
     methods = "GmP"
     case = "damping"
-    figures_of_one_seed = False
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
@@ -108,17 +105,13 @@ class Natural(Experiment):
             for case in self.cases(results.config):
                 values = results.metrics(method, "test_loss", **case)
                 finished = np.isfinite(values)
-                row = [method, case["damping"], f"{results.lr(method, **case):g}", "", "", "", ""]
-                if finished.any():
-                    whole = mean_interval(values[finished])
-                    training = results.metrics(method, "train_loss", **case)[finished]
-                    row[3:5] = format_mean(whole), format_interval(whole)
-                    row[6] = f"{training.mean():.3g}"
-                both = finished & np.isfinite(plain)
-                if both.any() and case["damping"] != PLAIN:
-                    paired = paired_interval(values[both], plain[both])
-                    row[5] = f"{paired.mean:+.3g} {format_interval(paired, '+.3g')}".rstrip()
-                rows.append((*row, f"{np.count_nonzero(~finished)} of {len(values)}"))
+                training = results.metrics(method, "train_loss", **case)[finished]
+                cells = statistics_cells(values, None if case["damping"] == PLAIN else plain)
+                rows.append((
+                    method, case["damping"], f"{results.lr(method, **case):g}", *cells,
+                    f"{training.mean():.3g}" if training.size else "",
+                    f"{np.count_nonzero(~finished)} of {len(values)}",
+                ))  # fmt: skip
         return rows
 
     def notes(self, results):
@@ -128,7 +121,7 @@ class Natural(Experiment):
         for lr, count in sorted(lost.items()):
             yield f"rate {lr:g}: {count} of {len(results.find(lr=lr))} runs diverged"
 
-    def figures(self, results, runs, caption):
+    def figures(self, results):
         config, steps, curves = results.config, {}, {}
         for method, case in product(config["methods"], self.cases(config)):
             diverged = results.metrics(method, "diverged", **case) != 0
@@ -147,7 +140,7 @@ class Natural(Experiment):
         figure = plots.step_changes(steps, curves, "training loss", text)
         ends = list_values({label: loss[1, -1] for label, loss in curves.items()}, ".2g")
         description = "Training loss by step, one panel per damping, on log axes. At the end: "
-        yield figure, "learning", "Plain and natural gradients", description + ends
+        yield plots.Plot(figure, "learning", "Plain and natural gradients", description + ends)
 
 
 EXPERIMENT = Natural()

@@ -14,6 +14,7 @@ from geonet import plots
 from geonet.characteristic import perturb
 from geonet.experiments.harness.experiment import (
     Experiment,
+    first_runs,
     format_interval,
     format_mean,
     generators,
@@ -140,48 +141,54 @@ class Perturbation(Experiment):
                 rows.append((*row, f"{turns.max():.3g}", f"{shift:.3g}", f"{ratio:.4f}"))
         return f"\n{self.describe(results.config)}\n\n{aligned(rows)}"
 
-    def figures(self, results, runs, caption):
-        yield self._boundaries(results, runs, caption)
-        yield self._angles(results)
+    def figures(self, results):
+        runs, caption = first_runs(results)
+        if runs:
+            yield boundaries_plot(results, runs, caption)
+            yield angles_plot(results)
 
-    @staticmethod
-    def _boundaries(results, runs, caption):
-        figure = plots.perturbation_boundaries(
-            EPSILONS,
-            {m: (run["weight"], run["bias"]) for m, run in runs.items()},
-            f"One unit, w and b drawn with {results.config['init']}. The same ε is added to every "
-            f"parameter; BN on {BATCH_SIZE} standard normal points. {caption}",
-        )
-        turns = {m: results.metrics(m, f"turn_{EPSILONS[1]:g}").mean() for m in runs}
-        description = (
-            "One panel per size of noise: the boundary before in black, and after for each method. "
-            f"Mean turn in radians at ε = {EPSILONS[1]:g}: " + list_values(turns, ".2g")
-        )
-        return figure, "boundaries", "One boundary in the plane before and after noise", description
 
-    @staticmethod
-    def _angles(results):
-        config = results.config
-        runs = [{m: results.arrays(m, s) for m in config["methods"]} for s in config["seeds"]]
+def boundaries_plot(results, runs, caption):
+    """The boundary of one unit before and after noise of each size."""
+    figure = plots.perturbation_boundaries(
+        EPSILONS,
+        {m: (run["weight"], run["bias"]) for m, run in runs.items()},
+        f"One unit, w and b drawn with {results.config['init']}. The same ε is added to every "
+        f"parameter; BN on {BATCH_SIZE} standard normal points. {caption}",
+    )
+    turns = {m: results.metrics(m, f"turn_{EPSILONS[1]:g}").mean() for m in runs}
+    description = (
+        "One panel per size of noise: the boundary before in black, and after for each method. "
+        f"Mean turn in radians at ε = {EPSILONS[1]:g}: " + list_values(turns, ".2g")
+    )
+    title = "One boundary in the plane before and after noise"
+    return plots.Plot(figure, "boundaries", title, description)
 
-        def joined(key):  # over the seeds, method -> (norms, units · seeds)
-            return {m: np.concatenate([run[m][key] for run in runs], 1) for m in config["methods"]}
 
-        turns = {n: joined(f"turns_{n}") for n in FAN_INS}
-        bounds = {n: joined(f"bounds_{n}") for n in FAN_INS}
-        figure = plots.turning_angles(
-            NORMS,
-            turns,
-            {n: {m: b.max(axis=1) for m, b in methods.items()} for n, methods in bounds.items()},
-            f"Random changes of w, v or θ in rows drawn with {config['init']}: median and maximum "
-            f"of {config['units']} units × {len(config['seeds'])} seeds; the bound is that of the "
-            "unit with the largest. For rows of length 1 all bounds would agree for small ‖ε‖.",
-        )
-        description = (
-            "One panel per fan-in, log-log axes: the median and the largest measured angle of each "
-            "method, and the bound, which no measured angle exceeds by more than rounding."
-        )
-        return figure, "angles", "Turning angle against the size of the noise", description
+def angles_plot(results):
+    """Measured turns of whole layers, and their bounds."""
+    config = results.config
+    runs = [{m: results.arrays(m, s) for m in config["methods"]} for s in config["seeds"]]
+
+    def joined(key):  # over the seeds, method -> (norms, units · seeds)
+        return {m: np.concatenate([run[m][key] for run in runs], 1) for m in config["methods"]}
+
+    turns = {n: joined(f"turns_{n}") for n in FAN_INS}
+    bounds = {n: joined(f"bounds_{n}") for n in FAN_INS}
+    figure = plots.turning_angles(
+        NORMS,
+        turns,
+        {n: {m: b.max(axis=1) for m, b in methods.items()} for n, methods in bounds.items()},
+        f"Random changes of w, v or θ in rows drawn with {config['init']}: median and maximum "
+        f"of {config['units']} units × {len(config['seeds'])} seeds; the bound is that of the "
+        "unit with the largest. For rows of length 1 all bounds would agree for small ‖ε‖.",
+    )
+    description = (
+        "One panel per fan-in, log-log axes: the median and the largest measured angle of each "
+        "method, and the bound, which no measured angle exceeds by more than rounding."
+    )
+    title = "Turning angle against the size of the noise"
+    return plots.Plot(figure, "angles", title, description)
 
 
 def _number(value):

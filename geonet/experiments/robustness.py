@@ -36,9 +36,9 @@ from geonet.experiments.small_problems import (
 from geonet.text import duration
 from geonet.train import Adam, fit, predict
 
-INITS = ("glorot_uniform,he_normal,normal:0.001,normal:0.1,normal:1,normal:10,uniform:1,"
-         "orthogonal,sphere")  # fmt: skip
-QUICK_INITS = "glorot_uniform,normal:0.001,normal:10"
+INITS = ["glorot_uniform", "he_normal", "normal:0.001", "normal:0.1", "normal:1", "normal:10",
+         "uniform:1", "orthogonal", "sphere"]  # fmt: skip
+QUICK_INITS = ["glorot_uniform", "normal:0.001", "normal:10"]
 LRS = [float(f"{digit}e{power}") for power in range(-4, 1) for digit in (1, 2, 5)] + [10.0]
 QUICK_LRS = LRS[::3]
 TRAINS_FROM = 0.7  # share of the best skill on a set
@@ -46,6 +46,16 @@ STEPS = "160 (pictures) or 600"
 EXPLOSION_FACTOR = 10
 LOSS_LEVEL = 0.7  # share of the best constant's training loss: converging runs get below it
 EDGES = np.linspace(-8, 6, 71)  # of the bins in which log₁₀ of the changes per step is counted
+
+
+def init_list(text):
+    """Names of initializers from a comma-separated list, as `options.initializer` takes them."""
+    return [options.initializer(name) for name in options.names()(text)]
+
+
+def lr_list(text):
+    """Ascending learning rates from a comma-separated list, as `options.lr` takes them."""
+    return sorted({options.lr(word) for word in text.split(",")})
 
 
 def count_moves(moves):
@@ -67,36 +77,24 @@ class Robustness(Experiment):
     larger_is_better = True
     seeds, quick_seeds = "2", "1"
     takes_lr = False  # it has rates of its own
-    figures_of_one_seed = False
-    init = INITS
+    init = ",".join(INITS)
+    init_type = staticmethod(init_list)
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
         known = ",".join(PROBLEMS)
-        parser.add_argument("--sets", default=known, help=f"some of {known} (default: all)")
+        text = f"some of {known} (default: all)"
+        parser.add_argument("--sets", type=options.names(PROBLEMS), default=known, help=text)
         text = "comma list of rates (default: 1, 2 and 5 of each decade from 1e-4, up to 10)"
-        parser.add_argument("--lr", help=text)
+        parser.add_argument("--lr", type=lr_list, help=text)
 
     def configure(self, arguments):
-        quick = arguments.quick
-        inits = QUICK_INITS if quick and arguments.init == INITS else arguments.init
-        sets = [name.strip() for name in arguments.sets.split(",")]
-        inits = [word.strip() for word in inits.split(",")]
-        if unknown := [name for name in sets if name not in PROBLEMS]:
-            raise ValueError(f"--sets: {unknown[0]!r} is not one of {', '.join(PROBLEMS)}")
-        lrs = QUICK_LRS if quick else LRS
-        if arguments.lr is not None:
-            lrs = sorted({options.lr(word) for word in arguments.lr.split(",")})
-        return {
-            "methods": options.method_list(arguments.methods),
-            "seeds": options.seed_list(
-                arguments.seeds or (self.quick_seeds if quick else self.seeds)
-            ),
-            "set": list(dict.fromkeys(sets)),
-            "init": [options.initializer(word) for word in dict.fromkeys(inits)],
-            "lrs": lrs,
-            "quick": quick,
-        }
+        config = super().configure(arguments)
+        quick, inits = config.pop("quick"), config.pop("init")
+        if quick and inits == INITS:
+            inits = QUICK_INITS
+        lrs = arguments.lr or (QUICK_LRS if quick else LRS)
+        return config | {"set": arguments.sets, "init": inits, "lrs": lrs, "quick": quick}
 
     def cases(self, config):
         """The sets take turns, so that the remaining time can be estimated from finished runs."""
@@ -160,11 +158,9 @@ class Robustness(Experiment):
         """What each method achieves on each set, over all initializers and rates."""
         rows = [("method", "trains, share of runs ± sd", "best skill", "at", "diverged",
                  f"loss below {LOSS_LEVEL:g} of a constant's", "median steps to it")]  # fmt: skip
-        for name in results.config["set"]:
+        for name, grids in load_grids(results).items():
             rows.append((f"set {name}", *[""] * 6))
-            grids = {m: Grid(results, name, m) for m in results.config["methods"]}
-            min_skill = threshold(grids.values())
-            rows += [(m, *grid.row(min_skill)) for m, grid in grids.items()]
+            rows += [(m, *grid.row(results.config)) for m, grid in grids.items()]
         return rows
 
     def notes(self, results):
@@ -176,100 +172,107 @@ class Robustness(Experiment):
             if "failed" in metrics:
                 yield f"failed: {metrics['failed']}"
 
-    def figures(self, results, runs, caption):
-        config = results.config
-        grids = {
-            name: {m: Grid(results, name, m) for m in config["methods"]} for name in config["set"]
-        }
-        short = f"{self.describe(config)}."
-        for name, methods in grids.items():
-            yield self._map(config, name, methods, short)
-        yield self._outcomes(grids, short)
-        yield self._convergence(grids, short)
-        for kind, quantity in (
-            ("turn", "change of direction in a step (rad)"),
-            ("displacement", "movement of the location φ in a step (units of x)"),
-        ):
-            yield self._moves(results, kind, quantity, short)
+    def figures(self, results):
+        caption = f"{self.describe(results.config)}."
+        grids = load_grids(results)
+        for name in grids:
+            yield map_plot(results.config, name, grids[name], caption)
+        yield outcomes_plot(grids, caption)
+        yield convergence_plot(grids, caption)
+        quantity = "change of direction in a step (rad)"
+        yield moves_plot(results, "turn", quantity, caption)
+        quantity = "movement of the location φ in a step (units of x)"
+        yield moves_plot(results, "displacement", quantity, caption)
 
-    @staticmethod
-    def _map(config, name, grids, caption):
-        min_skill = threshold(grids.values())
-        figure = plots.lr_maps(
-            config["lrs"],
-            config["init"],
-            {m: grid.median for m, grid in grids.items()},
-            min_skill,
-            "skill",
-            f"Set {name}. Skill: the share of a constant's test error that a network removes, "
-            f"median over seeds. A dot: trains ({min_skill:.2f} or more); a cross: it met NaN or "
-            f"infinity for half of the seeds or more. {caption}",
-        )
-        description = (
-            "One panel per method, one row per initializer, one column per rate. Share of cells "
-            "that train: "
-            + list_values(
-                {m: grid.share_trained(min_skill).mean() for m, grid in grids.items()}, ".2f"
+
+def map_plot(config, name, grids, caption):
+    """The skill of each method on a set, by initializer and rate."""
+    min_skill = next(iter(grids.values())).min_skill
+    figure = plots.lr_maps(
+        config["lrs"],
+        config["init"],
+        {m: grid.median for m, grid in grids.items()},
+        min_skill,
+        "skill",
+        f"Set {name}. Skill: the share of a constant's test error that a network removes, "
+        f"median over seeds. A dot: trains ({min_skill:.2f} or more); a cross: it met NaN or "
+        f"infinity for half of the seeds or more. {caption}",
+    )
+    trained = {m: grid.share_trained().mean() for m, grid in grids.items()}
+    description = "One panel per method, one row per initializer, one column per rate. Share of "
+    description += f"cells that train: {list_values(trained, '.2f')}"
+    return plots.Plot(figure, f"map_{name}", f"What trains on {name}", description)
+
+
+def outcomes_plot(grids, caption):
+    """How many runs of each method have each outcome on each set."""
+    shares = {n: {m: g.outcomes() for m, g in methods.items()} for n, methods in grids.items()}
+    figure = plots.stacked_shares(
+        shares,
+        "share of runs",
+        "The outcomes of all runs, one panel per set. Diverged: met NaN or infinity, or its "
+        f"loss rose above {EXPLOSION_FACTOR} times that of the first step and it ends no "
+        f"better than a constant. {caption}",
+    )
+    description = "Stacked bars, one per method. Share that trains: " + "; ".join(
+        f"{name}: " + list_values({m: s["trains"] for m, s in methods.items()}, ".2f")
+        for name, methods in shares.items()
+    )
+    return plots.Plot(figure, "outcomes", "How many runs train, and how many diverge", description)
+
+
+def convergence_plot(grids, caption):
+    """How many runs of each method come to a training loss within each number of steps."""
+    figure = plots.shares_reached(
+        {n: {m: g.reached.ravel() for m, g in methods.items()} for n, methods in grids.items()},
+        "training steps",
+        "share of runs there",
+        f"Share of all runs whose training loss has come below {LOSS_LEVEL:g} of the best "
+        f"constant's. {caption}",
+    )
+    description = "One panel per set, one line per method: the share of runs that got there "
+    description += "within each number of steps."
+    return plots.Plot(figure, "convergence", "Steps to a given loss", description)
+
+
+def moves_plot(results, kind, quantity, caption):
+    """How many steps of each method's runs change the boundaries by more than each size."""
+    counts = {
+        name: {
+            m: sum(
+                arrays[f"{kind}_counts"]
+                for _, arrays in results.find_with_arrays(method=m, set=name)
+                if arrays
             )
-        )
-        return figure, f"map_{name}", f"What trains on {name}", description
-
-    @staticmethod
-    def _outcomes(grids, caption):
-        shares = {}
-        for name, methods in grids.items():
-            min_skill = threshold(methods.values())
-            shares[name] = {m: grid.outcomes(min_skill) for m, grid in methods.items()}
-        figure = plots.stacked_shares(
-            shares,
-            "share of runs",
-            "The outcomes of all runs, one panel per set. Diverged: met NaN or infinity, or its "
-            f"loss rose above {EXPLOSION_FACTOR} times that of the first step and it ends no "
-            f"better than a constant. {caption}",
-        )
-        description = "Stacked bars, one per method. Share that trains: " + "; ".join(
-            f"{name}: " + list_values({m: s["trains"] for m, s in methods.items()}, ".2f")
-            for name, methods in shares.items()
-        )
-        return figure, "outcomes", "How many runs train, and how many diverge", description
-
-    @staticmethod
-    def _convergence(grids, caption):
-        figure = plots.shares_reached(
-            {n: {m: g.reached.ravel() for m, g in methods.items()} for n, methods in grids.items()},
-            "training steps",
-            "share of runs there",
-            f"Share of all runs whose training loss has come below {LOSS_LEVEL:g} of the best "
-            f"constant's. {caption}",
-        )
-        description = "One panel per set, one line per method: the share of runs that got there "
-        description += "within each number of steps."
-        return figure, "convergence", "Steps to a given loss", description
-
-    @staticmethod
-    def _moves(results, kind, quantity, caption):
-        counts = {
-            name: {
-                m: sum(
-                    arrays[f"{kind}_counts"]
-                    for _, arrays in results.find_with_arrays(method=m, set=name)
-                    if arrays
-                )
-                for m in results.config["methods"]
-            }
-            for name in results.config["set"]
+            for m in results.config["methods"]
         }
-        figure = plots.exceedance(
-            10**EDGES,
-            counts,
-            quantity,
-            "share of changes that are larger",
-            "Changes of all units of the first layer in all steps of all runs that met no NaN or "
-            f"infinity; units without a boundary (LN) have none. {caption}",
+        for name in results.config["set"]
+    }
+    figure = plots.exceedance(
+        10**EDGES,
+        counts,
+        quantity,
+        "share of changes that are larger",
+        "Changes of all units of the first layer in all steps of all runs that met no NaN or "
+        f"infinity; units without a boundary (LN) have none. {caption}",
+    )
+    description = "One panel per set, one line per method: the share of steps that change more "
+    description += "than each size."
+    return plots.Plot(figure, f"{kind}s", f"How far steps move boundaries: {kind}s", description)
+
+
+def load_grids(results):
+    """All runs of a sweep: name of the set -> method -> Grid."""
+    config, found = results.config, {}
+    for name in config["set"]:
+        grids = {m: Grid(results, name, m) for m in config["methods"]}
+        best = max(
+            np.max(g.median, initial=0.0, where=np.isfinite(g.median)) for g in grids.values()
         )
-        description = "One panel per set, one line per method: the share of steps that change more "
-        description += "than each size."
-        return figure, f"{kind}s", f"How far steps move boundaries: {kind}s", description
+        for grid in grids.values():
+            grid.min_skill = TRAINS_FROM * float(best) or np.inf
+        found[name] = grids
+    return found
 
 
 class Grid:
@@ -282,11 +285,12 @@ class Grid:
     reached : ndarray
         Steps to the loss level, ∞ where it was not reached.
     diverged : ndarray of bool
+    min_skill : float
+        What counts as trained; from the best of all methods, which `load_grids` knows.
     """
 
     def __init__(self, results, name, method):
-        self.config = config = results.config
-        axes = config["init"], config["lrs"], config["seeds"]
+        axes = [results.config[key] for key in ("init", "lrs", "seeds")]
         shape = tuple(map(len, axes))
         self.skill, self.reached = np.full(shape, np.nan), np.full(shape, np.inf)
         self.diverged = np.zeros(shape, bool)
@@ -303,36 +307,34 @@ class Grid:
     @property
     def median(self):
         """Median skill over seeds, (initializers, rates); NaN where half or more diverged."""
-        low = np.sort(np.where(np.isnan(self.skill), -np.inf, self.skill), axis=-1)
-        count = low.shape[-1]
-        middle = low[..., (count - 1) // 2 : count // 2 + 1].mean(axis=-1)
-        return np.where(2 * np.isnan(self.skill).sum(axis=-1) >= count, np.nan, middle)
+        lost = np.isnan(self.skill)
+        middle = np.median(np.where(lost, -np.inf, self.skill), axis=-1)
+        return np.where(lost.mean(axis=-1) >= 0.5, np.nan, middle)
 
-    def share_trained(self, min_skill):
+    def share_trained(self):
         """Share of the initializers and rates that train, (seeds,)."""
-        return (self.skill >= min_skill).mean(axis=(0, 1))
+        return (self.skill >= self.min_skill).mean(axis=(0, 1))
 
-    def outcomes(self, min_skill):
+    def outcomes(self):
         """The share of runs with each outcome."""
-        with np.errstate(invalid="ignore"):
-            return {
-                "trains": float(np.mean(self.skill >= min_skill)),
-                "learns something": float(np.mean((self.skill > 0) & (self.skill < min_skill))),
-                "no better than a constant": float(np.mean((self.skill <= 0) & ~self.diverged)),
-                "diverged": float(np.mean(self.diverged)),
-            }
+        trains, learns = self.skill >= self.min_skill, self.skill > 0
+        return {
+            "trains": float(np.mean(trains)),
+            "learns something": float(np.mean(learns & ~trains)),
+            "no better than a constant": float(np.mean((self.skill <= 0) & ~self.diverged)),
+            "diverged": float(np.mean(self.diverged)),
+        }
 
-    def row(self, min_skill):
+    def row(self, config):
         """The cells of the table."""
-        best, at = "", ""
-        if np.isfinite(self.median).any():
-            i, j = np.unravel_index(np.nanargmax(self.median), self.median.shape)
-            best = f"{self.median[i, j]:.3f}"
-            at = f"{self.config['init'][i]}, {self.config['lrs'][j]:g}"
+        best, at, median = "", "", self.median
+        if np.isfinite(median).any():
+            i, j = np.unravel_index(np.nanargmax(median), median.shape)
+            best, at = f"{median[i, j]:.3f}", f"{config['init'][i]}, {config['lrs'][j]:g}"
         reached = np.isfinite(self.reached)
         steps = f"{np.median(self.reached[reached]):.0f}" if reached.any() else ""
         lost = f"{np.count_nonzero(self.diverged)} of {self.diverged.size}"
-        area = format_mean(mean_interval(self.share_trained(min_skill)))
+        area = format_mean(mean_interval(self.share_trained()))
         return area, best, at, lost, f"{reached.mean():.3f}", steps
 
 
@@ -342,12 +344,6 @@ def diverged(metrics):
         return metrics.get("diverged", False)
     peak, skill = metrics["peak_over_first_loss"], metrics["test_skill"]
     return (peak is None or peak > EXPLOSION_FACTOR) and (skill is None or skill <= 0)
-
-
-def threshold(grids):
-    """The minimum skill that counts as trained, from the best of all methods on a set."""
-    found = [grid.median[np.isfinite(grid.median)] for grid in grids]
-    return TRAINS_FROM * float(np.max(np.concatenate(found), initial=0.0)) or np.inf
 
 
 EXPERIMENT = Robustness()

@@ -54,7 +54,6 @@ class Uci(Experiment):
     metric_title = "test RMSE"
     seeds, quick_seeds = "20", "3"
     case = "set"
-    figures_of_one_seed = False
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
@@ -63,7 +62,7 @@ class Uci(Experiment):
         parser.add_argument("--data", help=text)
         known = ",".join(FRIEDMAN)
         text = f"comma list of its folders, or of {known} (default: all of them, or these three)"
-        parser.add_argument("--sets", help=text)
+        parser.add_argument("--sets", type=options.names(), help=text)
 
     def configure(self, arguments):
         config = super().configure(arguments)
@@ -125,12 +124,11 @@ class Uci(Experiment):
     def notes(self, results):
         test = f"paired test, p < {SIGNIFICANCE}"
         yield f"mean ± standard error over splits; * below every other, {test}"
-        defaults = {m: [self.default_lr(m)] for m in results.config["methods"]}
-        if results.config["lr"] == defaults:
+        if results.config["lr"] == options.lrs(None, results.config["methods"]):
             yield "rates are the authors', for GmP ten times those of the others; --lr changes them"
         yield from super().notes(results)
 
-    def figures(self, results, runs, caption):
+    def figures(self, results):
         config = results.config
         first, *others = config["methods"]
         found = {name: _ratios(results, first, others, name) for name in config["set"]}
@@ -144,25 +142,22 @@ class Uci(Experiment):
             f"{n}: " + list_values({m: r[0] for m, r in s.items()}, ".2f") for n, s in found.items()
         )
         description = f"One panel per set. {' '.join(sentences)}"
-        yield figure, "ratios", f"Test RMSE over {first}'s", description
+        yield plots.Plot(figure, "ratios", f"Test RMSE over {first}'s", description)
 
 
-def _set_names(text, folder):
-    """The names of the sets: those requested, or all that are available."""
+def _set_names(names, folder):
+    """The names of the sets: those requested, or all that are available for None."""
     there = list(FRIEDMAN)
     if folder is not None:
         there = sorted(path.parent.name for path in folder.glob("*/data.txt"))
-    if text is None:
+    if names is None:
         if not there:
             raise ValueError(f"--data: {folder} has no folder with a data.txt, such as boston")
         return there
-    names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in there and name not in FRIEDMAN:
             place = "without --data there are" if folder is None else f"{folder} has"
             raise ValueError(f"--sets: {place} {', '.join(there) or 'no sets'}, but not {name!r}")
-    if len(set(names)) < len(names):
-        raise ValueError(f"--sets names one of {text!r} twice")
     return names
 
 

@@ -6,7 +6,7 @@ panels, and a caption below them: the argument `caption` says what is shown, ove
 What a panel cannot show (out of view, not finite) is noted in its title.
 """
 
-from geonet.plots.base import METHOD_STYLES, save, styles
+from geonet.plots.base import METHOD_STYLES, Plot, save, styles
 from geonet.plots.boundaries import (
     boundary_evolution,
     decision_regions,
@@ -15,30 +15,20 @@ from geonet.plots.boundaries import (
     trajectories,
     turning_angles,
 )
-from geonet.plots.curves import errors_by_step, function_fits, learning_curves, ratios
-from geonet.plots.gradients import gradient_shares, layer_curves
+from geonet.plots.comparisons import (
+    boundary_statistics,
+    effects,
+    lr_maps,
+    ratios,
+    stacked_shares,
+)
+from geonet.plots.curves import (
+    errors_by_step,
+    exceedance,
+    function_fits,
+    gradient_shares,
+    layer_curves,
+    learning_curves,
+    shares_reached,
+)
 from geonet.plots.graphs import computation
-from geonet.plots.robustness import exceedance, lr_maps, shares_reached, stacked_shares
-
-__all__ = [
-    "METHOD_STYLES",
-    "boundary_evolution",
-    "computation",
-    "decision_regions",
-    "errors_by_step",
-    "exceedance",
-    "function_fits",
-    "gradient_shares",
-    "layer_curves",
-    "learning_curves",
-    "lr_maps",
-    "perturbation_boundaries",
-    "ratios",
-    "save",
-    "shares_reached",
-    "stacked_shares",
-    "step_changes",
-    "styles",
-    "trajectories",
-    "turning_angles",
-]

@@ -1,10 +1,10 @@
 """What all figures share: the style of each method, panels, legends, and `save`."""
 
 import html
+import io
 import math
-import os
-import tempfile
 import textwrap
+from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,40 +13,47 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-
-class Style(NamedTuple):
-    """How a method looks in every figure."""
-
-    color: str
-    linestyle: object
-    marker: str
+from geonet.files import write_whole
 
 
-METHOD_STYLES = {
-    "SP": Style("#D55E00", (0, (5, 1.5)), "s"),
-    "WN": Style("#E69F00", (0, (5, 1.5, 1, 1.5)), "^"),
-    "BN": Style("#56B4E9", (0, (1, 1)), "v"),
-    "LN": Style("#CC79A7", (0, (10, 2)), "D"),
-    "WN+MBN": Style("#7F7F7F", (0, (5, 1, 1, 1, 1, 1)), "P"),
-    "GmP": Style("#0072B2", "-", "o"),
-    "GmP+IMN": Style("#009E73", (0, (3, 3)), "X"),
+def _look(color, linestyle, marker):
+    return {"color": color, "linestyle": linestyle, "marker": marker}
+
+
+METHOD_STYLES = {  # keywords of `Axes.plot`
+    "SP": _look("#D55E00", (0, (5, 1.5)), "s"),
+    "WN": _look("#E69F00", (0, (5, 1.5, 1, 1.5)), "^"),
+    "BN": _look("#56B4E9", (0, (1, 1)), "v"),
+    "LN": _look("#CC79A7", (0, (10, 2)), "D"),
+    "WN+MBN": _look("#7F7F7F", (0, (5, 1, 1, 1, 1, 1)), "P"),
+    "GmP": _look("#0072B2", "-", "o"),
+    "GmP+IMN": _look("#009E73", (0, (3, 3)), "X"),
 }
 OTHER_STYLES = (
-    Style("#000000", (0, (1, 3)), "*"),
-    Style("#8B4513", (0, (8, 1, 2, 1)), "p"),
-    Style("#4B0082", (0, (2, 1)), "h"),
+    _look("#000000", (0, (1, 3)), "*"),
+    _look("#8B4513", (0, (8, 1, 2, 1)), "p"),
+    _look("#4B0082", (0, (2, 1)), "h"),
 )
+LINE, MARKER = {"marker": ""}, {"linestyle": ""}  # what leaves only the line or only the marker
 
 
-def styles(labels):
-    """The style of each label: a method's own style, or one of the spare styles in turn."""
-    others = [label for label in labels if label not in METHOD_STYLES]
-    spare = {label: OTHER_STYLES[i % len(OTHER_STYLES)] for i, label in enumerate(others)}
-    return {label: METHOD_STYLES.get(label) or spare[label] for label in labels}
+def styles(labels, **common):
+    """Keywords of `Axes.plot` by label: a method's own style, or one of the spare ones in turn.
+
+    Parameters
+    ----------
+    labels : iterable of str
+    **common
+        Keywords that all have, in place of their own.
+    """
+    spare, looks = cycle(OTHER_STYLES), {}
+    for label in labels:
+        looks[label] = (METHOD_STYLES.get(label) or next(spare)) | common
+    return looks
 
 
 def save(figure, folder, name, title, description):
-    """Write folder/name.png (150 dpi) and folder/name.svg, whole or not at all.
+    """Write folder/name.png (150 dpi) and folder/name.svg, each whole or not at all.
 
     Parameters
     ----------
@@ -65,25 +72,45 @@ def save(figure, folder, name, title, description):
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
-        png, svg = Path(scratch, f"{name}.png"), Path(scratch, f"{name}.svg")
-        figure.draw_without_rendering()  # lays out the panels once, for both files
-        figure.set_layout_engine("none")
-        with matplotlib.rc_context({"svg.hashsalt": "geonet"}):
-            figure.savefig(png, dpi=150)
-            figure.savefig(svg, metadata={"Date": None})
-        before, _, rest = svg.read_text(encoding="utf-8").partition("<svg ")
-        attributes, _, body = rest.partition(">")
-        tag = f'<svg role="img" aria-labelledby="{name}-title {name}-desc" {attributes}>'
-        first = f'<title id="{name}-title">{html.escape(title)}</title>'
-        second = f'<desc id="{name}-desc">{html.escape(description)}</desc>'
-        svg.write_text(f"{before}{tag}\n{first}\n{second}{body}", encoding="utf-8")
-        for path in (png, svg):
-            os.replace(path, folder / path.name)
-    return folder / png.name, folder / svg.name
+    figure.draw_without_rendering()  # lays out the panels once, for both files
+    figure.set_layout_engine("none")
+    pixels, drawing = io.BytesIO(), io.StringIO()
+    figure.savefig(pixels, dpi=150)
+    with matplotlib.rc_context({"svg.hashsalt": "geonet"}):
+        figure.savefig(drawing, format="svg", metadata={"Date": None})
+    before, _, rest = drawing.getvalue().partition("<svg ")
+    attributes, _, body = rest.partition(">")
+    tag = f'<svg role="img" aria-labelledby="{name}-title {name}-desc" {attributes}>'
+    first = f'<title id="{name}-title">{html.escape(title)}</title>'
+    second = f'<desc id="{name}-desc">{html.escape(description)}</desc>'
+    text = f"{before}{tag}\n{first}\n{second}{body}"
+    png, svg = folder / f"{name}.png", folder / f"{name}.svg"
+    write_whole(png, lambda path: path.write_bytes(pixels.getvalue()))
+    write_whole(svg, lambda path: path.write_text(text, encoding="utf-8"))
+    return png, svg
 
 
-def _panels(titles, caption, xlabel, ylabel, widest=4, size=(3.0, 2.7), sharex=True):
+class Plot(NamedTuple):
+    """A figure, the name of its files, and the words for readers who cannot see it."""
+
+    figure: Figure
+    name: str
+    title: str
+    description: str
+
+    def save(self, folder):
+        """Save it as `save` does.
+
+        Returns
+        -------
+        dict
+            The path of the PNG, the title and the description: what a report needs to show it.
+        """
+        png, _ = save(self.figure, folder, *self[1:])
+        return {"path": str(png), "title": self.title, "description": self.description}
+
+
+def panels(titles, caption, xlabel, ylabel, widest=4, size=(3.0, 2.7), sharex=True):
     """A figure with one panel per title, shared axes with outer labels, and a caption below."""
     rows = math.ceil(len(titles) / widest)
     columns = math.ceil(len(titles) / rows)
@@ -106,7 +133,7 @@ def _panels(titles, caption, xlabel, ylabel, widest=4, size=(3.0, 2.7), sharex=T
     return figure, axes[: len(titles)]
 
 
-def _legend(figure, handles):
+def legend(figure, handles):
     """A legend above the panels, in as few rows as the width of the figure allows."""
     inches = sum(0.65 + 0.075 * len(handle.get_label()) for handle in handles)
     columns = math.ceil(len(handles) / math.ceil(inches / figure.get_figwidth()))
@@ -114,23 +141,29 @@ def _legend(figure, handles):
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, **look)
 
 
-def _handle(label, **look):
-    return Line2D([], [], label=label, **look)
+def handles(looks):
+    """Handles of a legend, from {label: keywords of a line}."""
+    return [Line2D([], [], label=label, **look) for label, look in looks.items()]
 
 
-def _titled(label, *notes):
+def titled(label, *notes):
     """A panel title: the label, and below it notes on what the panel cannot show."""
     lines = [line for note in notes if note for line in textwrap.wrap(note, 38)]
     return "\n".join([str(label), *lines])
 
 
-def _note(what, flagged):
+def finite_titles(values):
+    """The titles of panels of {label: array}, with a note on numbers that are not finite."""
+    return [titled(k, note("not finite", ~np.isfinite(v))) for k, v in values.items()]
+
+
+def note(what, flagged):
     """How many are flagged, or an empty string if none are."""
     count = np.count_nonzero(flagged)
     return f"{what}: {count} of {np.size(flagged)}" if count else ""
 
 
-def _for_log_axis(values, caption):
+def for_log_axis(values, caption):
     """Raise zeros to a decade below the smallest positive value, and say so in the caption."""
     finite = {key: np.where(np.isfinite(v), v, np.nan) for key, v in values.items()}
     everything = np.concatenate([v.ravel() for v in finite.values()])

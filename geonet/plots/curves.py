@@ -1,17 +1,10 @@
-"""Results of training: fits, learning curves, and ratios of errors."""
+"""Curves: fits, what is recorded over training, and shares of many runs."""
 
 import numpy as np
 
-from geonet.plots.base import (
-    METHOD_STYLES,
-    _for_log_axis,
-    _handle,
-    _legend,
-    _note,
-    _panels,
-    _titled,
-    styles,
-)
+from geonet.plots import base
+
+LAYER_LINES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1, 1, 1)), (0, (10, 2)))  # repeating
 
 
 def function_fits(test_x, test_y, train_x, train_y, predictions, caption):
@@ -30,18 +23,23 @@ def function_fits(test_x, test_y, train_x, train_y, predictions, caption):
     low, high = low - 0.1 * (high - low), high + 0.1 * (high - low)
     titles = []
     for label, y in predictions.items():
-        notes = _note("out of view", (y < low) | (y > high)), _note("not finite", ~np.isfinite(y))
-        titles.append(_titled(label, *notes))
-    figure, panels = _panels(titles, caption, "x", "y")
-    looks, truth = styles(predictions), {"color": "0.75", "linewidth": 4}
+        notes = (
+            base.note("out of view", (y < low) | (y > high)),
+            base.note("not finite", ~np.isfinite(y)),
+        )
+        titles.append(base.titled(label, *notes))
+    figure, panels = base.panels(titles, caption, "x", "y")
+    looks, truth = base.styles(predictions), {"color": "0.75", "linewidth": 4}
     data = {"color": "black", "linestyle": "", "marker": "o", "markersize": 3}
     for panel, (label, y) in zip(panels, predictions.items(), strict=True):
         panel.plot(test_x, test_y, **truth)
         panel.plot(train_x, train_y, **data)
-        panel.plot(test_x, np.ravel(y), color=looks[label].color, linewidth=1.8)
+        panel.plot(test_x, np.ravel(y), color=looks[label]["color"], linewidth=1.8)
         panel.set_ylim(low, high)
-    handles = [_handle("true function", **truth), _handle("training points", **data)]
-    _legend(figure, [*handles, _handle("prediction", color=METHOD_STYLES["GmP"].color)])
+    fit = {"color": base.METHOD_STYLES["GmP"]["color"]}
+    base.legend(
+        figure, base.handles({"true function": truth, "training points": data, "prediction": fit})
+    )
     return figure
 
 
@@ -57,19 +55,70 @@ def learning_curves(quantities, ylabel, caption):
         The axis label of all panels, with the unit.
     caption : str
     """
-    labels = list(next(iter(quantities.values())))
-    looks = styles(labels)
-    figure, axes = _panels(list(quantities), caption, "epoch", ylabel, size=(4.4, 3.4))
-    for panel, curves in zip(axes, quantities.values(), strict=True):
-        for label, values in curves.items():
-            values, look = values[:, ~np.isnan(values).all(axis=0)], looks[label]
-            epochs = np.arange(1, values.shape[1] + 1)
+    curves = {}
+    for title, found in quantities.items():
+        curves[title] = {}
+        for label, values in found.items():
+            values = values[:, ~np.isnan(values).all(axis=0)]
             low, middle, high = np.nanquantile(values, (0, 0.5, 1), axis=0)
-            line = {"color": look.color, "linestyle": look.linestyle, "linewidth": 1.6}
-            every = max(1, len(epochs) // 6)
-            panel.plot(epochs, middle, marker=look.marker, markevery=every, markersize=4, **line)
-            panel.fill_between(epochs, low, high, color=look.color, alpha=0.15, linewidth=0)
-    _legend(figure, [_handle(label, **looks[label]._asdict()) for label in labels])
+            curves[title][label] = np.arange(1, len(middle) + 1), middle, low, high
+    return _lines(curves, "epoch", ylabel, caption, {}, size=(4.4, 3.4), markersize=4)
+
+
+def gradient_shares(steps, shares, layers, caption):
+    """The radial share of gradients over training, one panel per method.
+
+    Below the mean over layers, a panel is shaded in the method's colour; above it, which stands for
+    the angular share, in grey.
+
+    Parameters
+    ----------
+    steps : dict
+        label -> training steps, shape (T,), from 0.
+    shares : dict
+        label -> radial share of each layer's squared gradient, shape (T, layers), in [0, 1].
+    layers : list of str
+    caption : str
+    """
+    ylabel = "share of the squared gradient"
+    figure = layer_curves(steps, shares, layers, ylabel, caption, top=1.0)
+    looks = base.styles(shares)
+    for panel, (label, values) in zip(figure.axes, shares.items(), strict=False):
+        x, middle, color = steps[label] + 1, values.mean(axis=1), looks[label]["color"]
+        panel.fill_between(x, 0, middle, color=color, alpha=0.25, linewidth=0)
+        panel.fill_between(x, middle, 1, color="0.93", linewidth=0, zorder=0)
+    return figure
+
+
+def layer_curves(steps, values, layers, ylabel, caption, top=None):
+    """A quantity of each layer over training, one panel per method.
+
+    Parameters
+    ----------
+    steps, layers, caption
+        As for `gradient_shares`.
+    values : dict
+        label -> shape (T, layers).
+    ylabel : str
+        The quantity and its unit.
+    top : float, optional
+        Upper end of a linear axis that starts at 0. Without it, the axis is logarithmic.
+    """
+    titles, scale = base.finite_titles(values), {"yscale": "log"}
+    if top is None:
+        values, caption = base.for_log_axis(values, caption)
+    else:
+        scale = {"ylim": (-0.03 * top, 1.03 * top)}
+    figure, panels = base.panels(titles, caption, "training step", ylabel)
+    looks = base.styles(values)
+    lines = [LAYER_LINES[i % len(LAYER_LINES)] for i in range(len(layers))]
+    for panel, (label, curves) in zip(panels, values.items(), strict=True):
+        panel.set(xscale="log", **scale)
+        for line, curve in zip(lines, curves.T, strict=True):
+            look = {"color": looks[label]["color"], "linestyle": line, "linewidth": 1.5}
+            panel.plot(steps[label] + 1, curve, **look)
+    black = {k: {"color": "black", "linestyle": line} for k, line in zip(layers, lines)}
+    base.legend(figure, base.handles(black))
     return figure
 
 
@@ -84,36 +133,71 @@ def errors_by_step(steps, errors, caption):
         label -> relative errors (S,). Zeros are drawn at a floor, and the caption says so.
     caption : str
     """
-    errors, caption = _for_log_axis(errors, caption)
-    looks = dict(zip(errors, (METHOD_STYLES[m] for m in ("SP", "GmP", "GmP+IMN")), strict=False))
-    figure, (panel,) = _panels([""], caption, "step h", "relative error", size=(7.0, 4.0))
-    for label, values in errors.items():
-        look = looks[label]
-        line = {"color": look.color, "linestyle": look.linestyle, "marker": look.marker}
-        panel.loglog(steps, values, markersize=4, linewidth=1.4, **line)
-    _legend(figure, [_handle(label, **looks[label]._asdict()) for label in errors])
-    return figure
+    errors, caption = base.for_log_axis(errors, caption)
+    curves = {"": {label: (steps, values) for label, values in errors.items()}}
+    axes = {"xscale": "log", "yscale": "log"}
+    return _lines(curves, "step h", "relative error", caption, axes, size=(7.0, 4.0), markersize=4)
 
 
-def ratios(intervals, xlabel, caption):
-    """Methods compared with another one: ratios and their intervals, one panel per data set.
+def shares_reached(values, xlabel, ylabel, caption):
+    """The share of values that are at most x, one panel per set, one line per method.
 
     Parameters
     ----------
-    intervals : dict
-        title of the panel -> dict of label -> (ratio, low, high), all positive. NaN is not drawn.
-    xlabel, caption : str
+    values : dict
+        title of the panel -> dict of label -> (N,), ∞ for levels that are never reached.
+    xlabel, ylabel, caption : str
     """
-    labels = list(dict.fromkeys(label for found in intervals.values() for label in found))
-    size = (3.4, 0.7 + 0.28 * len(labels))
-    figure, axes = _panels(list(intervals), caption, xlabel, "", 3, size, sharex=False)
-    looks = styles(labels)
-    for panel, found in zip(axes, intervals.values(), strict=True):
-        panel.axvline(1, color="0.4", linewidth=1)
-        for label, (ratio, *ends) in found.items():
-            place, look = labels.index(label), looks[label]
-            panel.plot(ends, [place, place], color=look.color)
-            panel.plot(ratio, place, color=look.color, marker=look.marker, linestyle="")
-    panel.set_yticks(range(len(labels)), labels)  # for all panels, which share the axis
-    panel.invert_yaxis()
+    finite = {t: {k: np.sort(v[np.isfinite(v)]) for k, v in f.items()} for t, f in values.items()}
+    last = max(
+        np.max(reached, initial=1) for found in finite.values() for reached in found.values()
+    )
+    curves = {}
+    for title, found in finite.items():
+        curves[title] = {}
+        for label, reached in found.items():
+            share = np.arange(1, len(reached) + 1) / len(values[title][label])
+            curves[title][label] = np.r_[reached, last], np.r_[share, np.max(share, initial=0.0)]
+    axes, look = {"xscale": "log", "ylim": (0, None)}, base.LINE | {"drawstyle": "steps-post"}
+    return _lines(curves, xlabel, ylabel, caption, axes, 2, (4.2, 2.9), **look)
+
+
+def exceedance(edges, counts, xlabel, ylabel, caption):
+    """The share of counted values above x on log axes, one panel per set, one line per method.
+
+    Parameters
+    ----------
+    edges : array
+        (B + 1,).
+    counts : dict
+        title of the panel -> dict of label -> counts between the edges, (B,), or 0 if there are
+        none.
+    xlabel, ylabel, caption : str
+    """
+    curves = {}
+    for title, found in counts.items():
+        curves[title] = {}
+        for label, bins in found.items():
+            above = np.cumsum(bins[::-1])[::-1] / np.sum(bins) if np.any(bins) else np.array([])
+            curves[title][label] = edges[: len(above)], np.where(above > 0, above, np.nan)
+    axes = {"xscale": "log", "yscale": "log", "ylim": (1e-6, 1.5)}
+    return _lines(curves, xlabel, ylabel, caption, axes, 2, (4.2, 2.9), **base.LINE)
+
+
+def _lines(curves, xlabel, ylabel, caption, axes, widest=4, size=(3.0, 2.7), **look):
+    """Lines with a legend, from title of the panel -> dict of label -> (x, y) or (x, y, low, high).
+
+    `axes` is what is set for all of them, and `look` what all lines have in common.
+    """
+    figure, panels = base.panels(list(curves), caption, xlabel, ylabel, widest, size)
+    looks = base.styles(next(iter(curves.values())))
+    for panel, found in zip(panels, curves.values(), strict=True):
+        for label, (x, y, *band) in found.items():
+            line = looks[label] | look | {"linewidth": 1.6, "markevery": max(1, len(x) // 20)}
+            panel.plot(x, y, **line)
+            if band:
+                color = looks[label]["color"]
+                panel.fill_between(x, *band, color=color, alpha=0.15, linewidth=0)
+    panels[0].set(**axes)
+    base.legend(figure, base.handles({k: v | look for k, v in looks.items()}))
     return figure

@@ -5,7 +5,6 @@ This command runs the experiments that the chosen claims depend on, or reuses ex
 reports what was measured, the effect with its interval, and a verdict.
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -19,7 +18,7 @@ from geonet.experiments.claims import report
 from geonet.experiments.claims.statements import CLAIMS, EVIDENCE
 from geonet.experiments.claims.verdicts import RULE, RULE_OF_ALL, RULE_OF_PAIRS, judge_claim
 from geonet.experiments.harness import executors, options
-from geonet.experiments.harness.results import Results, first_difference
+from geonet.experiments.harness.results import Results
 from geonet.text import BadInput, duration
 
 
@@ -33,9 +32,9 @@ class Claims:
     def add_arguments(self, parser):
         """Declare the options."""
         text = f"comma list of {', '.join(CLAIMS)} (default: all)"
-        parser.add_argument("--claims", help=text)
+        parser.add_argument("--claims", type=options.names(CLAIMS), help=text)
         text = "count or comma list, for every experiment (default: 10, or 3 for convnets)"
-        parser.add_argument("--seeds", help=text)
+        parser.add_argument("--seeds", type=options.seed_list, help=text)
         text = "existing results, such as levy=results/levy; can be repeated. "
         text += f"NAME is one of {', '.join(EVIDENCE)}"
         parser.add_argument("--reuse", action="append", default=[], metavar="NAME=DIR", help=text)
@@ -48,42 +47,41 @@ class Claims:
         executors.add_arguments(parser, None)
 
     def configure(self, arguments):
-        """Claims, folders and the options of every experiment, as JSON values.
+        """Claims, folder, and the options of every experiment that the claims depend on.
+
+        Returns
+        -------
+        dict
+            claims (their names), quick, out, and options: name of the evidence -> dict.
 
         Raises
         ------
-        ValueError
-            If an argument is invalid.
+        ValueError, OSError
+            If an argument is invalid, or results to reuse cannot be read.
         """
-        names = [n.strip() for n in (arguments.claims or ",".join(CLAIMS)).split(",")]
-        if unknown := [n for n in names if n not in CLAIMS]:
-            raise ValueError(f"--claims: {unknown[0]!r} is not one of {', '.join(CLAIMS)}")
-        if arguments.seeds is not None:
-            options.seed_list(arguments.seeds)  # raises an error if it is invalid
+        quick, names = arguments.quick, arguments.claims or list(CLAIMS)
         needed = dict.fromkeys(test.evidence for n in names for test in CLAIMS[n].tests)
         reused = _reused(arguments.reuse)
         if spare := [key for key in reused if key not in needed]:
             raise ValueError(f"--reuse: {spare[0]} is not among what the chosen claims depend on, "
                              f"which is {', '.join(needed)}")  # fmt: skip
-        out = arguments.out or f"results/claims{'-quick' if arguments.quick else ''}"
+        out = arguments.out or f"results/claims{'-quick' if quick else ''}"
         path = Path(out)
         there = next((p for p in (path, *path.parents) if p.exists()), path)
         if there.exists() and not there.is_dir():
             raise ValueError(f"--out must be a folder, and {there} is a file")
-        commands = {}
+        chosen = {}
         for key in needed:
             evidence = EVIDENCE[key]
-            default = str(evidence.quick_seeds if arguments.quick else evidence.seeds)
-            command = evidence.options.split()
-            if arguments.quick:
-                command += ["--quick", *evidence.quick.split()]
+            own = evidence.options | ({"quick": True, **evidence.quick} if quick else {})
             if key in reused:
-                command += ["--seeds", reused[key][1], "--out", reused[key][0]]
+                own |= reused[key]
             else:
-                command += ["--seeds", arguments.seeds or default, "--out", str(Path(out, key))]
-                command += ["--overwrite"] if arguments.overwrite else []
-            commands[key] = command
-        return {"claims": names, "quick": arguments.quick, "out": out, "commands": commands}
+                count = evidence.quick_seeds if quick else evidence.seeds
+                own |= {"seeds": arguments.seeds or list(range(count)), "out": str(path / key)}
+                own |= {"overwrite": True} if arguments.overwrite else {}
+            chosen[key] = own
+        return {"claims": names, "quick": quick, "out": out, "options": chosen}
 
     def main(self, arguments):
         """Run what is not there yet, and write the report.
@@ -93,63 +91,63 @@ class Claims:
         BadInput
             If an argument is invalid or a folder cannot be used.
         """
-        experiments = find()
+        known = find()
+        experiments = {key: known[evidence.experiment] for key, evidence in EVIDENCE.items()}
         try:
             config = self.configure(arguments)
         except (ValueError, OSError) as error:
             raise BadInput(str(error)) from error
-        parsed = {
-            key: _parsed(experiments[EVIDENCE[key].experiment], command, arguments)
-            for key, command in config["commands"].items()
-        }
-        left = {
-            key: seeds_left(key, experiments[EVIDENCE[key].experiment], own)
-            for key, own in parsed.items()
-        }
+        execution = {"executor": arguments.executor, "workers": arguments.workers}
+        runs = {}
+        for key, own in config["options"].items():
+            runs[key] = runs_of = experiments[key].arguments(**own)
+            threads = getattr(arguments, "threads", None)
+            runs_of.threads = threads or experiments[key].default_threads
+            vars(runs_of).update((name, v) for name, v in execution.items() if v is not None)
+        left = {key: seeds_left(key, experiments[key], own) for key, own in runs.items()}
         print(cost(left, config["quick"]), flush=True)
-        start, status, results = time.perf_counter(), 0, {}
-        for key, own in parsed.items():
-            experiment = experiments[EVIDENCE[key].experiment]
-            print(f"== {key}: {experiment.name} {' '.join(config['commands'][key])}", flush=True)
+        start, status, results, figures = time.perf_counter(), 0, {}, {}
+        for key, own in runs.items():
+            print(f"== {key}: {command(key, config['options'][key])}", flush=True)
             with _threads(own.threads):
-                status |= experiment.main(own) or 0
-            own.overwrite = False
-            results[key] = Results(own.out, experiment.name, experiment.configure(own))
-        content = self.report(config, results, experiments)
+                results[key], drawn, failed = experiments[key].conduct(own)
+            figures[key], status = drawn.get(EVIDENCE[key].figure), status | failed
+        content = self.report(config, results, figures, experiments)
         content["seconds"] = round(time.perf_counter() - start)
         paths = report.write(content, config["out"])
         print(report.summary(content))
         print(f"report: {', '.join(map(str, paths))}")
         return status
 
-    def report(self, config, results, experiments):
-        """The content of the report, as JSON values. Its figures are written.
+    def report(self, config, results, figures, experiments):
+        """The content of the report, as JSON values. Its own figures are drawn and saved.
 
         Parameters
         ----------
         config : dict
             As `configure` returns it.
-        results : dict
-            Name of the evidence -> Results.
-        experiments : dict
-            As `find` returns it.
+        results, figures, experiments : dict
+            Name of the evidence -> Results, what `geonet.plots.Plot.save` returned for the figure
+            to show (None if there is none, because all runs that it would show diverged), and
+            Experiment.
         """
         rng = np.random.default_rng(0)
         claims = [judge_claim(name, results, rng) for name in config["claims"]]
         evidence = {
             key: {
-                "description": experiments[EVIDENCE[key].experiment].describe(found.config),
-                "command": " ".join([EVIDENCE[key].experiment, *config["commands"][key]]),
+                "description": experiments[key].describe(found.config),
+                "command": command(key, config["options"][key]),
                 "setting": EVIDENCE[key].setting,
                 "seeds": found.config["seeds"],
                 "failed": sum("failed" in r["metrics"] for r in found.runs.values()),
                 "folder": str(found.folder),
-                "figure": report.figure_in(found.folder, EVIDENCE[key].figure),
+                "figure": figures[key],
                 "seconds": sum(r["metrics"].get("seconds", 0) for r in found.runs.values()),
             }
             for key, found in results.items()
         }
         outcomes = report.boundary_outcomes(results)
+        drawn = report.plots_of(claims, outcomes, config["quick"])
         return {
             "quick": config["quick"],
             "rule": [*map(list, RULE)],
@@ -157,12 +155,25 @@ class Claims:
             "claims": claims,
             "evidence": evidence,
             "boundaries": outcomes,
-            "figures": report.draw_figures(claims, outcomes, Path(config["out"]), config["quick"]),
+            "figures": [plot.save(Path(config["out"], "figures")) for plot in drawn],
         }
 
 
+def command(key, chosen):
+    """The command line that runs an experiment with options given as values, for readers."""
+    words = [EVIDENCE[key].experiment]
+    for name, value in chosen.items():
+        if name == "seeds":  # a count if they are 0, 1, …; a comma makes a list of a single one
+            counted = value == list(range(len(value)))
+            value = len(value) if counted else f"{','.join(map(str, value))},"
+        elif isinstance(value, list):
+            value = ",".join(map(str, value))
+        words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return " ".join(words)
+
+
 def _reused(arguments):
-    """name -> (folder, its seeds in the form of --seeds), from arguments NAME=DIR."""
+    """name -> the options out and seeds, from arguments NAME=DIR."""
     found = {}
     for argument in arguments:
         name, equals, folder = argument.partition("=")
@@ -175,7 +186,7 @@ def _reused(arguments):
             seeds = json.loads(path.read_text(encoding="utf-8"))["config"]["seeds"]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"--reuse: {path} is not a results file of geonet") from error
-        found[name] = folder, ",".join(map(str, seeds)) + ","
+        found[name] = {"seeds": seeds, "out": folder}
     return found
 
 
@@ -199,26 +210,17 @@ def seeds_left(key, experiment, arguments):
     BadInput
         If the folder holds something that this experiment cannot reuse.
     """
-    seeds, path = options.seed_list(arguments.seeds), Path(arguments.out, "results.json")
-    if arguments.overwrite or not path.exists():
-        return len(seeds)
+    count = len(arguments.seeds)
+    if arguments.overwrite or not Path(arguments.out, "results.json").exists():
+        return count
     try:
-        config = json.loads(json.dumps(experiment.configure(arguments)))
-        found = json.loads(path.read_text(encoding="utf-8"))
-        same = (found["experiment"], found["config"]) == (experiment.name, config)
-        difference = "" if same else first_difference(found, experiment.name, config)
-        kept = sum("failed" not in run["metrics"] for run in found["runs"])
+        config = experiment.configure(arguments)
+        found = Results(arguments.out, experiment.name, config).find()
     except (ValueError, OSError) as error:
         raise BadInput(f"{key}: {error}") from error
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadInput(f"{path} is not a results file of geonet") from error
-    if difference:
-        raise BadInput(
-            f"{arguments.out} holds results of another configuration than {key} has "
-            f"({difference}): reuse another folder, or choose another --out"
-        )
-    whole = len(config["methods"]) * len(seeds) * len(experiment.cases(config))
-    return max(0.0, 1 - kept / whole) * len(seeds)
+    kept = sum("failed" not in run["metrics"] for run in found)
+    whole = len(config["methods"]) * count * len(experiment.cases(config))
+    return max(0.0, 1 - kept / whole) * count
 
 
 @contextlib.contextmanager
@@ -230,18 +232,6 @@ def _threads(count):
         yield
     finally:
         os.environ["GEONET_THREADS"] = before
-
-
-def _parsed(experiment, command, ours):
-    """Parsed arguments of an experiment. Our own arguments say where its runs are executed."""
-    parser = argparse.ArgumentParser(experiment.name)
-    experiment.add_arguments(parser)
-    arguments = parser.parse_args(command)
-    arguments.threads = getattr(ours, "threads", None) or experiment.default_threads
-    arguments.executor = ours.executor
-    if ours.workers is not None:
-        arguments.workers = ours.workers
-    return arguments
 
 
 def cost(seeds, quick):

@@ -7,7 +7,6 @@ because of an error in the program, is not: a `Measure` is NaN on its seed, what
 returns.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from geonet import hypersphere
 from geonet.characteristic import location
 from geonet.experiments.harness.experiment import generators
 from geonet.experiments.perturbation import FAN_INS, NORMS
-from geonet.experiments.robustness import Grid, threshold
+from geonet.experiments.robustness import Grid, load_grids
 from geonet.experiments.sets.levy import HIGH, load_levy
 
 LOSS_LEVEL = 0.75  # share of the chance loss: below it, a network has begun to learn
@@ -27,7 +26,13 @@ class Measure(NamedTuple):
 
     title: str
     better: str  # "smaller" or "larger"
-    values: object  # (results, method) -> (seeds,)
+    function: object  # one of those below
+    arguments: tuple = ()  # its further ones
+
+    def values(self, results, method):
+        """One number per seed, NaN where a run failed; (seeds,)."""
+        found = self.function(results, method, *self.arguments)
+        return np.where(failed(results, method), np.nan, found)
 
 
 def failed(results, method):
@@ -144,11 +149,8 @@ def first_order_excess(results, method):
 
 
 def _over_sets(results, method, quantity):
-    """Geometric mean of quantity(grid, minimum skill that trains) over the sets of a sweep."""
-    config, found = results.config, []
-    for name in config["set"]:
-        grids = {m: Grid(results, name, m) for m in config["methods"]}
-        found.append(quantity(grids[method], threshold(grids.values())))
+    """Geometric mean of quantity(grid) over the sets of a sweep."""
+    found = [quantity(grids[method]) for grids in load_grids(results).values()]
     with np.errstate(divide="ignore"):
         return np.exp(np.mean(np.log(found), axis=0))
 
@@ -156,8 +158,8 @@ def _over_sets(results, method, quantity):
 def largest_lr(results, method):
     """The largest learning rate that trains in a sweep with a single initializer."""
 
-    def largest(grid, min_skill):
-        trains = grid.skill[0] >= min_skill  # (rates, seeds)
+    def largest(grid):
+        trains = grid.skill[0] >= grid.min_skill  # (rates, seeds)
         lrs = np.array(results.config["lrs"])[:, None]
         return np.max(np.where(trains, lrs, 0), axis=0)
 
@@ -167,7 +169,7 @@ def largest_lr(results, method):
 
 def share_that_trains(results, method):
     """Share of the initializers and learning rates of a sweep that train."""
-    return _over_sets(results, method, lambda grid, min_skill: grid.share_trained(min_skill))
+    return _over_sets(results, method, Grid.share_trained)
 
 
 def error_left(results, method, lrs):
@@ -177,18 +179,8 @@ def error_left(results, method, lrs):
     """
     place = results.config["lrs"].index(lrs[method])
 
-    def left(grid, _):
+    def left(grid):
         error = 1 - grid.skill[0, place]
         return np.minimum(np.where(np.isnan(error), 1, error), 1)
 
     return _over_sets(results, method, left)
-
-
-def make_measure(title, better, function, *arguments, **options):
-    """A `Measure` that calls one of the functions above with further arguments."""
-    return Measure(title, better, partial(_values, function, arguments, options))
-
-
-def _values(function, arguments, options, results, method):
-    values = function(results, method, *arguments, **options)
-    return np.where(failed(results, method), np.nan, values)

@@ -8,8 +8,7 @@ import base64
 import json
 import math
 import os
-import re
-from html import escape, unescape
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,6 @@ from geonet.experiments.claims.verdicts import INCONCLUSIVE, NOT_REPRODUCED, REP
 from geonet.experiments.harness.results import versions
 from geonet.files import write_whole
 from geonet.models import METHODS
-from geonet.plots.claims import boundary_statistics, effects
 from geonet.text import aligned, duration
 
 ORDER = (NOT_REPRODUCED, INCONCLUSIVE, REPRODUCED)  # from the weakest support for a claim
@@ -333,8 +331,8 @@ def _table(caption, rows):
     return "\n".join([*lines, "</tbody></table>"])
 
 
-def draw_figures(claims, outcomes, folder, quick):
-    """Write the figures for the chosen claims into folder/figures.
+def plots_of(claims, outcomes, quick):
+    """The figures on the chosen claims as a whole.
 
     Parameters
     ----------
@@ -342,45 +340,21 @@ def draw_figures(claims, outcomes, folder, quick):
         As `geonet.experiments.claims.verdicts.judge_claim` returns them.
     outcomes : dict
         As `boundary_outcomes` returns them, or empty.
-    folder : Path
     quick : bool
 
     Returns
     -------
-    list of dict
-        One per figure, as `figure_in` returns it.
+    list of geonet.plots.Plot
     """
     drawn = []
     if any(claim["comparisons"] for claim in claims):
-        drawn.append(_effects_figure(claims, quick))
+        drawn.append(_effects_plot(claims, quick))
     if outcomes:
-        drawn.append(_boundaries_figure(outcomes))
-    for figure, name, *texts in drawn:
-        plots.save(figure, folder / "figures", name, *texts)
-    return [figure_in(folder, name) for _, name, *_ in drawn]
+        drawn.append(_boundaries_plot(outcomes))
+    return drawn
 
 
-def figure_in(folder, name):
-    """A figure of an experiment: its path, and the title and description in its SVG.
-
-    Returns
-    -------
-    dict or None
-        None if there is no such figure, because all runs that it would show diverged.
-    """
-    png, svg = (folder / "figures" / f"{name}{ending}" for ending in (".png", ".svg"))
-    if not (png.exists() and svg.exists()):
-        return None
-    with open(svg, encoding="utf-8") as file:
-        start = file.read(20_000)
-    title, description = (
-        unescape(re.search(f"<{tag} id=[^>]*>(.*?)</{tag}>", start, re.DOTALL)[1])
-        for tag in ("title", "desc")
-    )
-    return {"path": str(png), "title": title, "description": description}
-
-
-def _effects_figure(claims, quick):
+def _effects_plot(claims, quick):
     shown, sentences = {}, []
     for claim in claims:
         counted = [c for c in claim["comparisons"] if not c["control"]]
@@ -402,7 +376,7 @@ def _effects_figure(claims, quick):
         "those of the rival, or those of the method where SP is the only rival."
     )
     title = "The paper's claims: effects and their intervals"
-    return effects(shown, caption), "claims", title, " ".join(sentences)
+    return plots.Plot(plots.effects(shown, caption), "claims", title, " ".join(sentences))
 
 
 def boundary_outcomes(results):
@@ -442,7 +416,7 @@ def boundary_outcomes(results):
     }
 
 
-def _boundaries_figure(outcomes):
+def _boundaries_plot(outcomes):
     caption = (
         "All methods from the same start and at the rate 0.01, means over seeds. "
         "Above: 10, 50 and 90 % of the units, over steps evenly spaced on a log scale. "
@@ -453,5 +427,6 @@ def _boundaries_figure(outcomes):
         for title, rows in outcomes.items()
     ]
     shown = {k: {m: np.array(v, float) for m, v in rows.items()} for k, rows in outcomes.items()}
-    figure = boundary_statistics(shown, caption)
-    return figure, "boundaries", "How the boundaries of each method behave", " ".join(sentences)
+    figure = plots.boundary_statistics(shown, caption)
+    title = "How the boundaries of each method behave"
+    return plots.Plot(figure, "boundaries", title, " ".join(sentences))

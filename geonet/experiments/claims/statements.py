@@ -8,18 +8,18 @@ bounds, which must hold for every single number.
 from typing import NamedTuple
 
 from geonet.experiments.claims import measures
-from geonet.experiments.claims.measures import make_measure
+from geonet.experiments.claims.measures import Measure
 
 
 class Evidence(NamedTuple):
     """An experiment with its options, whose runs test claims."""
 
     experiment: str
-    options: str
-    quick: str  # further options for --quick
+    options: dict  # name -> value, as `Experiment.arguments` takes them
     minutes: float  # per seed for all methods and cases, on one core
     figure: str  # which of the experiment's own figures to show
     setting: str  # how it differs from the paper's experiment
+    quick: dict = {}  # noqa: RUF012  # options that differ under --quick
     seeds: int = 10
     quick_seeds: int = 3
 
@@ -30,7 +30,7 @@ class Comparison(NamedTuple):
     evidence: str
     method: str
     rival: str
-    measure: measures.Measure
+    measure: Measure
     control: bool = False
 
 
@@ -39,7 +39,7 @@ class Bound(NamedTuple):
 
     evidence: str
     method: str
-    measure: measures.Measure
+    measure: Measure
 
 
 class Claim(NamedTuple):
@@ -53,99 +53,98 @@ class Claim(NamedTuple):
 
 
 def against(evidence, method, rivals, measure, control=False):
-    """One comparison per rival, from a comma-separated list of rivals."""
-    return tuple(Comparison(evidence, method, r, measure, control) for r in rivals.split(","))
+    """One comparison per rival."""
+    return tuple(Comparison(evidence, method, r, measure, control) for r in rivals)
 
 
-EQUAL_LR = "--lr 0.01"  # one rate for all methods, so that steps can be compared
-SMALL_SETS = "--methods SP,WN,BN,GmP --sets levy,banana,friedman"
+RIVALS = ("SP", "WN", "BN")  # of GmP in the paper
+FOUR = {"methods": [*RIVALS, "GmP"]}
+EQUAL_LR = {"lr": 0.01}  # one rate for all methods, so that steps can be compared
+FRIEDMAN = FOUR | {"sets": ["friedman1", "friedman2", "friedman3"]}
+SMALL_SETS = FOUR | {"sets": ["levy", "banana", "friedman"]}
 EVIDENCE = {
     "perturbation": Evidence(
-        "perturbation", "", "", 0.01, "angles", "weights drawn with standard deviation 1e-3"
+        "perturbation", {}, 0.01, "angles", "weights drawn with standard deviation 1e-3"
     ),
     "perturbation-unit": Evidence(
-        "perturbation", "--init sphere", "", 0.01, "boundaries", "weights of length 1"
+        "perturbation", {"init": "sphere"}, 0.01, "boundaries", "weights of length 1"
     ),
-    "levy": Evidence(
-        "levy", "--methods SP,WN,BN,GmP", "", 0.1, "fits", "the data are redrawn for each seed"
-    ),
+    "levy": Evidence("levy", FOUR, 0.1, "fits", "the data are redrawn for each seed"),
     "levy-paper": Evidence(
-        "levy", "--methods SP,WN,BN,GmP --protocol paper", "", 0.1, "fits",
+        "levy", FOUR | {"protocol": "paper"}, 0.1, "fits",
         "the authors' single data set, and one network per seed",
     ),
     "levy-equal": Evidence(
-        "levy", EQUAL_LR, "", 0.3, "evolution",
+        "levy", EQUAL_LR, 0.3, "evolution",
         "the data are redrawn, with all methods at the rate 0.01",
     ),
     "banana": Evidence(
-        "banana", "--methods SP,WN,BN,GmP", "", 0.03, "regions",
+        "banana", FOUR, 0.03, "regions",
         "validation data control training, and the data are redrawn; an imitation of the set if "
         "its file is missing",
     ),
     "banana-equal": Evidence(
-        "banana", EQUAL_LR, "", 0.05, "turns", "as banana, with all methods at the rate 0.01"
+        "banana", EQUAL_LR, 0.05, "turns", "as banana, with all methods at the rate 0.01"
     ),
     "friedman": Evidence(
-        "uci", "--methods SP,WN,BN,GmP --sets friedman1,friedman2,friedman3", "", 0.1,
-        "ratios", "Friedman's three functions in place of the UCI sets, which are not included",
+        "uci", FRIEDMAN, 0.1, "ratios",
+        "Friedman's three functions in place of the UCI sets, which are not included",
     ),
     "friedman-equal": Evidence(
-        "uci", f"--methods SP,WN,BN,GmP --sets friedman1,friedman2,friedman3 {EQUAL_LR}", "", 0.1,
-        "ratios", "as friedman, with all methods at the rate 0.01",
+        "uci", FRIEDMAN | EQUAL_LR, 0.1, "ratios",
+        "as friedman, with all methods at the rate 0.01",
     ),
     "rates": Evidence(
-        "robustness", f"{SMALL_SETS} --init glorot_uniform", "", 0.8, "outcomes",
+        "robustness", SMALL_SETS | {"init": ["glorot_uniform"]}, 0.8, "outcomes",
         "training of a few hundred steps at a constant rate on three small sets",
     ),
     "initializers": Evidence(
-        "robustness", f"{SMALL_SETS} --lr 0.001,0.01,0.1", "", 0.8, "outcomes",
+        "robustness", SMALL_SETS | {"lr": [0.001, 0.01, 0.1]}, 0.8, "outcomes",
         "as rates; nine initializers from normal of scale 0.001 to normal of scale 10",
     ),
     "vgg": Evidence(
         "imagenet32",
-        "--methods SP,WN,BN,GmP,GmP+IMN --width 0.25 --batch-sizes 64 --epochs 10 "
-        "--schedule cosine",
-        "--epochs 2 --width 0.125", 16.0, "curves_64",
+        {"methods": [*RIVALS, "GmP", "GmP+IMN"], "width": 0.25, "batch_sizes": "64", "epochs": 10,
+         "schedule": "cosine"},
+        16.0, "curves_64",
         "a quarter of the channels and ten epochs on 8,000 pictures of ten classes; "
         "drawn ones instead of ImageNet32",
-        seeds=3, quick_seeds=1,
+        quick={"epochs": 2, "width": 0.125}, seeds=3, quick_seeds=1,
     ),
     "resnet": Evidence(
-        "imagenet", "", "", 10.0, "curves",
+        "imagenet", {}, 10.0, "curves",
         "a ResNet-18 of a quarter of the channels, 20 epochs, 2,000 drawn pictures of ten classes",
         seeds=3, quick_seeds=1,
     ),
 }  # fmt: skip
 
-RMSE = make_measure("test RMSE", "smaller", measures.metric, "test_rmse")
-ACCURACY = make_measure("test accuracy", "larger", measures.metric, "test_accuracy")
-TOP1 = make_measure("validation top-1", "larger", measures.metric, "test_top1")
-EPOCHS_TO_LEVEL = make_measure(
+RMSE = Measure("test RMSE", "smaller", measures.metric, ("test_rmse",))
+ACCURACY = Measure("test accuracy", "larger", measures.metric, ("test_accuracy",))
+TOP1 = Measure("validation top-1", "larger", measures.metric, ("test_top1",))
+EPOCHS_TO_LEVEL = Measure(
     "epochs to three quarters of the chance loss", "smaller", measures.epochs_to_level
 )
-LARGEST_LR = make_measure("largest rate that trains", "larger", measures.largest_lr)
-SHARE_THAT_TRAINS = make_measure(
+LARGEST_LR = Measure("largest rate that trains", "larger", measures.largest_lr)
+SHARE_THAT_TRAINS = Measure(
     "share of initializers and rates that train", "larger", measures.share_that_trains
 )
 TENFOLD_LRS = {"SP": 0.1, "WN": 0.1, "BN": 0.1, "GmP": 1.0}
-ERROR_LEFT = make_measure(
-    "error left at ten times the authors' rate", "smaller", measures.error_left, TENFOLD_LRS
+ERROR_LEFT = Measure(
+    "error left at ten times the authors' rate", "smaller", measures.error_left, (TENFOLD_LRS,)
 )
-OVER_BOUND = make_measure(
-    "largest turn over its bound", "smaller", measures.metric, "largest_turn_over_bound"
+OVER_BOUND = Measure(
+    "largest turn over its bound", "smaller", measures.metric, ("largest_turn_over_bound",)
 )
-FIRST_ORDER = make_measure(
-    "|turn − √(Σ sₖ² εₖ²)| over ‖ε‖₁²", "smaller", measures.first_order_excess
+FIRST_ORDER = Measure("|turn − √(Σ sₖ² εₖ²)| over ‖ε‖₁²", "smaller", measures.first_order_excess)
+TURN_UNDER_NOISE = Measure(
+    "turn in radians at ε = 0.001", "smaller", measures.metric, ("turn_0.001",)
 )
-TURN_UNDER_NOISE = make_measure(
-    "turn in radians at ε = 0.001", "smaller", measures.metric, "turn_0.001"
+MOVE_PER_STEP = Measure(
+    "move of φ per step, 90 % of units", "smaller", measures.moves, ("displacement",)
 )
-MOVE_PER_STEP = make_measure(
-    "move of φ per step, 90 % of units", "smaller", measures.moves, "displacement"
-)
-TURN_PER_STEP = make_measure("turn per step, 90 % of units", "smaller", measures.moves, "turn")
-INSIDE = make_measure("share of boundaries inside the data at the end", "larger", measures.inside)
-ALIVE = make_measure("share of units alive at the end", "larger", measures.alive)
+TURN_PER_STEP = Measure("turn per step, 90 % of units", "smaller", measures.moves, ("turn",))
+INSIDE = Measure("share of boundaries inside the data at the end", "larger", measures.inside)
+ALIVE = Measure("share of units alive at the end", "larger", measures.alive)
 
 LR_NOTE = (
     "The rates are the authors', 0.1 for GmP and 0.01 for the others: what is compared is a "
@@ -170,8 +169,8 @@ CLAIMS = {
         "away, and leaves that of a GmP unit nearly where it was.",
         "Section 2, figure 1",
         (
-            *against("perturbation", "GmP", "SP,WN,BN", TURN_UNDER_NOISE),
-            *against("perturbation-unit", "GmP", "SP,WN,BN", TURN_UNDER_NOISE, control=True),
+            *against("perturbation", "GmP", RIVALS, TURN_UNDER_NOISE),
+            *against("perturbation-unit", "GmP", RIVALS, TURN_UNDER_NOISE, control=True),
         ),
         "This is a matter of scale: what counts is ε/‖w‖, and the weights here are as small as ε. "
         "For weights of length 1 (the control) the bounds of all methods agree to first order.",
@@ -180,7 +179,7 @@ CLAIMS = {
         "Levy function, the authors' data",
         "GmP fits the Levy function better than SP, WN and BN.",
         "Experiments, figure 2",
-        against("levy-paper", "GmP", "SP,WN,BN", RMSE),
+        against("levy-paper", "GmP", RIVALS, RMSE),
         LR_NOTE + "All seeds share one draw of the data here, so the interval says nothing about "
         "other draws.",
     ),
@@ -189,8 +188,8 @@ CLAIMS = {
         "GmP fits the Levy function better than SP, WN and BN, whichever points are drawn.",
         "Experiments, figure 2 (one draw there)",
         (
-            *against("levy", "GmP", "SP,WN,BN", RMSE),
-            *against("levy-equal", "GmP", "SP,WN,BN", RMSE, control=True),
+            *against("levy", "GmP", RIVALS, RMSE),
+            *against("levy-equal", "GmP", RIVALS, RMSE, control=True),
         ),
         LR_NOTE + "The authors have one draw of 50 points. If they are redrawn, their positions "
         "matter more than the method, and a network that can place its boundaries anywhere can "
@@ -201,8 +200,8 @@ CLAIMS = {
         "GmP classifies the Banana set better than SP, WN and BN.",
         "Experiments, figure 3",
         (
-            *against("banana", "GmP", "SP,WN,BN", ACCURACY),
-            *against("banana-equal", "GmP", "SP,WN,BN", ACCURACY, control=True),
+            *against("banana", "GmP", RIVALS, ACCURACY),
+            *against("banana-equal", "GmP", RIVALS, ACCURACY, control=True),
         ),
         LR_NOTE + "The classes overlap, so all methods come close to the best possible accuracy, "
         "and 200 test points resolve differences of 2 % at best. In the authors' code the test "
@@ -213,8 +212,8 @@ CLAIMS = {
         "GmP generalizes better than SP, WN and BN in regression of tables by one hidden layer.",
         "Experiments, table 1",
         (
-            *against("friedman", "GmP", "SP,WN,BN", RMSE),
-            *against("friedman-equal", "GmP", "SP,WN,BN", RMSE, control=True),
+            *against("friedman", "GmP", RIVALS, RMSE),
+            *against("friedman-equal", "GmP", RIVALS, RMSE, control=True),
         ),
         LR_NOTE + "Friedman's functions are smooth and have little noise, unlike some UCI sets; "
         "`uci --data` runs those.",
@@ -224,8 +223,8 @@ CLAIMS = {
         "A network under GmP trains at larger learning rates than one under SP, WN or BN.",
         "Abstract of the first version",
         (
-            *against("rates", "GmP", "SP,WN,BN", LARGEST_LR),
-            *against("rates", "GmP", "SP,WN,BN", ERROR_LEFT, control=True),
+            *against("rates", "GmP", RIVALS, LARGEST_LR),
+            *against("rates", "GmP", RIVALS, ERROR_LEFT, control=True),
         ),
         "The effect of a rate depends on the size of what it changes: an angle, an offset in units "
         "of the data, or a weight. Under Adam, no rate is too large for the scale of a weight that "
@@ -236,7 +235,7 @@ CLAIMS = {
         "A network under GmP trains from carelessly chosen initial weights where one under SP, WN "
         "or BN does not.",
         "Abstract of the first version",
-        against("initializers", "GmP", "SP,WN,BN", SHARE_THAT_TRAINS),
+        against("initializers", "GmP", RIVALS, SHARE_THAT_TRAINS),
         "The initial scale of the weights does not affect directions and offsets under GmP, but it "
         "does affect the radius and the output layer, which are as large as they are drawn.",
     ),
@@ -245,7 +244,7 @@ CLAIMS = {
         "A VGG-6 under GmP with input mean normalization converges in fewer epochs than under SP, "
         "WN and BN.",
         "Experiments, figure 4",
-        against("vgg", "GmP+IMN", "SP,WN,BN", EPOCHS_TO_LEVEL),
+        against("vgg", "GmP+IMN", RIVALS, EPOCHS_TO_LEVEL),
         LR_NOTE + "The network is narrower and the set smaller than the paper's.",
     ),
     "vgg": Claim(
@@ -254,8 +253,8 @@ CLAIMS = {
         "BN.",
         "Experiments, table 2",
         (
-            *against("vgg", "GmP+IMN", "SP,WN,BN", TOP1),
-            *against("vgg", "GmP", "SP,WN", TOP1, control=True),
+            *against("vgg", "GmP+IMN", RIVALS, TOP1),
+            *against("vgg", "GmP", ("SP", "WN"), TOP1, control=True),
         ),
         LR_NOTE + "The network is narrower, the set smaller and the training shorter than the "
         "paper's, and a batch normalization also regularizes by its noise, which a small set "
@@ -266,7 +265,7 @@ CLAIMS = {
         "A ResNet under GmP with input mean normalization generalizes better than under BN and "
         "WN+MBN.",
         "Experiments, table 3",
-        against("resnet", "GmP+IMN", "BN,WN+MBN", TOP1),
+        against("resnet", "GmP+IMN", ("BN", "WN+MBN"), TOP1),
         LR_NOTE
         + "The paper has a ResNet-50 on ImageNet. A small network on drawn pictures says little "
         "about that, in either direction.",
@@ -277,8 +276,8 @@ CLAIMS = {
         "less than those of SP, WN and BN.",
         "Abstract",
         (
-            *against("levy-equal", "GmP", "SP,WN,BN", MOVE_PER_STEP),
-            *against("banana-equal", "GmP", "SP,WN,BN", TURN_PER_STEP),
+            *against("levy-equal", "GmP", RIVALS, MOVE_PER_STEP),
+            *against("banana-equal", "GmP", RIVALS, TURN_PER_STEP),
         ),
         "A step of Adam changes every parameter by about the rate, whatever the parameterization. "
         "In the plane an angle then moves by the rate and a direction under SP by the rate over "

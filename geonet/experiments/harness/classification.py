@@ -127,7 +127,6 @@ class Classification(Experiment):
     further_metrics = (("test_top5", "test top-5"),)
     larger_is_better = True
     seeds, quick_seeds = "3", "1"
-    figures_of_one_seed = False
     default_threads = os.cpu_count()
     workers = 1  # its threads already use all cores
 
@@ -137,7 +136,7 @@ class Classification(Experiment):
             raise ValueError("--lr sweep needs a third split of the data, and there is none")
         return config
 
-    def figures(self, results, runs, caption):
+    def figures(self, results):
         for case in self.cases(results.config):
             finished = {m: _finished(results, m, **case) for m in results.config["methods"]}
             if any(finished.values()):
@@ -175,7 +174,8 @@ class Classification(Experiment):
             "top-1 of the final weights: " + list_values(means, ".3f")
         )
         name = "curves" if batches is None else f"curves_{batches}"
-        return figure, name, f"Training and validation accuracy{of_batches}", description
+        title = f"Training and validation accuracy{of_batches}"
+        return plots.Plot(figure, name, title, description)
 
 
 def _finished(results, method, **case):

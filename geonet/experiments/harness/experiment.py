@@ -1,10 +1,10 @@
 """What all experiments share: options, runs of methods and seeds, the table, the files."""
 
-import argparse
 import contextlib
 import os
 import sys
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,15 @@ from geonet.experiments.harness.results import Results, locked
 from geonet.experiments.harness.statistics import mean_interval, paired_interval
 from geonet.experiments.harness.sweep import sweep
 from geonet.models import METHODS, PAPER_METHODS
-from geonet.text import BadInput, aligned, duration
+from geonet.text import BadInput, Parser, aligned, duration
+
+
+class Outcome(NamedTuple):
+    """What an experiment leaves: its results, its figures by name as saved, and the exit status."""
+
+    results: Results
+    figures: dict  # name -> what `geonet.plots.Plot.save` returns
+    status: int  # 1 if a run failed
 
 
 class Experiment(ABC):
@@ -32,28 +40,31 @@ class Experiment(ABC):
     seeds = quick_seeds = "5"
     methods = ",".join(METHODS)
     init = "glorot_uniform"
+    init_type = staticmethod(options.initializer)  # what --init takes
     takes_lr = True  # whether each method has a learning rate, which --lr sets
     default_threads = 1  # small networks do not gain from more
     workers = None  # processes that share the runs; None for as many as cores and threads allow
-    figures_of_one_seed = True  # whether figures show the first seed of the first case
     resume_hint = "the same command (without --overwrite)"  # continues after an interruption
     case = None  # config field that lists the cases, such as "batch_size": each is run separately
 
     def add_arguments(self, parser):
         """Declare the options that all experiments have. Subclasses add their own."""
-        known = ", ".join(METHODS)
+        text = f"comma list of {', '.join(METHODS)} (default: %(default)s)"
         parser.add_argument(
-            "--methods", default=self.methods, help=f"comma list of {known} (default: %(default)s)"
+            "--methods", type=options.names(METHODS), default=self.methods, help=text
         )
-        parser.add_argument("--seeds", help=f"count or comma list (default: {self.seeds})")
+        text = f"count or comma list (default: {self.seeds})"
+        parser.add_argument("--seeds", type=options.seed_list, help=text)
         if self.takes_lr:
             parser.add_argument(
                 "--lr",
+                type=options.lr_choice,
                 help="rate for all methods; or GmP=0.1,SP=0.01 for some; or sweep, for each "
                 "method's best rate of a grid on validation data (default: 0.1 for GmP and "
                 "GmP+IMN, 0.01 for the others)",
             )
-        parser.add_argument("--init", default=self.init, help="initializer (default: %(default)s)")
+        text = "initializer (default: %(default)s)"
+        parser.add_argument("--init", type=self.init_type, default=self.init, help=text)
         parser.add_argument("--out", default=f"results/{self.name}", help="folder to write to")
         parser.add_argument("--overwrite", action="store_true", help="replace what is in --out")
         parser.add_argument("--quick", action="store_true", help="only a few seeds and steps")
@@ -63,10 +74,34 @@ class Experiment(ABC):
         """Declare the options that say where runs are executed."""
         executors.add_arguments(parser, self.workers)
 
-    @staticmethod
-    def default_lr(method):
-        """The authors' learning rate: 0.1 for the geometric methods, 0.01 for the others."""
-        return 0.1 if METHODS[method].parameterization == "geometric" else 0.01
+    def arguments(self, *words, **values):
+        """The options of `add_arguments`: defaults, those in words, and those given as values.
+
+        Parameters
+        ----------
+        *words : str
+            Options and their values, as on the command line.
+        **values
+            Options by name, as the command line would parse them, such as ``seeds=[0, 1]``.
+
+        Returns
+        -------
+        argparse.Namespace
+
+        Raises
+        ------
+        BadInput
+            If the words make no sense.
+        TypeError
+            If there is no such option.
+        """
+        parser = Parser(f"python -m geonet {self.name}")
+        self.add_arguments(parser)
+        arguments = parser.parse_args([*map(str, words)])
+        if unknown := sorted(values.keys() - vars(arguments).keys()):
+            raise TypeError(f"{self.name} has no option {unknown[0]!r}")
+        vars(arguments).update(values)
+        return arguments
 
     def configure(self, arguments):
         """Turn parsed arguments into the configuration, a dict of JSON values.
@@ -76,12 +111,14 @@ class Experiment(ABC):
         ValueError, OSError
             If an argument is invalid, or a file that it names cannot be used.
         """
-        seeds = arguments.seeds or (self.quick_seeds if arguments.quick else self.seeds)
-        methods = options.method_list(arguments.methods)
-        config = {"methods": methods, "seeds": options.seed_list(seeds)}
+        seeds = self.quick_seeds if arguments.quick else self.seeds
+        config = {
+            "methods": arguments.methods,
+            "seeds": arguments.seeds or options.seed_list(seeds),
+        }
         if self.takes_lr:
-            config["lr"] = options.lrs(arguments.lr, methods, self.default_lr)
-        return config | {"init": options.initializer(arguments.init), "quick": arguments.quick}
+            config["lr"] = options.lrs(arguments.lr, arguments.methods)
+        return config | {"init": arguments.init, "quick": arguments.quick}
 
     def execution(self, arguments):
         """What `run_one` is told besides the configuration. It must not affect the results."""
@@ -123,40 +160,17 @@ class Experiment(ABC):
         """The line above the table."""
 
     @abstractmethod
-    def figures(self, results, runs, caption):
-        """The figures of an experiment.
+    def figures(self, results):
+        """Draw the figures of an experiment.
 
         Parameters
         ----------
         results : Results
-        runs : dict
-            method -> arrays of the first seed's run, if it did not diverge.
-        caption : str
-            Which seed and learning rates these are.
 
         Yields
         ------
-        figure : matplotlib.figure.Figure
-        name, title, description : str
-            As `geonet.plots.save` takes them.
+        geonet.plots.Plot
         """
-
-    def draw(self, results):
-        """Write all figures and return their paths."""
-        config, paths = results.config, []
-        seed = config["seeds"][0]
-        case = self.cases(config)[0]
-        diverged = {m: results.metrics(m, "diverged", **case)[0] for m in config["methods"]}
-        runs = {m: results.arrays(m, seed, **case) for m in config["methods"] if not diverged[m]}
-        caption = f"Seed {seed} (1 of {len(config['seeds'])} seeds)"
-        if self.takes_lr and runs:
-            caption += "; rates: " + ", ".join(f"{m} {results.lr(m, **case):g}" for m in runs)
-        if lost := [m for m in config["methods"] if diverged[m]]:
-            caption += f"; diverged or failed: {', '.join(lost)}"
-        if runs or not self.figures_of_one_seed:
-            for figure, *texts in self.figures(results, runs, f"{caption}."):
-                paths += plots.save(figure, results.folder / "figures", *texts)
-        return paths
 
     def run(self, *words, executor=None):
         """Do from Python what `python -m geonet NAME WORDS` does.
@@ -173,9 +187,7 @@ class Experiment(ABC):
         int
             As for `main`.
         """
-        parser = argparse.ArgumentParser(self.name)
-        self.add_arguments(parser)
-        return self.main(parser.parse_args([*map(str, words)]), executor)
+        return self.main(self.arguments(*words), executor)
 
     def main(self, arguments, executor=None):
         """Run the whole experiment: what `python -m geonet NAME` does.
@@ -184,6 +196,27 @@ class Experiment(ABC):
         -------
         int
             The exit status: 1 if a run failed.
+
+        Raises
+        ------
+        BadInput
+            As `conduct` does.
+        """
+        return self.conduct(arguments, executor).status
+
+    def conduct(self, arguments, executor=None):
+        """Do all runs, print the table and the failures, and draw the figures.
+
+        Parameters
+        ----------
+        arguments : argparse.Namespace
+            As `arguments` returns them.
+        executor : concurrent.futures.Executor, optional
+            As for `run`.
+
+        Returns
+        -------
+        Outcome
 
         Raises
         ------
@@ -201,27 +234,34 @@ class Experiment(ABC):
             except (ValueError, OSError) as error:
                 raise BadInput(str(error)) from error
             sweep(self, config | self.execution(arguments), results, executor)
-            return self._report(results)
+            figures = self._report(results)
+            return Outcome(results, figures, self._count_failures(results))
 
     def _report(self, results):
-        """Print the table and the failures, draw the figures, and return the exit status."""
-        failed = [run for run in results.find() if "failed" in run["metrics"]]
+        """Print the table, and draw the figures and return them as saved, by name."""
+        figures = {}
         if any("failed" not in run["metrics"] for run in results.find(split="test")):
             print(self.table(results))
-            paths = self.draw(results)
-            pictures = [str(path) for path in paths if path.suffix == ".png"]
-            print("figures: " + (", ".join(pictures) or "none, because the runs to draw diverged"))
+            folder = results.folder / "figures"
+            figures = {plot.name: plot.save(folder) for plot in self.figures(results)}
+            pictures = ", ".join(saved["path"] for saved in figures.values())
+            print(f"figures: {pictures or 'none, because the runs to draw diverged'}")
         print(f"numbers: {results.folder / 'results.json'}\n")
-        if failed:
-            reason = failed[0]["metrics"]["failed"]
-            waiting = {run["method"]: 0 for run in failed if run["split"] == "validation"}
-            undecided = f"; no rate can be chosen yet for {', '.join(waiting)}" if waiting else ""
-            print(
-                f"{self.name}: {len(failed)} of {len(results.runs)} runs failed, the first of them "
-                f"with {reason}; {self.resume_hint} retries them{undecided}",
-                file=sys.stderr,
-            )
-        return 1 if failed else 0
+        return figures
+
+    def _count_failures(self, results):
+        """Print how many runs failed, if any, and return the exit status."""
+        failed = [run for run in results.find() if "failed" in run["metrics"]]
+        if not failed:
+            return 0
+        waiting = {run["method"]: 0 for run in failed if run["split"] == "validation"}
+        undecided = f"; no rate can be chosen yet for {', '.join(waiting)}" if waiting else ""
+        print(
+            f"{self.name}: {len(failed)} of {len(results.runs)} runs failed, the first of them "
+            f"with {failed[0]['metrics']['failed']}; {self.resume_hint} retries them{undecided}",
+            file=sys.stderr,
+        )
+        return 1
 
     def cases(self, config):
         """The fields that distinguish the cases, one dict per case."""
@@ -261,26 +301,70 @@ class Experiment(ABC):
         name = f"test_{self.metric}"
         values, reference = (results.metrics(m, name, **case) for m in (method, first))
         finished = np.isfinite(values)
-        both = finished & np.isfinite(reference)
         found = results.find(method=method, split="test", **case)
         lr = f"{results.lr(method, **case):g}" if found else "not chosen"
-        row = [method, lr, "", "", "", ""]
-        if finished.any():
-            whole = mean_interval(values[finished])
-            row[2:4] = format_mean(whole), format_interval(whole)
-            row[5] = f"{np.nanmean(results.metrics(method, 'steps', **case)):.0f}"
-        if both.any() and method != first:
-            paired = paired_interval(values[both], reference[both])
-            row[4] = f"{paired.mean:+.3g} {format_interval(paired, '+.3g')}".rstrip()
-        further = [
-            f"{np.mean(results.metrics(method, name, **case)[finished]):.4g}"
-            for name, _ in self.further_metrics
+        means = [
+            f"{results.metrics(method, further, **case)[finished].mean():{style}}"
             if finished.any()
+            else ""
+            for further, style in [("steps", ".0f"), *((n, ".4g") for n, _ in self.further_metrics)]
         ]
-        blank = [""] * (len(self.further_metrics) - len(further))
         failed = sum("failed" in run["metrics"] for run in found)
         lost = f"{np.count_nonzero(~finished) - failed} of {len(values)}" if found else "not tested"
-        return (*row, *further, *blank, f"{lost}, {failed} failed" if failed else lost)
+        row = method, lr, *statistics_cells(values, None if method == first else reference), *means
+        return (*row, f"{lost}, {failed} failed" if failed else lost)
+
+
+def statistics_cells(values, reference=None):
+    """Three cells of a table: mean ± standard deviation, 95 % interval, and the paired difference.
+
+    Parameters
+    ----------
+    values : numpy.ndarray, shape (seeds,)
+        NaN for runs that diverged, which are left out.
+    reference : numpy.ndarray, shape (seeds,), optional
+        What the difference is from. Without it, that cell is empty.
+
+    Returns
+    -------
+    list of str
+        Cells about which nothing is known are empty.
+    """
+    cells, finished = ["", "", ""], np.isfinite(values)
+    if finished.any():
+        whole = mean_interval(values[finished])
+        cells[:2] = format_mean(whole), format_interval(whole)
+    if reference is not None and (both := finished & np.isfinite(reference)).any():
+        paired = paired_interval(values[both], reference[both])
+        cells[2] = f"{paired.mean:+.3g} {format_interval(paired, '+.3g')}".rstrip()
+    return cells
+
+
+def first_runs(results):
+    """The runs of the first seed, for figures that show one run of each method.
+
+    Parameters
+    ----------
+    results : Results
+        Of an experiment without cases.
+
+    Returns
+    -------
+    runs : dict
+        method -> arrays of its run, if that did not diverge or fail.
+    caption : str
+        Which seed and learning rates these are, and whose run is missing.
+    """
+    config = results.config
+    methods, seed = config["methods"], config["seeds"][0]
+    lost = [m for m in methods if results.metrics(m, "diverged")[0] != 0]
+    runs = {m: results.arrays(m, seed) for m in methods if m not in lost}
+    caption = f"Seed {seed} (1 of {len(config['seeds'])} seeds)"
+    if "lr" in config and runs:
+        caption += "; rates: " + ", ".join(f"{m} {results.lr(m):g}" for m in runs)
+    if lost:
+        caption += f"; diverged or failed: {', '.join(lost)}"
+    return runs, f"{caption}."
 
 
 def format_mean(interval):
@@ -356,13 +440,14 @@ def summarize_tracker(tracker):
     return metrics, arrays
 
 
-def step_changes_figure(results, runs, kind, quantity, what, caption):
-    """A figure of how far single steps move the boundaries, as `Experiment.figures` yields it.
+def step_changes_plot(results, runs, kind, quantity, what, caption):
+    """A plot of how far single steps move the boundaries.
 
     Parameters
     ----------
-    results, runs, caption
-        As for `Experiment.figures`.
+    results : Results
+    runs, caption
+        As `first_runs` returns them.
     kind : {"turn", "displacement"}
     quantity : str
         Label of the axis, with the unit.
@@ -380,4 +465,4 @@ def step_changes_figure(results, runs, kind, quantity, what, caption):
         f"How far single steps {what}, over training, on log axes. Median over steps and units: "
         + list_values(typical, ".2g")
     )
-    return figure, f"{kind}s", f"How far single steps {what}", description
+    return plots.Plot(figure, f"{kind}s", f"How far single steps {what}", description)

@@ -1,4 +1,4 @@
-"""Options that experiments share: from text to values, or to one clear error message."""
+"""Options that experiments share: types for argparse, from text to values or to one clear error."""
 
 import math
 import os
@@ -17,7 +17,7 @@ def seed_list(text):
 
     Raises
     ------
-    ValueError
+    argparse.ArgumentTypeError
         If it is neither, or if a seed is negative or repeated.
     """
     try:
@@ -27,25 +27,35 @@ def seed_list(text):
     if "," not in text and seeds:
         seeds = list(range(seeds[0]))
     if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise ValueError(f"--seeds must be a count such as 5 or a list such as 0,3,7, not {text!r}")
+        raise ArgumentTypeError(f"must be a count such as 5 or a list such as 0,3,7, not {text!r}")
     return seeds
 
 
-def method_list(text):
-    """Names of methods from a comma-separated list without repetitions.
+def names(known=None):
+    """A type for argparse: names from a comma-separated list without repetitions.
 
-    Raises
-    ------
-    ValueError
-        If a name is unknown (the message lists the known ones) or repeated.
+    Parameters
+    ----------
+    known : collection of str, optional
+        The names that are allowed. By default, all are.
+
+    Returns
+    -------
+    function
+        text -> list of str. It raises argparse.ArgumentTypeError if a name is unknown (the message
+        lists the known ones) or repeated.
     """
-    names = [word.strip() for word in text.split(",")]
-    for name in names:
-        if name not in METHODS:
-            raise ValueError(f"--methods: {name!r} is not one of {', '.join(METHODS)}")
-    if len(set(names)) < len(names):
-        raise ValueError(f"--methods names one of {text!r} twice")
-    return names
+
+    def parse_names(text):
+        found = [word.strip() for word in text.split(",")]
+        for name in found:
+            if known is not None and name not in known:
+                raise ArgumentTypeError(f"{name!r} is not one of {', '.join(known)}")
+        if len(set(found)) < len(found):
+            raise ArgumentTypeError(f"{text!r} names one twice")
+        return found
+
+    return parse_names
 
 
 def lr(text):
@@ -53,7 +63,7 @@ def lr(text):
 
     Raises
     ------
-    ValueError
+    argparse.ArgumentTypeError
         If it is not a positive number.
     """
     try:
@@ -61,21 +71,40 @@ def lr(text):
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise ValueError(f"--lr must be a positive number, but is {text!r}")
+        raise ArgumentTypeError(f"must be a positive number, but is {text!r}")
     return value
 
 
-def lrs(text, methods, default):
-    """Learning rates to consider for each method, from text.
+def lr_choice(text):
+    """What --lr says: ``sweep``, one rate for all methods, or a dict from ``GmP=0.1,SP=0.01``.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        As `lr` does.
+    """
+    if text == "sweep":
+        return text
+    if "=" not in text:
+        return lr(text)
+    pairs = (word.strip().partition("=") for word in text.split(","))
+    return {method: lr(number) for method, _, number in pairs}
+
+
+def default_lr(method):
+    """The authors' learning rate: 0.1 for the geometric methods, 0.01 for the others."""
+    return 0.1 if METHODS[method].parameterization == "geometric" else 0.01
+
+
+def lrs(choice, methods):
+    """Learning rates to consider for each method.
 
     Parameters
     ----------
-    text : str or None
-        None for the defaults; ``0.01`` for all methods; ``GmP=0.1,SP=0.01`` for some, while the
-        others keep their defaults; or ``sweep`` for the grid `SWEEP_LRS`.
+    choice : float, dict of str to float, "sweep" or None
+        One rate for all methods; those of some methods, while the others keep their defaults; the
+        grid `SWEEP_LRS`; or all defaults.
     methods : list of str
-    default : function
-        method -> learning rate.
 
     Returns
     -------
@@ -85,21 +114,17 @@ def lrs(text, methods, default):
     Raises
     ------
     ValueError
-        If a rate is not a positive number, or a method is not among `methods`.
+        If a rate is given for a method that is not among `methods`.
     """
-    if text == "sweep":
+    if choice == "sweep":
         return {method: list(SWEEP_LRS) for method in methods}
-    chosen = {method: [default(method)] for method in methods}
-    if text is None:
-        return chosen
-    if "=" not in text:
-        return {method: [lr(text)] for method in methods}
-    for word in text.split(","):
-        method, _, number = word.strip().partition("=")
-        if method not in chosen:
+    if isinstance(choice, int | float):
+        return {method: [choice] for method in methods}
+    chosen = choice or {}
+    for method in chosen:
+        if method not in methods:
             raise ValueError(f"--lr: {method!r} is not among the methods {', '.join(methods)}")
-        chosen[method] = [lr(number)]
-    return chosen
+    return {method: [chosen.get(method, default_lr(method))] for method in methods}
 
 
 def add_protocol(parser, difference):
@@ -125,10 +150,13 @@ def initializer(text):
 
     Raises
     ------
-    ValueError
-        As `geonet.nn.initializers.parse` does.
+    argparse.ArgumentTypeError
+        With the message of `geonet.nn.initializers.parse`.
     """
-    parse(text)
+    try:
+        parse(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
     return text
 
 

@@ -1,0 +1,192 @@
+"""Methods compared over many runs: maps, shares, ratios, and the figures on the claims."""
+
+import textwrap
+
+import numpy as np
+from matplotlib.ticker import LogLocator, NullLocator
+
+from geonet.plots import base
+
+OUTCOME_LOOKS = (("#009E73", ""), ("#F0E442", "//"), ("#BBBBBB", ".."), ("#000000", ""))
+FARTHEST = 4.0  # effects beyond this or its inverse are drawn at the edge, with their number
+
+
+def lr_maps(lrs, names, values, threshold, quantity, caption):
+    """A quantity from 0 to 1 over learning rates and names, one panel per method.
+
+    Parameters
+    ----------
+    lrs : sequence of float
+        Learning rates (R,).
+    names : sequence of str
+        (I,), such as initializers.
+    values : dict
+        label -> (I, R). Negative values are drawn as 0, and NaN as a cross.
+    threshold : float
+        Cells of at least this value are marked by a dot.
+    quantity, caption : str
+    """
+    size = (1.2 + 0.15 * len(lrs), max(0.9 + 0.19 * len(names), 2.0))
+    figure, axes = base.panels(list(values), caption, "learning rate", "", size=size)
+    ticks = [i for i, lr in enumerate(lrs) if np.isclose(np.log10(lr) % 1, [0, 1]).any()]
+    labels = [f"{lrs[i]:g}" for i in ticks]
+    for panel, cells in zip(axes, values.values(), strict=True):
+        panel.grid(visible=False)
+        shown = np.ma.masked_invalid(np.clip(cells, 0, 1))
+        mesh = panel.pcolormesh(shown, cmap="viridis", vmin=0, vmax=1)
+        for chosen, look in ((cells >= threshold, ".k"), (np.isnan(cells), "xr")):
+            rows, columns = np.nonzero(chosen)
+            panel.plot(columns + 0.5, rows + 0.5, look, markersize=3.5)
+        panel.set_xticks(np.add(ticks, 0.5), labels, rotation=45, fontsize=8)
+        panel.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=8)
+    axes[0].invert_yaxis()
+    figure.colorbar(mesh, ax=axes, label=quantity, aspect=40)
+    return figure
+
+
+def stacked_shares(shares, xlabel, caption):
+    """The shares that make up a whole, one panel per set, one bar per method.
+
+    Parameters
+    ----------
+    shares : dict
+        title of the panel -> dict of label -> dict of name -> share, with the same names in all.
+    xlabel, caption : str
+    """
+    labels = list(next(iter(shares.values())))
+    size = (3.2, 0.8 + 0.24 * len(labels))
+    figure, axes = base.panels(list(shares), caption, xlabel, "", widest=2, size=size)
+    for panel, bars in zip(axes, shares.values(), strict=True):
+        left = np.zeros(len(labels))
+        for name, (color, hatch) in zip(bars[labels[0]], OUTCOME_LOOKS, strict=True):
+            width = np.array([bars[label][name] for label in labels])
+            rim = {"edgecolor": "black", "linewidth": 0.4}
+            panel.barh(labels, width, left=left, color=color, hatch=hatch, label=name, **rim)
+            left += width
+    axes[0].set_xlim(0, 1)
+    axes[0].invert_yaxis()
+    base.legend(figure, axes[0].get_legend_handles_labels()[0])
+    return figure
+
+
+def ratios(intervals, xlabel, caption):
+    """Methods compared with another one: ratios and their intervals, one panel per data set.
+
+    Parameters
+    ----------
+    intervals : dict
+        title of the panel -> dict of label -> (ratio, low, high), all positive. NaN is not drawn.
+    xlabel, caption : str
+    """
+    looks = base.styles(dict.fromkeys(label for found in intervals.values() for label in found))
+    labels, size = list(looks), (3.4, 0.7 + 0.28 * len(looks))
+    figure, axes = base.panels(list(intervals), caption, xlabel, "", 3, size, sharex=False)
+    for panel, found in zip(axes, intervals.values(), strict=True):
+        panel.axvline(1, color="0.4", linewidth=1)
+        for label, (ratio, *ends) in found.items():
+            place, look = labels.index(label), looks[label]
+            panel.plot(ends, [place, place], color=look["color"])
+            panel.plot(ratio, place, **look | base.MARKER)
+    panel.set_yticks(range(len(labels)), labels)  # for all panels, which share the axis
+    panel.invert_yaxis()
+    return figure
+
+
+def effects(claims, caption):
+    """A forest plot: ratios with their intervals, one line per comparison, grouped by claim.
+
+    Parameters
+    ----------
+    claims : dict
+        title of a claim -> (verdict, list of (method or rival, value, low, high)). Values above 1
+        are on the predicted side, and missing ones are NaN.
+    caption : str
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    looks = base.styles(rival for _, rows in claims.values() for rival, *_ in rows)
+    lines = sum(len(rows) + 1 for _, rows in claims.values())
+    xlabel = "effect: how many times better than the rival; shaded: as the paper predicts"
+    figure, (panel,) = base.panels([""], caption, xlabel, "", size=(9.0, 0.155 * lines + 0.6))
+    panel.grid(visible=False)
+    panel.axvspan(1, FARTHEST * 1.3, color="#009E73", alpha=0.08, linewidth=0)
+    panel.axvline(1, color="0.3", linewidth=0.8)
+    ticks, labels, y = [], [], 0.0
+    for label, (verdict, rows) in claims.items():
+        ticks.append(y + (len(rows) - 1) / 2)
+        labels.append(textwrap.fill(f"{label}: {verdict}", 44))
+        for rival, *numbers in rows:
+            _effect(panel, y, looks[rival], *numbers)
+            y += 1
+        panel.axhline(y, color="0.9", linewidth=0.6)
+        y += 1
+    panel.set_yticks(ticks, labels, fontsize=8)
+    panel.set(ylim=(y - 0.5, -1), xscale="log", xlim=(1 / FARTHEST / 1.3, FARTHEST * 1.3))
+    shown = [0.25, 0.5, 0.8, 1, 1.25, 2, 4]
+    panel.set_xticks(shown, [f"{x:g}" for x in shown])
+    panel.set_xticks([], minor=True)
+    base.legend(
+        figure, base.handles({method: look | base.MARKER for method, look in looks.items()})
+    )
+    return figure
+
+
+def _effect(panel, y, look, value, low, high):
+    """One line. An effect out of view is drawn as a triangle at the edge, with its number."""
+    if np.isnan(value):
+        panel.text(1, y, "no number", ha="center", va="center", fontsize=7, color="0.3")
+        return
+    look = look | base.MARKER | {"markersize": 5}
+    if not 1 / FARTHEST <= value <= FARTHEST:
+        side, marker, aligned = (1, ">", "right") if value > 1 else (-1, "<", "left")
+        panel.plot((FARTHEST * 1.15) ** side, y, **look | {"marker": marker})
+        place = (FARTHEST * 1.15 / 1.06) ** side
+        panel.text(place, y, f"{value:.3g}", fontsize=7, va="center", ha=aligned)
+        return
+    if not np.isnan(low):
+        ends = np.clip([low, high], 1 / FARTHEST / 1.3, FARTHEST * 1.3)
+        panel.plot(ends, [y, y], color=look["color"], linewidth=1.6)
+    panel.plot(value, y, **look)
+
+
+def boundary_statistics(quantities, caption):
+    """How the boundaries of each method behave, one panel per quantity, one row per method.
+
+    Parameters
+    ----------
+    quantities : dict
+        title of the panel -> dict of method -> numbers, NaN for a method without boundaries.
+        Three ascending numbers are drawn on a log axis, with the middle one marked. Two are the
+        start and end of a share from 0 to 1.
+    caption : str
+    """
+    looks = base.styles(next(iter(quantities.values())), markersize=6)
+    figure, axes = base.panels(list(quantities), caption, "", "", 2, (4.5, 2.3), sharex=False)
+    for panel, values in zip(axes, quantities.values(), strict=True):
+        if len(next(iter(values.values()))) == 3:
+            panel.set_xscale("log")
+            panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            panel.xaxis.set_major_formatter("{x:g}")
+            panel.xaxis.set_minor_locator(NullLocator())
+            panel.tick_params(axis="x", labelsize=8, labelrotation=30)
+        else:
+            panel.set_xlim(-0.03, 1.03)
+        for y, (method, look) in enumerate(looks.items()):
+            _row(panel, y, look, np.asarray(values[method]))
+    axes[0].set_yticks(range(len(looks)), looks)
+    axes[0].set_ylim(len(looks) - 0.5, -0.5)
+    return figure
+
+
+def _row(panel, y, look, numbers):
+    """A line from the first number to the last. A start is marked by a hollow marker."""
+    if np.isnan(numbers).any():
+        place = {"transform": panel.get_yaxis_transform(), "ha": "center", "va": "center"}
+        panel.text(0.5, y, "has no hyperplane", fontsize=8, color="0.3", **place)
+        return
+    panel.plot(numbers[[0, -1]], [y, y], color=look["color"], linewidth=1.6)
+    if len(numbers) == 2:
+        panel.plot(numbers[0], y, markerfacecolor="white", **look | base.MARKER)
+    panel.plot(numbers[1], y, **look | base.MARKER)
