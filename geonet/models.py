@@ -58,7 +58,7 @@ def recipe(method):
     return METHODS[method]
 
 
-def mlp(sizes, method="SP", *, rng, activation="relu", **options):
+def mlp(sizes, method="SP", *, rng, init="glorot_uniform", activation="relu", dtype=np.float64):
     """Multilayer perceptron: hidden layers of one method, and a linear output layer.
 
     For one state of `rng` and one initializer all methods draw the same weights. SP, WN and GmP
@@ -96,16 +96,22 @@ def mlp(sizes, method="SP", *, rng, activation="relu", **options):
     chosen = recipe(method)
     if len(sizes) < 2:
         raise ValueError(f"sizes must be [inputs, hidden, ..., outputs], but is {list(sizes)}")
-    options |= {"rng": rng}
+    options = {"rng": rng, "init": init, "dtype": dtype}
     pairs = pairwise(sizes[:-1])
     units = [_unit(nn.Linear, pair, chosen, activation=activation, **options) for pair in pairs]
     return nn.Sequential(*units, nn.Linear(sizes[-2], sizes[-1], chosen.output, **options))
 
 
-VGG6_WIDTHS = 128, 128, 256, 256, 512, 512
-
-
-def vgg6(method, *, widths=VGG6_WIDTHS, num_classes=1000, rng, width=1.0, **options):
+def vgg6(
+    method,
+    *,
+    widths=(128, 128, 256, 256, 512, 512),
+    num_classes=1000,
+    rng,
+    width=1.0,
+    init="glorot_uniform",
+    dtype=np.float32,
+):
     """VGG for images of 32×32 pixels and three colours, as in the paper's second experiment.
 
     3×3 convolutions that keep the size of the image, 2×2 max pooling after every second one, the
@@ -145,7 +151,7 @@ def vgg6(method, *, widths=VGG6_WIDTHS, num_classes=1000, rng, width=1.0, **opti
     chosen = recipe(method)
     if not len(widths):
         raise ValueError("widths must not be empty")
-    options = {"rng": rng, "dtype": np.float32} | options
+    options = {"rng": rng, "init": init, "dtype": dtype}
     channels = [3, *_widened(width, widths)]
     steps = []
     for number, pair in enumerate(pairwise(channels), start=1):

@@ -101,18 +101,7 @@ class Layer(HiddenLayer):
     stride, padding = (1, 1), (0, 0)  # of a convolution; a Linear counts as a 1×1 convolution
     filter_shape = None  # (kh, kw, C) of a convolution
 
-    def __init__(
-        self,
-        shape,
-        fan_out,
-        parameterization,
-        activation,
-        *,
-        rng,
-        init="glorot_uniform",
-        bias=True,
-        dtype=np.float64,
-    ):
+    def __init__(self, shape, fan_out, parameterization, activation, rng, init, bias, dtype):
         dtype = np.dtype(dtype)
         if dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64, but is {dtype}")
@@ -165,9 +154,21 @@ class Linear(Layer):
         If a size is below 1, or a name or the dtype is not one of those above.
     """
 
-    def __init__(self, fan_in, fan_out, parameterization="standard", activation=None, **options):
+    def __init__(
+        self,
+        fan_in,
+        fan_out,
+        parameterization="standard",
+        activation=None,
+        *,
+        rng,
+        init="glorot_uniform",
+        bias=True,
+        dtype=np.float64,
+    ):
         check_counts(1, fan_in=fan_in, fan_out=fan_out)
-        super().__init__((fan_out, fan_in), fan_out, parameterization, activation, **options)
+        shape = fan_out, fan_in
+        super().__init__(shape, fan_out, parameterization, activation, rng, init, bias, dtype)
 
     def apply(self, x, weight, bias=None):
         """x Wᵀ + b, (..., n) -> (..., O)."""
@@ -205,7 +206,11 @@ class Conv2d(Layer):
         padding=0,
         parameterization="standard",
         activation=None,
-        **options,
+        *,
+        rng,
+        init="glorot_uniform",
+        bias=True,
+        dtype=np.float64,
     ):
         check_counts(1, in_channels=in_channels, out_channels=out_channels)
         kernel = _pair("kernel_size", kernel_size, 1)
@@ -213,7 +218,7 @@ class Conv2d(Layer):
         self.stride, self.padding = _pair("stride", stride, 1), _pair("padding", padding, 0)
         shape = out_channels, math.prod(self.filter_shape)
         fan_out = math.prod(kernel) * out_channels
-        super().__init__(shape, fan_out, parameterization, activation, **options)
+        super().__init__(shape, fan_out, parameterization, activation, rng, init, bias, dtype)
 
     def apply(self, x, weight, bias=None):
         """W ∗ x + b, (N, H, W, C) -> (N, H', W', O)."""
