@@ -10,6 +10,11 @@ from geonet.text import BadInput
 from geonet.train import predict
 
 MOMENTUM = 0.9
+PANELS = {
+    "training top-1": "train_top1",
+    "validation top-1": "test_top1",
+    "validation top-5": "test_top5",
+}
 COLUMNS = "train_loss", "train_top1", "test_loss", "test_top1", "test_top5"
 
 
@@ -144,25 +149,19 @@ class Classification(Experiment):
 
     def _curves(self, results, finished, case):
         """Training and validation accuracy of all methods by epoch (the paper's figure 4)."""
-        names = {
-            "training top-1": "train_top1",
-            "validation top-1": "test_top1",
-            "validation top-5": "test_top5",
-        }
-        epochs, batches = results.config["epochs"], case.get("batch_size")
         panels = {
             title: {
-                m: np.array([_padded(r[name], epochs) for r in f]) for m, f in finished.items() if f
+                m: np.array([run[name] for run in runs]) for m, runs in finished.items() if runs
             }
-            for title, name in names.items()
+            for title, name in PANELS.items()
         }
-        lrs = {m: results.lr(m, **case) for m in finished}
+        rates = ", ".join(f"{m} {results.lr(m, **case):g}" for m in finished)
         lost = {m: len(results.config["seeds"]) - len(runs) for m, runs in finished.items()}
+        batches = case.get("batch_size")
         of_batches = "" if batches is None else f", batches of {batches}"
         caption = (
-            f"{self.describe(results.config)}{of_batches}; rates: "
-            + ", ".join(f"{m} {lr:g}" for m, lr in lrs.items())
-            + ". Lines: median over seeds; bands: from the lowest to the highest."
+            f"{self.describe(results.config)}{of_batches}; rates: {rates}. Lines: median over "
+            "seeds; bands: from the lowest to the highest."
         )
         if any(lost.values()):
             caption += " Diverged: " + ", ".join(f"{n} of {m}" for m, n in lost.items() if n) + "."
@@ -179,15 +178,10 @@ class Classification(Experiment):
 
 
 def _finished(results, method, **case):
-    """The arrays of each run of a method that did not diverge, a list of dicts."""
-    runs = results.find(method=method, split="test", **case)
-    return [
-        results.arrays(method, run["seed"], **case)
-        for run in runs
-        if not run["metrics"].get("diverged", True)  # a run that failed has no such entry
-    ]
-
-
-def _padded(values, length):
-    """values (E,) -> (length,), padded with NaN at the end."""
-    return np.pad(values, (0, length - len(values)), constant_values=np.nan)
+    """The curves of each run of a method that did not diverge, (epochs,) with NaN at the end."""
+    epochs, finished = results.config["epochs"], []
+    for run in results.find(method=method, split="test", **case):
+        if not run["metrics"].get("diverged", True):  # a run that failed has no such entry
+            curves = results.arrays(method, run["seed"], **case)
+            finished.append({n: np.r_[c, [np.nan] * (epochs - len(c))] for n, c in curves.items()})
+    return finished
