@@ -179,8 +179,14 @@ def test_a_batch_of_none_gives_nothing_and_gradients_of_zero(route):
 def test_only_what_is_needed_is_given(route, needs):
     shapes = Shapes((2, 4, 4, 3), (4, 3, 3, 3), **SAME)
     g, x, weight, _ = arrays(shapes)
-    gradients = conv2d_pullback(g, x, weight, shapes.stride, shapes.padding, needs, route)
-    assert [gradient is not None for gradient in gradients] == [bool(need) for need in needs]
+    how = shapes.stride, shapes.padding
+    gradients = conv2d_pullback(g, x, weight, *how, needs, route)
+    for gradient, need, one_of_all in zip(
+        gradients, needs, conv2d_pullback(g, x, weight, *how, ALL, route)
+    ):
+        assert (gradient is not None) == bool(need)
+        if need:
+            np.testing.assert_array_equal(gradient, one_of_all)
 
 
 def test_sums_for_the_bias_do_not_lose_small_terms():

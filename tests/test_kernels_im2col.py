@@ -10,8 +10,6 @@ from kernel_helpers import of_compiled_code
 from geonet import threads
 from geonet.kernels import im2col
 
-NEEDS = [(True, True), (True, False), (False, True), (False, False)]
-
 
 @given(
     length=st.integers(5, 30),
@@ -44,22 +42,6 @@ def test_it_is_the_sum_over_windows_and_its_transpose(shapes, seed):
         np.testing.assert_allclose(ours, plain, rtol=1e-12, atol=1e-13)
 
 
-def test_without_a_bias_there_is_none():
-    shapes = Shapes((2, 5, 4, 3), (2, 3, 3, 3))
-    _, x, weight, _ = arrays(shapes)
-    y = im2col.forward(x, weight, None, shapes.stride, shapes.padding)
-    zero = im2col.forward(x, weight, np.zeros(2), shapes.stride, shapes.padding)
-    np.testing.assert_array_equal(y, zero)
-
-
-@pytest.mark.parametrize("needs", NEEDS)
-def test_only_what_is_needed_is_given(needs):
-    shapes = Shapes((2, 5, 4, 3), (2, 3, 3, 3))
-    g, x, weight, _ = arrays(shapes)
-    gradients = im2col.pullback(g, x, weight, shapes.stride, shapes.padding, needs)
-    assert tuple(gradient is not None for gradient in gradients) == needs
-
-
 @pytest.mark.parametrize("block", [1, 100, 2**18])
 def test_the_size_of_blocks_makes_no_difference(block, monkeypatch):
     shapes = Shapes((11, 6, 5, 2), (3, 3, 2, 2), (2, 1), (1, 1))
@@ -86,16 +68,3 @@ def test_the_number_of_windows_in_memory_does_not_grow_with_the_batch(monkeypatc
         im2col.forward(x, weight, None, shapes.stride, shapes.padding)
         im2col.pullback(g, x, weight, shapes.stride, shapes.padding, (True, True))
     assert max(array.size for array in taken) <= im2col.BLOCK_SIZE
-
-
-def test_complex_arrays_stay_complex():
-    shapes = Shapes((2, 4, 5, 2), (3, 3, 2, 2), (1, 2), (1, 0))
-    g, x, weight, bias = (a + 1j * b for a, b in zip(arrays(shapes, 0), arrays(shapes, 1)))
-    how = shapes.stride, shapes.padding
-    y = im2col.forward(x, weight, bias, *how)
-    parts = [
-        plain_conv2d(p, q, 0, *how) for p in (x.real, x.imag) for q in (weight.real, weight.imag)
-    ]
-    expected = parts[0] - parts[3] + 1j * (parts[1] + parts[2]) + bias
-    np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-13)
-    assert all(a.dtype == complex for a in im2col.pullback(g, x, weight, *how, (True, True)))

@@ -44,11 +44,3 @@ def test_the_size_of_blocks_makes_no_difference(block, kernel, monkeypatch):
     monkeypatch.setattr(shifted, "BLOCK_SIZE", block)
     for ours, plain in zip(results(shapes, *inputs), expected(shapes, *inputs)):
         assert relative_error(ours, plain) < 1e-13
-
-
-@pytest.mark.parametrize("needs", [(True, True), (True, False), (False, True), (False, False)])
-def test_only_what_is_needed_is_given(needs):
-    shapes = Shapes((2, 5, 4, 3), (2, 3, 3, 3))
-    g, x, weight, _ = arrays(shapes)
-    gradients = shifted.pullback(g, x, weight, shapes.stride, shapes.padding, needs)
-    assert tuple(gradient is not None for gradient in gradients) == needs

@@ -135,22 +135,6 @@ def test_parts_and_threads_change_nothing_but_the_last_digits(tiles, monkeypatch
     assert_near(grads[1], to_weight, 1e-14)
 
 
-def test_only_the_gradients_that_are_needed_are_computed():
-    rng = np.random.default_rng(3)
-    x, g, weight = (
-        rng.normal(size=(2, 5, 5, 4)),
-        rng.normal(size=(2, 5, 5, 3)),
-        rng.normal(size=(3, 3, 3, 4)),
-    )
-    both = winograd.pullback(g, x, weight, STRIDE, (1, 1), (True, True))
-    for needs in ((True, False), (False, True), (False, False)):
-        found = winograd.pullback(g, x, weight, STRIDE, (1, 1), needs)
-        for needed, grad, expected in zip(needs, found, both):
-            assert (grad is not None) == needed
-            if needed:
-                assert_array_equal(grad, expected)
-
-
 def test_strided_and_read_only_arguments_are_as_good_and_left_alone():
     rng = np.random.default_rng(4)
     x = rng.normal(size=(2, 4, 12, 7)).transpose(0, 2, 3, 1)[:, ::2]  # (2, 6, 7, 4)

@@ -224,22 +224,18 @@ def transform_gradient(g, m):
 
 @lazy_jit
 def transform_kernel(w, u, p):
-    """u from row p on ← G w Gᵀ; one row of w at a time, for long contiguous writes."""
-    blocks = w.shape[2]
+    """u from row p on ← G w Gᵀ."""
     kernel, half = np.empty((9, LANES), w.dtype), np.empty((18, LANES), w.dtype)
-    full = np.empty((blocks, 36, LANES), w.dtype)
+    full = np.empty((36, LANES), w.dtype)
     for r in range(w.shape[0]):
-        for b in range(blocks):
+        for b in range(w.shape[2]):
             kernel[:] = w[r, :, b]
             for k in range(3):
                 _kernel_line(kernel, half, k, k, 3)
             for k in range(6):
-                _kernel_line(half, full[b], 3 * k, 6 * k, 1)
-        for k in range(36):
-            for b in range(blocks):
-                for c in range(LANES):
-                    u[k, p + b, c] = full[b, k, c]
-        p += blocks
+                _kernel_line(half, full, 3 * k, 6 * k, 1)
+            _write(full, u, p)
+            p += 1
 
 
 @lazy_jit(fastmath={"contract"})
