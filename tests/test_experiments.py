@@ -11,7 +11,7 @@ from geonet.experiments import find
 from geonet.experiments.harness import options
 from geonet.experiments.harness.experiment import Experiment, summarize_tracker
 from geonet.experiments.harness.results import Results
-from geonet.experiments.harness.sweep import best_lr
+from geonet.experiments.harness.sweep import lrs_to_test
 from geonet.experiments.perturbation import make_unit
 from geonet.files import write_whole
 from geonet.models import METHODS, mlp
@@ -315,7 +315,7 @@ def test_a_rate_that_diverged_on_a_seed_is_not_chosen(tmp_path):
         results.add(a_run(seed=seed, lr=0.1, split="validation", validation_rmse=5.0), {})
         diverged = {"diverged": True} if seed else {"validation_rmse": 0.1}
         results.add(a_run(seed=seed, lr=1.0, split="validation", **diverged), {})
-    assert best_lr(levy, results, "SP", [0.1, 1.0], {}) == 0.1
+    assert lrs_to_test(levy, results, "SP", [0.1, 1.0], {}) == [0.1]
 
 
 def test_a_sweep_without_validation_data_is_refused(monkeypatch):

@@ -1,9 +1,10 @@
 """Sweeps on any executor: the same numbers everywhere, and nothing is lost."""
 
-import functools
+import ast
 import importlib.util
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -15,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geonet.experiments.harness import executors
-from geonet.experiments.harness.executors import InThisProcess, completed, process_pool
+from geonet.experiments.harness.executors import completed, process_pool
 from geonet.experiments.harness.experiment import Experiment
-from geonet.experiments.harness.results import Results, locked
+from geonet.experiments.harness.results import Results, locked, read
+from geonet.experiments.harness.versions import versions
 from geonet.text import BadInput
 from geonet.train import Diverged
 
@@ -167,23 +168,11 @@ def test_data_that_are_of_no_use_end_the_sweep(tmp_path, monkeypatch):
     assert set(runs_of(tmp_path)) == {("SP", 0), ("SP", 1)}
 
 
-def test_no_more_tasks_wait_than_are_wanted(monkeypatch):
-    monkeypatch.setattr(executors, "MAX_PENDING", 3)
-    submitted, seen = [], 0
-    with ThreadPoolExecutor(2) as executor:
-        tasks = (submitted.append(n) or n for n in range(20))
-        for _, future in completed(executor, functools.partial(pow, 2), tasks):
-            seen += 1
-            assert len(submitted) - seen < 3
-            future.result()
-    assert seen == 20
-
-
 def test_in_this_process_each_result_is_there_before_the_next_task():
     done = []
-    for task, future in completed(InThisProcess(), done.append, range(3)):
+    for task, result in completed(None, done.append, range(3)):
+        assert result() is None
         assert done == list(range(task + 1))
-        assert future.result() is None
 
 
 # What is on disk ----------------------------------------------------------------------------------
@@ -198,8 +187,9 @@ def test_runs_are_there_before_results_json_is_written_again(tmp_path):
     written = (tmp_path / "results.json").read_bytes()
     first.add(a_run(0), {"values": np.ones(2)})
     assert (tmp_path / "results.json").read_bytes() == written
-    (line,) = (tmp_path / "runs.jsonl").read_bytes().splitlines()
-    assert json.loads(line) == a_run(0)
+    header, line = map(json.loads, (tmp_path / "runs.jsonl").read_bytes().splitlines())
+    assert (header["experiment"], header["config"]) == ("draws", CONFIG)
+    assert line == a_run(0)
     again = Results(tmp_path, "draws", CONFIG)
     assert again.runs == first.runs
     assert (tmp_path / "results.json").read_bytes() == written  # reading writes nothing
@@ -217,10 +207,21 @@ def test_versions_are_those_of_the_runs_and_later_ones_stand_beside(tmp_path, mo
     again.write()
     assert (tmp_path / "results.json").read_bytes() == written
     again.add(a_run(1), {})
-    content = json.loads((tmp_path / "results.json").read_text())
-    assert content["versions"] == json.loads(written)["versions"]
-    assert [other["geonet"] for other in content["also_versions"]] == ["99"]
-    assert Results(tmp_path, "draws", CONFIG).also_versions == content["also_versions"]
+    for results in (again, Results(tmp_path, "draws", CONFIG)):
+        results.write()
+        content = json.loads((tmp_path / "results.json").read_text())
+        assert content["versions"] == json.loads(written)["versions"]
+        assert [other["geonet"] for other in content["also_versions"]] == ["99"]
+
+
+def test_processor_and_blas_kernel_are_among_the_versions():
+    assert versions().keys() >= {"geonet", "numpy", "blas", "processor"}
+    code = "from geonet.experiments.harness.versions import versions as v; print(v())"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_CORETYPE": "Haswell"}
+    found = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
+    if "blas_kernel" not in versions() or platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("NumPy's BLAS is not OpenBLAS, or has no kernel for Haswell")
+    assert ast.literal_eval(found) == versions() | {"blas_kernel": "Haswell"}
 
 
 def test_a_failed_validation_run_leaves_a_method_untested_until_it_is_done(
@@ -292,9 +293,9 @@ def test_a_line_that_a_kill_cut_short_is_dropped_and_written_over(tmp_path, torn
     log.write_bytes(whole + torn)
     results = Results(tmp_path, "draws", CONFIG)
     assert len(results.runs) == 1
-    assert log.read_bytes() == whole
     results.add(a_run(1), {})
-    assert len(Results(tmp_path, "draws", CONFIG).runs) == 2
+    assert log.read_bytes().startswith(whole)
+    assert [json.loads(line) for line in log.read_bytes().splitlines()[2:]] == [a_run(1)]
 
 
 @pytest.mark.parametrize(
@@ -305,40 +306,63 @@ def test_other_lines_that_are_no_runs_are_refused_by_number(tmp_path, line):
     Results(tmp_path, "draws", CONFIG).add(a_run(0), {})
     with open(tmp_path / "runs.jsonl", "ab") as file:
         file.write(line + b"\n")
-    with pytest.raises(ValueError, match=r"runs.jsonl, line 2: not a run of geonet"):
+    with pytest.raises(ValueError, match=r"runs.jsonl, line 3: not a run of geonet"):
         Results(tmp_path, "draws", CONFIG)
     assert not Results(tmp_path, "draws", CONFIG, overwrite=True).runs
-    assert not (tmp_path / "runs.jsonl").exists()
+    assert len((tmp_path / "runs.jsonl").read_bytes().splitlines()) == 1
 
 
-def test_runs_of_version_0_1_with_other_names_of_fields_are_taken_over(tmp_path):
-    config = CONFIG | {"lrs": [0.01]}
-    results = Results(tmp_path, "trial", config)
+def earlier_version(folder, config):
+    """Write what version 0.1.0 did when it was killed after two runs; the second only as a line."""
     for seed in (0, 1):
-        results.add(a_run(seed), {})
-    results.write()
-    for name in ("results.json", "runs.jsonl"):
-        text = (tmp_path / name).read_text(encoding="utf-8")
+        Results(folder, "trial", config).add(a_run(seed), {"values": np.ones(seed + 1)})
+    _, first, second = (folder / "runs.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    content["versions"] = {"geonet": "0.1.0"}
+    content["runs"] = [json.loads(first)]
+    for name, text in (("results.json", json.dumps(content)), ("runs.jsonl", first + second)):
         text = text.replace('"split"', '"purpose"').replace('"lrs"', '"rates"')
-        (tmp_path / name).write_text(text, encoding="utf-8")
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def test_results_of_version_0_1_are_taken_over_and_continued(tmp_path):
+    config = CONFIG | {"lrs": [0.01]}
+    earlier_version(tmp_path, config)
+    before = (tmp_path / "runs.jsonl").read_bytes()
     found = Results(tmp_path, "trial", config)
     assert [run["seed"] for run in found.find(split="test")] == [0, 1]
     assert found.has(a_run(1))
+    assert (tmp_path / "runs.jsonl").read_bytes() == before
+    found.add(a_run(2), {})
+    again = Results(tmp_path, "trial", config)
+    assert again.runs == found.runs
+    assert len(again.runs) == 3
+    assert again.versions == [{"geonet": "0.1.0"}, versions()]
 
 
-def test_runs_without_their_configuration_are_refused(tmp_path):
-    Results(tmp_path, "draws", CONFIG).add(a_run(0), {})
+def test_results_json_alone_can_be_read_and_continued(tmp_path):
+    config = CONFIG | {"lrs": [0.01]}
+    earlier_version(tmp_path, config)
+    (tmp_path / "runs.jsonl").unlink()
+    found = Results(tmp_path, "trial", config)
+    assert found.runs.keys() == read(tmp_path).runs.keys()
+    assert found.arrays("SP", 0)["values"] == [1]
+    found.add(a_run(1), {})
+    assert len(Results(tmp_path, "trial", config).runs) == 2
+
+
+def test_runs_alone_without_their_configuration_are_refused(tmp_path):
+    earlier_version(tmp_path, CONFIG)
     (tmp_path / "results.json").unlink()
-    with pytest.raises(ValueError, match=r"runs.jsonl has no results.json next to it"):
-        Results(tmp_path, "draws", CONFIG)
+    with pytest.raises(ValueError, match=r"results.json is missing"):
+        Results(tmp_path, "trial", CONFIG)
 
 
 def test_two_sweeps_into_one_folder_are_refused_in_one_line(tmp_path):
     with locked(tmp_path), pytest.raises(BadInput) as refusal:
         DRAWS.run("--seeds", "1", "--out", tmp_path)
     assert str(refusal.value) == (
-        f"another sweep is running into {tmp_path} (process {os.getpid()}): "
-        "wait for it, or choose another --out"
+        f"another sweep is running into {tmp_path}: wait for it, or choose another --out"
     )
     assert DRAWS.run("--seeds", "1", "--workers", "1", "--out", tmp_path) == 0
 
@@ -369,7 +393,7 @@ def finish(process):
 
 def wait_for_runs(folder, process, count):
     log = folder / "runs.jsonl"
-    while not log.exists() or log.read_bytes().count(b"\n") < count:
+    while not log.exists() or log.read_bytes().count(b"\n") < 1 + count:
         assert process.poll() is None
         time.sleep(0.02)
 
@@ -410,10 +434,10 @@ def test_a_sweep_that_is_killed_twice_loses_nothing(tmp_path, in_one_process):
         process.send_signal(signal.SIGKILL)  # only the sweep: its workers must end by themselves
         finish(process)
         lines.append((tmp_path / "runs.jsonl").read_bytes().splitlines())
-        assert len(lines[-1]) < 8
+        assert len(lines[-1]) < 9
     assert finish(start("geonet", *LEVY, tmp_path, "--workers", "2"))[0] == 0
     lines.append((tmp_path / "runs.jsonl").read_bytes().splitlines())
-    assert len(lines[0]) < len(lines[1]) < len(lines[2]) == 8
+    assert len(lines[0]) < len(lines[1]) < len(lines[2]) == 9
     assert lines[2][: len(lines[0])] == lines[0]  # which were not done again
     np.testing.assert_equal(numbers(tmp_path), in_one_process)
 
@@ -440,7 +464,7 @@ def test_a_second_sweep_into_a_folder_is_refused_while_the_first_runs(tmp_path):
     first.kill()
     finish(first)
     assert (status, out, len(err.splitlines())) == (2, "", 1)
-    assert f"another sweep is running into {tmp_path} (process {first.pid})" in err
+    assert f"another sweep is running into {tmp_path}:" in err
 
 
 @pytest.mark.slow

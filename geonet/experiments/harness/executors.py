@@ -11,12 +11,12 @@ import importlib.util
 import multiprocessing
 import os
 import sys
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import as_completed
+from functools import partial
 
 from geonet import environment
 from geonet.processes import ProcessPool, start_worker
 
-MAX_PENDING = 1000  # tasks submitted at a time: enough for many workers, but little memory
 MPI_COMMAND = "mpiexec -n 3 python -m mpi4py.futures -m geonet …"
 
 
@@ -71,10 +71,11 @@ def open_executor(name, workers):
 
     Yields
     ------
-    concurrent.futures.Executor
+    concurrent.futures.Executor or None
+        None for this process.
     """
     if name is None:
-        with InThisProcess() if workers == 1 else process_pool(workers) as executor:
+        with contextlib.nullcontext() if workers == 1 else process_pool(workers) as executor:
             yield executor
     elif name[0] == "dask":
         from dask.distributed import Client
@@ -87,19 +88,6 @@ def open_executor(name, workers):
 
         with MPIPoolExecutor() as executor:
             yield executor
-
-
-class InThisProcess(Executor):
-    """Executes each task at once, while it is being submitted."""
-
-    def submit(self, function, /, *arguments, **options):
-        """Call the function and return a future with its result. An interruption is raised."""
-        future = Future()
-        try:
-            future.set_result(function(*arguments, **options))
-        except Exception as error:
-            future.set_exception(error)
-        return future
 
 
 @contextlib.contextmanager
@@ -131,11 +119,12 @@ def process_pool(workers):
 
 
 def completed(executor, function, tasks):
-    """Submit tasks and yield them as they end, with at most `MAX_PENDING` pending at a time.
+    """Submit tasks and yield them as they end.
 
     Parameters
     ----------
-    executor : concurrent.futures.Executor
+    executor : concurrent.futures.Executor or None
+        None calls the function in this process.
     function : function
         Defined in a module, or a method of an object that is, so that it can be pickled by name.
     tasks : iterable
@@ -144,34 +133,19 @@ def completed(executor, function, tasks):
     Yields
     ------
     task
-    future : concurrent.futures.Future
-        Done.
+    result : function
+        Returns the result, or raises the error that the task ended with.
     """
-    pending = {}
+    if executor is None:
+        yield from ((task, partial(function, task)) for task in tasks)
+        return
+    pending = {executor.submit(function, task): task for task in tasks}
     try:
-        for task in tasks:
-            future = executor.submit(function, task)
-            if future.done():
-                yield task, future
-            else:
-                pending[future] = task
-            if len(pending) == MAX_PENDING:
-                yield from _wait_for_some(pending)
-        while pending:
-            yield from _wait_for_some(pending)
+        for future in as_completed(pending):
+            yield pending.pop(future), future.result
     finally:
         # `process_pool` ends its processes. That marks what is pending as failed, in a thread that
         # raises an error if it was cancelled here.
         if not isinstance(executor, ProcessPool):
             for future in pending:
                 future.cancel()
-
-
-def _wait_for_some(pending):
-    """Wait until some of {future: task} are done; remove and yield these.
-
-    Results come before errors, since an error may end the sweep.
-    """
-    ended = wait(pending, return_when=FIRST_COMPLETED).done
-    for future in sorted(ended, key=lambda future: future.exception() is not None):
-        yield pending.pop(future), future

@@ -18,6 +18,7 @@ RESAMPLES = 10_000
 MIN_FOR_BOOTSTRAP = 8  # with fewer values, a bootstrap interval is too narrow
 MAX_EXACT_PAIRS = 20  # half of the 2²⁰ sums with exchanged signs take a few megabytes
 NORMAL = NormalDist()
+QUANTILE = 0.975  # of two-sided intervals of 95 %
 
 
 class Interval(NamedTuple):
@@ -38,7 +39,7 @@ def student_t_quantile(p, degrees_of_freedom):
     Parameters
     ----------
     p : float
-        Probability, 0 < p < 1.
+        Probability, 0.5 ≤ p < 1.
     degrees_of_freedom : int
         ν ≥ 1.
 
@@ -46,27 +47,15 @@ def student_t_quantile(p, degrees_of_freedom):
     -------
     float
         Relative error below 1e-9 for 0.51 ≤ p ≤ 0.9999 and ν up to 10,000.
-
-    Raises
-    ------
-    ValueError
-        If p or ν is out of range.
     """
-    if not 0 < p < 1:
-        raise ValueError(f"p must lie between 0 and 1, not {p!r}")
-    nu = degrees_of_freedom
-    if nu != math.floor(nu) or nu < 1:
-        raise ValueError(f"degrees_of_freedom must be a whole number of at least 1, not {nu!r}")
-    if p < 0.5:
-        return -student_t_quantile(1 - p, nu)
     low, high = 0.0, math.pi / 2
     for _ in range(100):  # each step halves the interval; 100 exhaust float64
         middle = (low + high) / 2
-        if _central_probability(middle, int(nu)) < 2 * p - 1:
+        if _central_probability(middle, degrees_of_freedom) < 2 * p - 1:
             low = middle
         else:
             high = middle
-    return math.sqrt(nu) * math.tan(low)
+    return math.sqrt(degrees_of_freedom) * math.tan(low)
 
 
 def _central_probability(theta, nu):
@@ -81,36 +70,13 @@ def _central_probability(theta, nu):
     return sine * (1 + np.cumprod((2 * k - 1) / (2 * k) * cosine**2).sum())
 
 
-def student_t_p_value(differences):
-    """Two-sided p-value of the hypothesis that normal differences have mean 0.
-
-    Parameters
-    ----------
-    differences : numpy.ndarray, shape (N,)
-        Finite, N ≥ 2.
-
-    Returns
-    -------
-    float
-        P(|T| ≥ |mean|·√N/std) for N − 1 degrees of freedom; 1 if all differences are 0.
-    """
-    count = len(differences)
-    mean, error = differences.mean(), differences.std(ddof=1) / math.sqrt(count)
-    if mean == 0:
-        return 1.0
-    # t/√ν = tan θ
-    return 1 - _central_probability(math.atan2(abs(mean), error * math.sqrt(count - 1)), count - 1)
-
-
-def mean_interval(values, level=0.95):
-    """Mean of independent values and its interval: mean ± t·std/√N with N − 1 degrees of freedom.
+def mean_interval(values):
+    """Mean of independent values and its 95 % interval, ± t·std/√N with N − 1 degrees of freedom.
 
     Parameters
     ----------
     values : array_like, shape (N,)
         One value per seed.
-    level : float
-        Probability that such an interval covers the true mean of normal values.
 
     Returns
     -------
@@ -121,25 +87,23 @@ def mean_interval(values, level=0.95):
     Raises
     ------
     ValueError
-        If there are no values, they are not one-dimensional, or the level is not in (0, 1).
+        If there are no values, or they are not one-dimensional.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or values.size == 0:
         raise ValueError(f"values must be a non-empty list of numbers, not of shape {values.shape}")
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, not {level!r}")
     if not np.isfinite(values).all():
         return Interval(math.nan, math.nan, math.nan, math.nan)
     if values.size == 1:
         return Interval(float(values[0]), math.nan, math.nan, math.nan)
     with np.errstate(over="ignore", invalid="ignore"):  # a run that almost diverged: ∞ or NaN
         mean, std = float(values.mean()), float(values.std(ddof=1))
-    half = student_t_quantile((1 + level) / 2, values.size - 1) * std / math.sqrt(values.size)
+    half = student_t_quantile(QUANTILE, values.size - 1) * std / math.sqrt(values.size)
     return Interval(mean, std, mean - half, mean + half)
 
 
-def paired_interval(a, b, level=0.95):
-    """Mean difference a − b over paired seeds, and its interval.
+def paired_interval(a, b):
+    """Mean difference a − b over paired seeds, and its 95 % interval.
 
     What two methods share on a seed (data, initial weights) cancels in the difference, so this
     interval is narrower than two separate ones would suggest.
@@ -148,8 +112,6 @@ def paired_interval(a, b, level=0.95):
     ----------
     a, b : array_like, shape (N,)
         a[i] and b[i] belong to the same seed.
-    level : float
-        As in `mean_interval`.
 
     Returns
     -------
@@ -159,13 +121,11 @@ def paired_interval(a, b, level=0.95):
     Raises
     ------
     ValueError
-        If the shapes differ, and as in `mean_interval`.
+        If a and b do not pair up.
     """
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if a.shape != b.shape:
-        raise ValueError(f"a and b must pair up, not be of shapes {a.shape} and {b.shape}")
+    a, b = _paired(a, b)
     with np.errstate(invalid="ignore"):  # ∞ − ∞ of two diverged runs is NaN, as it should be
-        return mean_interval(a - b, level)
+        return mean_interval(a - b)
 
 
 class Estimate(NamedTuple):
@@ -176,8 +136,8 @@ class Estimate(NamedTuple):
     high: float
 
 
-def bootstrap_interval(values, rng, level=0.95):
-    """Bootstrap interval of a mean: bias-corrected and accelerated (BCa), and widened.
+def bootstrap_interval(values, rng):
+    """Bootstrap interval (95 %) of a mean: bias-corrected and accelerated (BCa), and widened.
 
     BCa (Efron 1987) is used because a plain percentile interval of skewed values lies too far to
     one side. Resamples of N values vary too little, by a factor of √((N − 1)/N), and do not account
@@ -191,8 +151,6 @@ def bootstrap_interval(values, rng, level=0.95):
     values : array_like, shape (N,)
         Values or paired differences, one per seed.
     rng : numpy.random.Generator
-    level : float
-        Probability that the interval covers the true mean.
 
     Returns
     -------
@@ -206,7 +164,7 @@ def bootstrap_interval(values, rng, level=0.95):
         As `mean_interval` does.
     """
     values = np.asarray(values, dtype=np.float64)
-    mean, _, low, _ = mean_interval(values, level)  # also checks the values
+    mean, _, low, _ = mean_interval(values)  # also checks the values
     if math.isnan(low):
         return Estimate(mean, math.nan, math.nan)
     count = len(values)
@@ -217,7 +175,7 @@ def bootstrap_interval(values, rng, level=0.95):
     deviations = values - mean
     spread = np.sum(deviations**2) ** 1.5
     acceleration = np.sum(deviations**3) / (6 * spread) if spread > 0 else 0.0
-    widened = student_t_quantile((1 + level) / 2, count - 1) * math.sqrt(count / (count - 1))
+    widened = student_t_quantile(QUANTILE, count - 1) * math.sqrt(count / (count - 1))
     shares = []
     for z in (bias - widened, bias + widened):
         slope = max(1 - acceleration * z, 1e-3)  # stay on the same side of the pole
@@ -225,7 +183,7 @@ def bootstrap_interval(values, rng, level=0.95):
     return Estimate(mean, *map(float, np.quantile(found, shares)))
 
 
-def ratio_interval(a, b, rng, level=0.95):
+def ratio_interval(a, b, rng):
     """Effect size: the geometric mean of aᵢ/bᵢ over paired seeds, and its interval.
 
     A ratio has no unit, so that errors, accuracies and angles fit into one figure, and b/a has the
@@ -237,7 +195,6 @@ def ratio_interval(a, b, rng, level=0.95):
     a, b : array_like, shape (N,)
         Positive; a[i] and b[i] belong to the same seed.
     rng : numpy.random.Generator
-    level : float
 
     Returns
     -------
@@ -255,11 +212,11 @@ def ratio_interval(a, b, rng, level=0.95):
     with np.errstate(divide="ignore", invalid="ignore"):
         logarithms = np.log(a) - np.log(b)
     if len(a) < MIN_FOR_BOOTSTRAP:
-        mean, std, *ends = mean_interval(logarithms, level)
+        mean, std, *ends = mean_interval(logarithms)
         if std < 1e-12:
             ends = math.nan, math.nan
     else:
-        mean, *ends = bootstrap_interval(logarithms, rng, level)
+        mean, *ends = bootstrap_interval(logarithms, rng)
     return Estimate(*(float(np.exp(x)) for x in (mean, *ends)))
 
 
@@ -292,12 +249,21 @@ def paired_test(a, b):
     if not np.isfinite(differences).all():
         return math.nan
     if len(differences) > MAX_EXACT_PAIRS:
-        return student_t_p_value(differences)
+        return _t_test(differences)
     sums = differences[:1]  # by symmetry, the first sign can be kept
     for difference in differences[1:]:
         sums = np.concatenate([sums + difference, sums - difference])
     rounding = 1e-12 * np.abs(differences).sum()
     return float(np.mean(np.abs(sums) >= abs(differences.sum()) - rounding))
+
+
+def _t_test(differences):
+    """Two-sided p-value of the hypothesis that normal differences have mean 0."""
+    count, mean = len(differences), differences.mean()
+    if mean == 0:
+        return 1.0
+    error = differences.std(ddof=1) / math.sqrt(count)  # t/√ν = tan θ
+    return 1 - _central_probability(math.atan2(abs(mean), error * math.sqrt(count - 1)), count - 1)
 
 
 def _paired(a, b):

@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 
 from geonet.experiments.harness import executors
-from geonet.experiments.harness.results import COMMON_FIELDS
+from geonet.experiments.harness.results import case_of
 from geonet.text import BadInput
 from geonet.train import Diverged, Progress
 
@@ -40,21 +40,34 @@ def sweep(experiment, config, results, executor):
     choices = config.get("lr", {method: [None] for method in config["methods"]})
     cases = list(product(experiment.cases(config), choices.items()))
 
-    def runs(split, lrs):
-        return [
+    def run_all(split, lrs, label):
+        """Do the runs at these rates, of each case, that have not been done yet."""
+        runs = [
             {"method": method, "lr": lr, "split": split, "seed": seed, **case}
             for (case, (method, _)), candidates in zip(cases, lrs, strict=True)
             for lr, seed in product(candidates, config["seeds"])
         ]
+        todo = [run for run in runs if not results.has(run)]
+        progress = Progress(len(runs), label, done=len(runs) - len(todo))
+        ended = executors.completed(executor, partial(execute_run, experiment, config), todo)
+        with contextlib.closing(ended), contextlib.closing(progress):
+            for run, result in ended:
+                try:
+                    metrics, arrays = result()
+                except (BadInput, BrokenExecutor):
+                    raise
+                except Exception as error:  # on the way to the worker or back
+                    metrics, arrays = {"failed": _error_summary(error), "seconds": 0.0}, {}
+                results.add(run | {"metrics": metrics}, arrays)
+                progress.update(f"({run['method']}, seed {run['seed']})")
 
-    run_all = partial(_run_all, experiment, config, results, executor)
     try:
         candidates = [lrs if len(lrs) > 1 else [] for _, (_, lrs) in cases]
-        run_all(runs("validation", candidates), f"{experiment.name}, to choose rates")
+        run_all("validation", candidates, f"{experiment.name}, to choose rates")
         best = [
-            _lrs_to_test(experiment, results, method, lrs, case) for case, (method, lrs) in cases
+            lrs_to_test(experiment, results, method, lrs, case) for case, (method, lrs) in cases
         ]
-        run_all(runs("test", best), experiment.name)
+        run_all("test", best, experiment.name)
     except (KeyboardInterrupt, BrokenExecutor) as error:
         kept = f"{len(results.runs)} finished runs are kept in {results.folder}"
         advice = f"{kept}, and {experiment.resume_hint} continues from there"
@@ -64,23 +77,6 @@ def sweep(experiment, config, results, executor):
         raise
     finally:
         results.write()
-
-
-def _run_all(experiment, config, results, executor, runs, label):
-    """Do the runs that have not been done yet, and store each as it ends."""
-    todo = [run for run in runs if not results.has(run)]
-    ended = executors.completed(executor, partial(execute_run, experiment, config), todo)
-    progress = Progress(len(runs), label, done=len(runs) - len(todo))
-    with contextlib.closing(ended), contextlib.closing(progress):
-        for run, future in ended:
-            try:
-                metrics, arrays = future.result()
-            except (BadInput, BrokenExecutor):
-                raise
-            except Exception as error:  # on the way to the worker or back
-                metrics, arrays = {"failed": _error_summary(error), "seconds": 0.0}, {}
-            results.add(run | {"metrics": metrics}, arrays)
-            progress.update(f"({run['method']}, seed {run['seed']})")
 
 
 def execute_run(experiment, config, run):
@@ -99,10 +95,9 @@ def execute_run(experiment, config, run):
         As `Experiment.run_one` does: no other run could use the data either.
     """
     start = time.perf_counter()
-    case = {name: value for name, value in run.items() if name not in COMMON_FIELDS}
     which = run["method"], run["seed"], run["lr"], run["split"]
     try:
-        metrics, arrays = experiment.run_one(config | case, *which)
+        metrics, arrays = experiment.run_one(config | case_of(run), *which)
         metrics = {name: _json_number(value) for name, value in metrics.items()}
         metrics["diverged"] = False
         json.dumps(metrics, allow_nan=False)  # a run whose metrics cannot be stored has failed
@@ -115,34 +110,40 @@ def execute_run(experiment, config, run):
     return metrics | {"seconds": round(time.perf_counter() - start, 3)}, arrays
 
 
-def _lrs_to_test(experiment, results, method, candidates, case):
-    """The learning rates to test: one or none. Tests at other rates, chosen earlier, are dropped.
+def lrs_to_test(experiment, results, method, candidates, case):
+    """The learning rate to test, in a list: the one with the best mean on validation data.
 
-    None is chosen while a validation run has failed, as it might have been that of the best rate.
+    Rates that diverged on a seed are not chosen if there is another. The list is empty while a
+    validation run has failed, as it might have been that of the best rate. Tests at other rates,
+    chosen earlier, are dropped.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    results : Results
+    method : str
+    candidates : list of float or None
+        If there is only one, there is nothing to choose.
+    case : dict
+
+    Returns
+    -------
+    list of float or None
     """
     if len(candidates) == 1:
         return candidates
-    validated = results.find(method=method, split="validation", **case)
-    chosen = [best_lr(experiment, results, method, candidates, case)]
-    if any("failed" in run["metrics"] for run in validated):
-        chosen = []
-    tested = results.find(method=method, split="test", **case)
-    results.drop([run for run in tested if run["lr"] not in chosen])
-    return chosen
-
-
-def best_lr(experiment, results, method, candidates, case):
-    """The rate with the best mean on validation data, if it diverged on no seed."""
-    if len(candidates) == 1:
-        return candidates[0]
     sign, name = -1 if experiment.larger_is_better else 1, f"validation_{experiment.metric}"
     scores = [
         sign * results.metrics(method, name, "validation", lr=lr, **case).mean()
         for lr in candidates
     ]
-    if np.isnan(scores).all():
-        return candidates[0]
-    return candidates[int(np.nanargmin(scores))]
+    chosen = [candidates[int(np.argmin(np.nan_to_num(scores, nan=np.inf)))]]
+    validated = results.find(method=method, split="validation", **case)
+    if any("failed" in run["metrics"] for run in validated):
+        chosen = []
+    tested = results.find(method=method, split="test", **case)
+    results.drop([run for run in tested if run["lr"] not in chosen])
+    return chosen
 
 
 def _error_summary(error):

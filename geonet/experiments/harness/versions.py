@@ -1,0 +1,61 @@
+"""What computed the numbers: versions, the commit, the processor, and the kernel of BLAS."""
+
+import ctypes
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+import geonet
+from geonet.kernels.switch import PLAIN
+
+PACKAGES = ("numpy", "numba", "matplotlib")
+PREFIXES, SUFFIXES = ("scipy_openblas", "openblas"), ("64_", "")  # of OpenBLAS's functions
+
+
+def versions():
+    """What numbers depend on, as text by name. What cannot be found out is left out.
+
+    Single digits depend on the kernel that BLAS has for the processor, and training amplifies them.
+    OpenBLAS chooses that kernel at run time; OPENBLAS_CORETYPE overrides its choice.
+    """
+    found = {"geonet": geonet.__version__, "commit": _commit(), "python": platform.python_version()}
+    found |= {name: version(name) for name in PACKAGES if name != "numba" or not PLAIN}
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    found |= {"blas": f"{blas['name']} {blas.get('version', '')}".strip()}
+    found |= {"blas_kernel": _blas_kernel(), "processor": _processor()}
+    return {name: text for name, text in found.items() if text}
+
+
+def _commit():
+    """The commit of the checkout that this package is in, and whether files were changed."""
+    root = Path(geonet.__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty=, changed", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    except OSError:  # git is not installed
+        return None
+
+
+def _blas_kernel():
+    """The name of the processor family whose kernels OpenBLAS uses, such as Haswell."""
+    library = ctypes.CDLL(np.linalg._umath_linalg.__file__)  # finds what it is linked with, too
+    for prefix in PREFIXES:
+        for suffix in SUFFIXES:
+            if core_name := getattr(library, f"{prefix}_get_corename{suffix}", None):
+                core_name.restype = ctypes.c_char_p
+                return core_name().decode()
+    return None
+
+
+def _processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
