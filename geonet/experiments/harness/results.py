@@ -21,10 +21,12 @@ from geonet.files import write_whole
 RENAMED = {"purpose": "split", "rates": "lrs"}  # fields that version 0.1.0 wrote
 COMMON_FIELDS = ("method", "seed", "lr", "split", "metrics")
 NOT_OURS = (ValueError, KeyError, TypeError, AttributeError)  # what other content raises
-WRITTEN = ("results.json", "runs.jsonl", "boundaries/*.npz", "figures/*.png", "figures/*.svg",
-           "checkpoints/*/step-*.npz*",
-           ".*.json.*", ".*.jsonl.*", "boundaries/.*.npz.*", "figures/.*.png.*",
-           "figures/.*.svg.*")  # fmt: skip  # the last five are writes that a kill cut short
+WRITTEN = (
+    *("results.json", "runs.jsonl", "boundaries/*.npz", "figures/*.png", "figures/*.svg"),
+    *("checkpoints/*/step-*.npz", "checkpoints/*/step-*.npz.part"),
+    # writes that a kill cut short
+    *(".*.json.*", ".*.jsonl.*", "boundaries/.*.npz.*", "figures/.*.png.*", "figures/.*.svg.*"),
+)
 
 
 @contextlib.contextmanager
