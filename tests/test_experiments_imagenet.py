@@ -21,7 +21,7 @@ from geonet.experiments.harness.results import Results
 from geonet.experiments.imagenet import EXPERIMENT, Run, make_schedule
 from geonet.experiments.sets.drawn_pictures import write_pictures
 from geonet.nn.module import Parameter
-from geonet.text import BadInput, Parser
+from geonet.text import BadInput
 from geonet.train import SGD, CheckpointNotWritten, Checkpoints
 
 ROOT = Path(__file__).parents[1]
@@ -49,9 +49,7 @@ def damaged(pictures, tmp_path):
 
 
 def arguments_of(*words):
-    parser = Parser()
-    EXPERIMENT.add_arguments(parser)
-    return parser.parse_args([*map(str, (*SMALL, *BATCHES, *words))])
+    return EXPERIMENT.arguments(*SMALL, *BATCHES, *words)
 
 
 def train(out, *words):

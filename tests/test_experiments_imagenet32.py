@@ -11,15 +11,8 @@ from geonet.experiments.harness.classification import Curves, evaluate, top_hits
 from geonet.experiments.imagenet32 import EXPERIMENT, PaperCurves, batch_sizes
 from geonet.nn import Sequential
 from geonet.tensor import Tensor
-from geonet.text import Parser
 
 WORDS = ("--width", "0.02", "--epochs", "2", "--seeds", "2", "--methods", "SP,GmP+IMN")
-
-
-def arguments_of(*words):
-    parser = Parser()
-    EXPERIMENT.add_arguments(parser)
-    return parser.parse_args([*map(str, words)])
 
 
 @pytest.fixture
@@ -40,7 +33,7 @@ def few(monkeypatch):
 
 
 def run(tmp_path, *words):
-    EXPERIMENT.main(arguments_of(*WORDS, "--out", tmp_path, *words))
+    EXPERIMENT.main(EXPERIMENT.arguments(*WORDS, "--out", tmp_path, *words))
     content = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     for entry in content["runs"]:
         entry["metrics"].pop("seconds")
@@ -160,9 +153,9 @@ def test_runs_that_stopped_early_are_drawn_as_far_as_they_go(few, tmp_path, monk
 
 
 def test_other_images_are_another_configuration(few):
-    config = EXPERIMENT.configure(arguments_of("--batch-sizes", "16"))
+    config = EXPERIMENT.configure(EXPERIMENT.arguments("--batch-sizes", "16"))
     few.mean = few.mean + 1e-3
-    assert EXPERIMENT.configure(arguments_of("--batch-sizes", "16")) != config
+    assert EXPERIMENT.configure(EXPERIMENT.arguments("--batch-sizes", "16")) != config
 
 
 def test_batch_sizes_are_whole_numbers_up_to_the_number_of_images():
@@ -183,4 +176,4 @@ def test_batch_sizes_are_whole_numbers_up_to_the_number_of_images():
 )
 def test_arguments_that_make_no_sense_are_refused(few, word, said):
     with pytest.raises(ValueError, match=said):
-        EXPERIMENT.configure(arguments_of(word))
+        EXPERIMENT.configure(EXPERIMENT.arguments(word))
