@@ -80,7 +80,7 @@ def start(arguments):
         for exercise in asked:
             print(f"    {exercise.key}  {exercise.title} ({exercise.points} points)")
     else:
-        print(f"{file} is there already and stays as it is.")
+        print(f"{file} already exists and stays as it is.")
     print(f"When you have written some: python -m lessons check {arguments.lesson}")
     return 0
 
@@ -133,7 +133,7 @@ def status(arguments):
 
 
 def reset(arguments):
-    """Begin a lesson anew, keeping the student's file."""
+    """Put new stubs in place of the student's file, which is kept."""
     backup = workspace.reset(arguments.lesson)
     if backup:
         print(f"What you had written is kept in {backup}.")
@@ -201,7 +201,7 @@ def build_parser():
     of(add(check, "grade work/NN.py"), "lesson", _lesson, "06")
     of(add(hint, "the next of three hints"), "exercise", _exercise, "06.b")
     add(status, "every exercise, with tries and hints")
-    of(add(reset, "begin work/NN.py anew; the old one is kept"), "lesson", _lesson, "06")
+    of(add(reset, "replace work/NN.py by new stubs; the old one is kept"), "lesson", _lesson, "06")
     words = f"the solution beside yours, once it is right or after {TRIES} failed tries"
     command = of(add(solution, words), "exercise", _exercise, "06.b")
     command.add_argument("--give-up", action="store_true", help="show it at once")

@@ -1,8 +1,8 @@
 """The submissions of a class, graded: results for Gradescope, a table, what many got wrong.
 
 Every file runs in processes of its own, with limits of time and memory, so that nobody else loses
-anything if it crashes or never ends. This is not a sandbox: a file has all the rights of whoever
-runs the grader. Grade the work of strangers in a container or a virtual machine.
+anything if it crashes or never ends. This is not a sandbox: a file runs with the rights of the
+person who grades. Grade the work of strangers in a container or a virtual machine.
 """
 
 import collections

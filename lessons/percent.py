@@ -57,7 +57,7 @@ def cells(text, name="lesson"):
     Raises
     ------
     ValueError
-        If something stands before the first `# %%`, or a line of markdown is not a comment.
+        If there is something before the first `# %%`, or a line of markdown is not a comment.
     """
     found, kind, start, lines = [], None, 1, []
     for number, line in enumerate([*text.splitlines(), "# %%"], start=1):

@@ -37,7 +37,7 @@ def load():
             kept = json.loads(path.read_text(encoding="utf-8"))
             records |= {key: _record(fields) for key, fields in kept.items()}
         except (ValueError, TypeError, AttributeError) as error:
-            raise BadInput(f"{path} cannot be read ({error}); delete it to begin anew") from error
+            raise BadInput(f"{path} cannot be read ({error}); delete it to start again") from error
     return records
 
 

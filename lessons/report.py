@@ -23,7 +23,7 @@ LINES_PRINTED = 10
 
 
 def colours():
-    """Whether the terminal shows colours and nobody has asked for none (NO_COLOR)."""
+    """Whether the terminal shows colours and NO_COLOR does not turn them off."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.name == "posix"
 
 

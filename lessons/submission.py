@@ -1,6 +1,6 @@
 """A student's file, graded in a process of its own, so that no mistake in it stops the grader.
 
-This is not a sandbox: the file has all the rights of whoever runs the grader.
+This is not a sandbox: the file runs with the rights of the person who grades.
 """
 
 import ast
