@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from geonet.plots import base
 
 FOLDER = Path("results", "lessons")
-# The palette of Okabe and Ito; yellow comes last, as it is faint on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+COLOURS = base.PALETTE
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _LINES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (3, 3)), (0, (8, 2)),
           (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))  # fmt: skip

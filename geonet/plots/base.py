@@ -15,22 +15,26 @@ from matplotlib.lines import Line2D
 
 from geonet.files import write_whole
 
+# The palette of Okabe and Ito, safe for colour-blind readers; yellow is last, being faint on white.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK, _ = PALETTE
+
 
 def _look(color, linestyle, marker):
     return {"color": color, "linestyle": linestyle, "marker": marker}
 
 
 METHOD_STYLES = {  # keywords of `Axes.plot`
-    "SP": _look("#D55E00", (0, (5, 1.5)), "s"),
-    "WN": _look("#E69F00", (0, (5, 1.5, 1, 1.5)), "^"),
-    "BN": _look("#56B4E9", (0, (1, 1)), "v"),
-    "LN": _look("#CC79A7", (0, (10, 2)), "D"),
+    "SP": _look(VERMILION, (0, (5, 1.5)), "s"),
+    "WN": _look(ORANGE, (0, (5, 1.5, 1, 1.5)), "^"),
+    "BN": _look(SKY, (0, (1, 1)), "v"),
+    "LN": _look(PURPLE, (0, (10, 2)), "D"),
     "WN+MBN": _look("#7F7F7F", (0, (5, 1, 1, 1, 1, 1)), "P"),
-    "GmP": _look("#0072B2", "-", "o"),
-    "GmP+IMN": _look("#009E73", (0, (3, 3)), "X"),
+    "GmP": _look(BLUE, "-", "o"),
+    "GmP+IMN": _look(GREEN, (0, (3, 3)), "X"),
 }
 OTHER_STYLES = (
-    _look("#000000", (0, (1, 3)), "*"),
+    _look(BLACK, (0, (1, 3)), "*"),
     _look("#8B4513", (0, (8, 1, 2, 1)), "p"),
     _look("#4B0082", (0, (2, 1)), "h"),
 )
