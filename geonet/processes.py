@@ -1,5 +1,6 @@
 """Processes that work for this one: they leave interruptions to it, and end when it ends."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -8,6 +9,8 @@ import threading
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.context import SpawnContext, SpawnProcess
 from types import ModuleType
+
+orphaned = []  # functions that a worker calls when its parent has been killed
 
 
 class ProcessPool(ProcessPoolExecutor):
@@ -32,6 +35,9 @@ def start_worker():
 
 def _end_with_parent():
     multiprocessing.parent_process().join()
+    for function in orphaned:
+        with contextlib.suppress(OSError):
+            function()
     os._exit(1)
 
 
