@@ -89,13 +89,6 @@ def test_half_of_the_random_parts_are_mirrored(tmp_path):
     assert all(abs(square[:, -1] - square[:, 0]).min() > 20 for square in squares)
 
 
-def test_random_parts_repeat_with_the_generator(tmp_path):
-    smooth(90, 70).save(tmp_path / "a.jpeg")
-    first, again, other = (decode(tmp_path / "a.jpeg", 32, rng(seed)) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first, again)
-    assert difference(first, other) > 10
-
-
 def cut_out(image, size, generator):
     """The middle or a random part of a picture, resampled from all of its pixels at once."""
     width, height = image.size

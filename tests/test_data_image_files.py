@@ -239,14 +239,6 @@ def test_a_file_that_would_run_code_is_refused_by_name_and_nothing_is_run(folder
     assert not mark.exists()
 
 
-def test_a_file_that_was_cut_short_is_named(folder):
-    path = folder / "train_data_batch_2"
-    whole = path.read_bytes()
-    for length in (0, 1, 100, len(whole) // 2, len(whole) - 1):
-        path.write_bytes(whole[:length])
-        assert message(folder).startswith(f"{path}: the file is ")
-
-
 # --- Memory and disk ----------------------------------------------------------------------------
 
 
