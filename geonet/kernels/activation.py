@@ -29,7 +29,9 @@ def scaled_relu(z, bias, scale):
 @equal_to(reference.scaled_relu_pullback, arrays=4)
 def scaled_relu_pullback(g, z, bias, scale):
     """∂L/∂z (N, O), ∂L/∂b (O,) and ∂L/∂r (O,); sums are in float64, then rounded."""
-    return _pull_back(g, np.zeros(len(bias)), z, bias, scale)
+    grad = np.empty_like(z)
+    sums = column_sums(2, _backward, z, g, bias, scale, grad)
+    return grad, *sums.astype(z.dtype, copy=False)
 
 
 @equal_to(reference.centred_scaled_relu, arrays=3)
@@ -37,21 +39,16 @@ def centred_scaled_relu(z, bias, scale):
     """y − mean y (N, O), and mean y (O,) in float64."""
     y = scaled_relu(z, bias, scale)
     taken = mean(y)
-    for_blocks(_subtract, y, taken)
+    for_blocks(_subtract, y, taken, y)
     return y, taken
 
 
 @equal_to(reference.centred_scaled_relu_pullback, arrays=4)
 def centred_scaled_relu_pullback(g, z, bias, scale):
     """`scaled_relu_pullback` of g − mean g."""
-    return _pull_back(g, mean(g), z, bias, scale)
-
-
-def _pull_back(g, level, z, bias, scale):
-    """`scaled_relu_pullback` of g − level."""
-    grad = np.empty_like(z)
-    sums = column_sums(2, _backward, z, g, level, bias, scale, grad)
-    return grad, *sums.astype(z.dtype, copy=False)
+    centred = np.empty_like(g)
+    for_blocks(_subtract, g, mean(g), centred)
+    return scaled_relu_pullback(centred, z, bias, scale)
 
 
 @lazy_jit
@@ -64,19 +61,18 @@ def _forward(z, bias, scale, y, first, last):
 
 
 @lazy_jit
-def _subtract(y, taken, first, last):
+def _subtract(y, level, centred, first, last):
     for i in range(first, last):
         for k in range(y.shape[1]):
-            y[i, k] -= taken[k]
+            centred[i, k] = y[i, k] - level[k]
 
 
 @lazy_jit
-def _backward(z, g, level, bias, scale, grad, sums, first, last):
+def _backward(z, g, bias, scale, grad, sums, first, last):
     for i in range(first, last):
         for k in range(z.shape[1]):
             shifted = z[i, k] + bias[k]
-            # a product, because a branch would not be vectorized
-            active = z.dtype.type(g[i, k] - level[k]) * (shifted > 0)
+            active = g[i, k] * (shifted > 0)  # a product, because a branch would not be vectorized
             grad[i, k] = active * scale[k]
             sums[0, k] += active * scale[k]
             sums[1, k] += active * shifted
