@@ -81,19 +81,17 @@ def _backward(z, g, bias, scale, grad, sums, first, last):
 @equal_to(reference.relu, arrays=1)
 def relu(x):
     """max(x, 0) for x of any shape. Large arrays are divided among threads."""
-    flat = x.ravel()
-    y = np.empty_like(flat)
-    for_blocks(_relu, flat, y)
-    return y.reshape(x.shape)
+    y = np.empty_like(x)
+    for_blocks(_relu, x.ravel(), y.ravel())
+    return y
 
 
 @equal_to(reference.relu_pullback, arrays=2)
 def relu_pullback(g, y):
     """g where y = relu(x) > 0, and 0 elsewhere."""
-    flat = g.ravel()
-    grad = np.empty_like(flat)
-    for_blocks(_relu_backward, flat, y.ravel(), grad)
-    return grad.reshape(g.shape)
+    grad = np.empty_like(g)
+    for_blocks(_relu_backward, g.ravel(), y.ravel(), grad.ravel())
+    return grad
 
 
 def _relu(x, y, first, last):
