@@ -47,43 +47,32 @@ def test_columns_and_rows_are_those_that_the_indices_name(tmp_path):
     assert len(files(tmp_path / "set")) == 8
 
 
-NUMBER = r"expected a number within ±1e\+100, found "
-
-
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("data", None, "data.txt: no such file; the split layout has data.txt, index_features"),
         ("index_test_1", None, "index_test_1.txt: no such file"),
         ("n_splits", None, "n_splits.txt: no such file"),
-        ("data", "\n\n", r"data.txt: expected a number within ±1e\+100, found nothing"),
-        ("data", "1 2 3 4\n\n1 nan 3 4\n", f"data.txt, line 3, column 2: {NUMBER}'nan'"),
-        ("data", "1 2 3 4\n1 2 3 -inf\n", f"data.txt, line 2, column 4: {NUMBER}'-inf'"),
-        ("data", "1,2,3,4\n", f"data.txt, line 1, column 1: {NUMBER}'1,2,3,4'"),
-        ("data", "1 2 1e300 4\n", f"line 1, column 3: {NUMBER}'1e300'"),
-        ("n_splits", "1000000000", "index_train_2.txt: no such file"),
-        ("index_train_0", "5", "index_train_0.txt: expected at least 2 rows to train on, found 1"),
-        ("data", "1 2 1_0 4\n", f"data.txt, line 1, column 3: {NUMBER}'1_0'"),
-        ("data", b"1 2 3 \xff\xfe\n", "data.txt, line 1, column 4"),
-        ("data", "1 2 3 " + "9" * 50 + "x", f"{NUMBER}'{'9' * 40}…'$"),
-        ("data", "\n1 2 3 4\n1 2 3\n", "line 3: expected 4 numbers as in line 2, found 3"),
-        ("index_features", "0\n4", "line 2, column 1: expected a column of data.txt, 0…3, found "),
-        ("index_features", "", "index_features.txt: expected a column of data.txt, 0…3, found not"),
-        ("index_features", "0 1 0", "index_features.txt: expected every index once, found 0 twice"),
-        ("index_features", "0 2", "index_target.txt: column 2 is the target, but also a feature"),
-        ("index_target", "2 3", "index_target.txt: expected one number, a column of .*, found 2"),
-        (
-            "n_splits",
-            "0",
-            "n_splits.txt, line 1, column 1: expected the number of splits, at least",
-        ),
-        ("n_splits", "inf", "n_splits.txt, line 1, column 1: .* found 'inf'"),
-        ("n_splits", "1.5", "n_splits.txt, line 1, column 1: .* found '1.5'"),
         ("n_splits", "3", "index_train_2.txt: no such file"),
-        ("index_train_0", "5\n20", "index_train_0.txt, line 2, column 1: .* 0…19, found '20'"),
-        ("index_test_0", "-1", "index_test_0.txt, line 1, column 1: .* 0…19, found '-1'"),
-        ("index_test_0", "", "index_test_0.txt: expected a row of data.txt, 0…19, found nothing"),
-        ("index_test_1", "18\n3\n4", r"index_test_1.txt: .* not in index_train_1.txt, .* 2 .* 3"),
+        ("data", "\n\n", "data.txt: expected rows of numbers: .* no data"),
+        ("data", "1 2 3 4\n\n1 nan 3 4\n", "data.txt: expected finite numbers, found nan in row 1"),
+        ("data", "1 2 3 4\n1 2 3 -inf\n", "data.txt: expected finite numbers, found -inf in row 1"),
+        ("data", "1,2,3,4\n", "data.txt: expected rows of numbers: .*'1,2,3,4'.* row 0"),
+        ("data", "1 2 1_0 4\n", "data.txt: expected rows of numbers: .*'1_0'"),
+        ("data", b"1 2 3 \xff\xfe\n", "data.txt: expected rows of numbers: "),
+        ("data", "\n1 2 3 4\n1 2 3\n", "columns changed from 4 to 3"),
+        ("index_features", "0\n4", "expected columns of data.txt, whole numbers from 0 to 3"),
+        ("index_features", "", "index_features.txt: expected rows of numbers"),
+        ("index_features", "0 1 0", "index_features.txt: expected columns of data.txt, each once"),
+        ("index_features", "0 2", "index_target.txt: expected one column, and none of those in"),
+        ("index_target", "1 2", "index_target.txt: expected one column"),
+        ("n_splits", "0", "n_splits.txt: expected the number of splits"),
+        ("n_splits", "inf", "n_splits.txt: expected finite numbers"),
+        ("n_splits", "1.5", "n_splits.txt: expected the number of splits"),
+        ("index_train_0", "5", "index_train_0.txt: expected at least 2 rows"),
+        ("index_train_0", "5\n20", "index_train_0.txt: expected rows of data.txt, .* 0 to 19"),
+        ("index_test_0", "-1", "index_test_0.txt: expected rows of data.txt, .* 0 to 19"),
+        ("index_test_1", "18\n3\n4", "index_train_1.txt: .* none of those in index_test_1.txt"),
     ],
 )
 def test_a_wrong_file_is_named_with_what_was_expected(tmp_path, name, text, message):

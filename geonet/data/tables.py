@@ -1,6 +1,6 @@
 """What all tables of (x, y) rows have in common: three parts, and standardized features."""
 
-import math
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -96,30 +96,36 @@ def standardize_target(split):
     return Split(*((x, (y - mean) / std) for x, y in split)), std
 
 
-def read_number(word, place, expected="a finite number", admitted=math.isfinite):
-    """A number from a word of a text file.
+def read_numbers(path, **options):
+    """The numbers of a text file, as `numpy.loadtxt` reads them; blank lines are ignored.
 
     Parameters
     ----------
-    word, place, expected : str
-        The place is the file, line and column; with what was expected, it is told in an error.
-    admitted : function
-        Whether a value is right. NaN, which stands for words that are no numbers, must not be.
+    path : str or Path
+    **options
+        Of `numpy.loadtxt`, such as delimiter.
 
     Returns
     -------
-    float
+    numpy.ndarray
+        (rows, columns), float64.
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such file.
     ValueError
-        If the word is not a number, or not an admitted one.
+        If the file is empty, something in it is not a finite number, or rows differ in length. The
+        message names the file and the row.
     """
+    options = {"comments": None, "encoding": "utf-8", "ndmin": 2} | options
     try:
-        value = float(word) if "_" not in word else math.nan  # float() accepts 1_000
-    except ValueError:
-        value = math.nan
-    if not admitted(value):
-        shown = word if len(word) <= 40 else word[:40] + "…"
-        raise ValueError(f"{place}: expected {expected}, found {shown!r}")
-    return value
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # an empty file is no more than a warning
+            rows = np.loadtxt(path, **options)
+    except (ValueError, UserWarning) as error:
+        raise ValueError(f"{path}: expected rows of numbers: {error}") from None
+    for row, column in np.argwhere(~np.isfinite(rows)):
+        found = rows[row, column]
+        raise ValueError(f"{path}: expected finite numbers, found {found} in row {row}")
+    return rows

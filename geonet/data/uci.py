@@ -9,15 +9,12 @@ Ghahramani (2016): one folder per set, with text files of numbers.
     index_test_K.txt     the rows of its test part
 """
 
-import math
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from geonet.data.tables import read_number, split_rows
-
-LARGEST = 1e100  # allowed number, so that sums of squares are finite
+from geonet.data.tables import read_numbers, split_rows
 
 
 class Table(NamedTuple):
@@ -46,7 +43,12 @@ def files(folder):
     """
     names = "data", "index_features", "index_target", "n_splits"
     found = [_there(Path(folder, f"{name}.txt")) for name in names]
-    for k in range(_only(found[-1], "the number of splits, at least 1", 1, math.inf)):
+    count = read_numbers(found[-1]).ravel()
+    if count.size != 1 or count[0] < 1 or count[0] % 1:
+        raise ValueError(
+            f"{found[-1]}: expected the number of splits, a whole number of at least 1"
+        )
+    for k in range(int(count[0])):
         found += [_there(Path(folder, f"index_{part}_{k}.txt")) for part in ("train", "test")]
     return found
 
@@ -67,7 +69,6 @@ def read_uci(folder):
     Parameters
     ----------
     folder : str or Path
-        Blank lines in its files are ignored.
 
     Returns
     -------
@@ -78,38 +79,34 @@ def read_uci(folder):
     FileNotFoundError
         If one of the files is missing.
     ValueError
-        If a file is malformed: text or NaN among the numbers, a number beyond ±1e100, rows of
-        different lengths, an index that is out of range or occurs twice, a target among the
-        features, a part without rows, a train part with one row, or a row in both parts of a split.
-        The message names the file, the line and the column (from 1), what was found and what was
-        expected.
+        If a file does not hold rows of finite numbers, an index is out of range or occurs twice,
+        the target is among the features, a train part has fewer than two rows, or a row is in both
+        parts of a split. The message names the file and what was expected.
     """
     data, features, target, _, *parts = files(folder)
-    lines = _lines(data, f"a number within ±{LARGEST:g}", lambda value: abs(value) <= LARGEST)
-    first, columns = lines[0][0], len(lines[0][1])
-    for line, numbers in lines:
-        if len(numbers) != columns:
-            raise ValueError(
-                f"{data}, line {line}: expected {columns} numbers as in line {first}, "
-                f"found {len(numbers)}"
-            )
-    rows = np.array([numbers for _, numbers in lines])
-    chosen = _indices(features, columns, "a column of data.txt")
-    goal = _only(target, f"a column of data.txt, 0…{columns - 1}", 0, columns - 1)
-    if goal in chosen:
-        raise ValueError(f"{target}: column {goal} is the target, but also a feature in {features}")
-    rows_of = [_indices(path, len(rows), "a row of data.txt") for path in parts]
+    rows = read_numbers(data)
+    chosen, goal = (_indices(path, rows.shape[1], "columns") for path in (features, target))
+    if len(goal) != 1 or goal[0] in chosen:
+        raise ValueError(f"{target}: expected one column, and none of those in {features.name}")
+    rows_of = [_indices(path, len(rows), "rows") for path in parts]
     splits = list(zip(rows_of[::2], rows_of[1::2], strict=True))
-    for k, both in enumerate(splits):
-        if len(both[0]) < 2:
-            raise ValueError(f"{parts[2 * k]}: expected at least 2 rows to train on, found 1")
-        shared = np.intersect1d(*both)
-        if shared.size:
+    for k, (train, test) in enumerate(splits):
+        if len(train) < 2 or np.intersect1d(train, test).size:
             raise ValueError(
-                f"{parts[2 * k + 1]}: expected rows that are not in {parts[2 * k].name}, "
-                f"but found {shared.size} of these, the first of them {shared[0]}"
+                f"{parts[2 * k]}: expected at least 2 rows, and none of those in "
+                f"{parts[2 * k + 1].name}"
             )
-    return Table(rows[:, chosen], rows[:, [goal]], splits)
+    return Table(rows[:, chosen], rows[:, goal], splits)
+
+
+def _indices(path, count, of):
+    """Indices 0…count − 1, each at most once, as an array; some sets write them as 3.0e+00."""
+    found = read_numbers(path).ravel()
+    if (found % 1).any() or found.min() < 0 or found.max() >= count:
+        raise ValueError(f"{path}: expected {of} of data.txt, whole numbers from 0 to {count - 1}")
+    if len(np.unique(found)) < len(found):
+        raise ValueError(f"{path}: expected {of} of data.txt, each once")
+    return found.astype(np.int64)
 
 
 def split_uci(table, k, rng, protocol="clean"):
@@ -139,41 +136,3 @@ def split_uci(table, k, rng, protocol="clean"):
     if not 0 <= k < len(table.splits):
         raise ValueError(f"split must be one of 0…{len(table.splits) - 1}, not {k}")
     return split_rows(table.x, table.y, *table.splits[k], rng, protocol)
-
-
-def _lines(path, what, admitted):
-    """Pairs (line number, numbers) of every line that is not blank, all of them admitted."""
-    lines = []
-    for i, text in enumerate(path.read_bytes().splitlines(), start=1):
-        words = enumerate(text.decode("utf-8", "replace").split(), start=1)
-        numbers = [
-            read_number(w, f"{path}, line {i}, column {k}", what, admitted) for k, w in words
-        ]
-        if numbers:
-            lines.append((i, numbers))
-    if not lines:
-        raise ValueError(f"{path}: expected {what}, found nothing")
-    return lines
-
-
-def _whole_numbers(path, what, low, high):
-    """Whole numbers, separated by any white space; some sets have 3.0e+00."""
-    lines = _lines(path, what, lambda value: low <= value <= high and value % 1 == 0)
-    return [int(number) for _, numbers in lines for number in numbers]
-
-
-def _only(path, what, low, high):
-    """The one whole number of a file."""
-    values = _whole_numbers(path, what, low, high)
-    if len(values) > 1:
-        raise ValueError(f"{path}: expected one number, {what}, found {len(values)}")
-    return values[0]
-
-
-def _indices(path, count, of):
-    """Indices 0…count − 1, each once, as an array."""
-    indices = np.array(_whole_numbers(path, f"{of}, 0…{count - 1}", 0, count - 1))
-    values, times = np.unique(indices, return_counts=True)
-    if (times > 1).any():
-        raise ValueError(f"{path}: expected every index once, found {values[times > 1][0]} twice")
-    return indices
