@@ -9,8 +9,9 @@ import pytest
 from geonet.characteristic import Tracker
 from geonet.experiments import find
 from geonet.experiments.harness import options
-from geonet.experiments.harness.experiment import Experiment, summarize_tracker
+from geonet.experiments.harness.experiment import Experiment
 from geonet.experiments.harness.results import Results
+from geonet.experiments.harness.small_networks import summarize_tracker
 from geonet.experiments.harness.sweep import lrs_to_test
 from geonet.experiments.perturbation import make_unit
 from geonet.files import write_whole

@@ -8,6 +8,7 @@ from test_data_uci import write
 
 from geonet import plots
 from geonet.experiments import uci
+from geonet.experiments.harness import small_networks
 from geonet.experiments.harness.experiment import Experiment, generators
 from geonet.experiments.harness.results import Results
 from geonet.models import METHODS
@@ -81,7 +82,7 @@ def test_all_methods_get_the_same_data_weights_and_batches(tmp_path, monkeypatch
         seen[method] = data, model(data[0]).data, state
         return fit(model, loss, data, optimizer, rng=rng, **options)
 
-    monkeypatch.setattr(uci, "fit", look)
+    monkeypatch.setattr(small_networks, "fit", look)
     for method in METHODS:
         UCI.run_one(config, method, 1, 0.01, "test")
     (x, y), outputs, state = seen["SP"]

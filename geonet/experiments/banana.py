@@ -13,19 +13,11 @@ import numpy as np
 
 from geonet import ops, plots
 from geonet.characteristic import Tracker, boundary, location
-from geonet.experiments.harness import options
-from geonet.experiments.harness.experiment import (
-    Experiment,
-    first_runs,
-    generators,
-    list_values,
-    recipe,
-    step_changes_plot,
-    summarize_tracker,
-)
+from geonet.experiments.harness import options, small_networks, tables
+from geonet.experiments.harness.experiment import Experiment, first_runs, generators, recipe
 from geonet.experiments.sets.banana import generate_banana, read_banana, split_banana
 from geonet.models import mlp
-from geonet.train import Adam, EarlyStopping, ReduceLROnPlateau, fit, predict
+from geonet.train import predict
 
 UNITS, BATCH_SIZE, PATIENCE = 10, 128, 100
 GENERATED = 5300  # points, as many as the real set has
@@ -43,11 +35,6 @@ def points(path):
 def load_split(config, rng):
     """The chosen points in three parts, as `split_banana` returns them."""
     return split_banana(*points(config["data"]), rng, config["protocol"])
-
-
-def accuracy(logits, targets):
-    """Share of points that are classified correctly, as a Python number."""
-    return float(np.mean((logits > 0) == (targets > 0.5)))
 
 
 class Banana(Experiment):
@@ -80,32 +67,30 @@ class Banana(Experiment):
         data_rng, model_rng, batch_rng = generators(seed, 3)
         data = load_split(config, data_rng)
         model = mlp([2, UNITS, 1], recipe(config, method), rng=model_rng, init=config["init"])
-        optimizer = Adam(model.parameters(), lr, eps=1e-7)
         tracker = Tracker(model[0])
         x, y = data.validation
-        history = fit(
+        history = small_networks.fit_adam(
             model,
             ops.binary_cross_entropy,
             data.train,
-            optimizer,
+            lr,
             epochs=config["epochs"],
             batch_size=BATCH_SIZE,
             rng=batch_rng,
-            monitor=lambda model: accuracy(predict(model, x), y),
-            schedule=ReduceLROnPlateau(optimizer, patience=PATIENCE // 2, mode="max"),
-            stopping=EarlyStopping(model, patience=PATIENCE, mode="max"),
+            monitor=lambda model: small_networks.accuracy(predict(model, x), y),
+            patience=PATIENCE,
+            mode="max",
             on_step=tracker.record,
-            label=None,
         )
         x, y = getattr(data, split)
         logits = predict(model, x)
         metrics = {
-            f"{split}_accuracy": accuracy(logits, y),
+            f"{split}_accuracy": small_networks.accuracy(logits, y),
             f"{split}_cross_entropy": ops.binary_cross_entropy(logits, y).item(),
             "train_loss": min(history.loss),
             "steps": history.steps,
         }
-        moves, arrays = summarize_tracker(tracker)
+        moves, arrays = small_networks.summarize_tracker(tracker)
         plane = np.stack(np.meshgrid(GRID, GRID), axis=-1)
         arrays["grid_logits"] = predict(model, plane.reshape(-1, 2)).reshape(plane.shape[:2])
         try:
@@ -127,8 +112,7 @@ class Banana(Experiment):
             return
         caption = f"Banana, protocol {results.config['protocol']}, standardized inputs. {caption}"
         yield trajectories_plot(runs, caption)
-        what = "turn the boundaries"
-        yield step_changes_plot(results, runs, "turn", "turn per step (rad)", what, caption)
+        yield small_networks.step_changes_plot(results, runs, "turn", caption)
         yield regions_plot(results, runs, caption)
 
 
@@ -158,7 +142,7 @@ def regions_plot(results, runs, caption):
     means = {m: np.nanmean(results.metrics(m, "test_accuracy")) for m in runs}
     description = (
         "One panel per method: the shaded region is where class 1 is more likely. Mean test "
-        "accuracy: " + list_values(means, ".3f")
+        "accuracy: " + tables.list_values(means, ".3f")
     )
     return plots.Plot(figure, "regions", "Decision regions on the Banana set", description)
 

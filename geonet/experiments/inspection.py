@@ -7,17 +7,13 @@ them on one side, and a dead unit is inactive on all of them. Adam on the binary
 import numpy as np
 
 from geonet import ops, plots
-from geonet.experiments.banana import accuracy, points
-from geonet.experiments.harness.experiment import (
-    Experiment,
-    first_runs,
-    generators,
-    list_values,
-)
+from geonet.experiments.banana import points
+from geonet.experiments.harness import small_networks, tables
+from geonet.experiments.harness.experiment import Experiment, first_runs, generators
 from geonet.experiments.sets.banana import split_banana
 from geonet.gradients import Inspector
 from geonet.models import mlp
-from geonet.train import Adam, fit, predict
+from geonet.train import predict
 
 UNITS, LAYERS = 20, 3
 RECORDS, INTERVALS = 200, 40  # steps recorded, and drawn as means over intervals of a log axis
@@ -49,22 +45,14 @@ class Inspection(Experiment):
         sizes = [2, *[UNITS] * LAYERS, 1]
         model = mlp(sizes, method, rng=model_rng, init=config["init"])
         inspector = Inspector(model, every=config["steps"] // RECORDS)
-        optimizer = Adam(model.parameters(), lr, eps=1e-7)
         loss, steps = ops.binary_cross_entropy, config["steps"]
         with inspector:
-            fit(
-                model,
-                loss,
-                data.train,
-                optimizer,
-                epochs=steps,
-                on_gradients=inspector.record,
-                label=None,
-            )
+            options = {"epochs": steps, "on_gradients": inspector.record}
+            small_networks.fit_adam(model, loss, data.train, lr, **options)
         x, y = getattr(data, split)
         metrics, arrays = summarize_inspector(inspector)
-        metrics |= {f"{split}_accuracy": accuracy(predict(model, x), y), "steps": steps}
-        return metrics, arrays
+        accuracy = small_networks.accuracy(predict(model, x), y)
+        return metrics | {f"{split}_accuracy": accuracy, "steps": steps}, arrays
 
     def describe(self, config):
         return (
@@ -87,7 +75,7 @@ class Inspection(Experiment):
         text = "Radial share of the squared gradient of the weights; coloured below the mean of "
         text += f"the layers, grey where it is angular. {caption}"
         figure = plots.gradient_shares(steps, shares, layers, text)
-        means = list_values({m: values.mean() for m, values in shares.items()}, ".2f")
+        means = tables.list_values({m: values.mean() for m, values in shares.items()}, ".2f")
         description = "One panel per method: how much of the gradient only scales the weights, "
         description += f"and how much turns boundaries. Mean radial share: {means}"
         yield plots.Plot(figure, "shares", "Radial and angular share of the gradient", description)
@@ -106,7 +94,7 @@ class Inspection(Experiment):
             figure = plots.layer_curves(steps, curves(kind), layers, label, text, UNITS)
             ends = {m: results.metrics(m, f"{kind}_end")[0] for m in runs}
             description = f"{what}, one panel per method. In all layers at the end: "
-            yield plots.Plot(figure, kind, what, description + list_values(ends, ".0f"))
+            yield plots.Plot(figure, kind, what, description + tables.list_values(ends, ".0f"))
 
 
 def summarize_inspector(inspector):

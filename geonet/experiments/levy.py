@@ -10,22 +10,13 @@ import numpy as np
 
 from geonet import ops, plots
 from geonet.characteristic import Tracker, location
-from geonet.experiments.harness import options
-from geonet.experiments.harness.experiment import (
-    Experiment,
-    first_runs,
-    generators,
-    list_values,
-    recipe,
-    root_mean_square,
-    step_changes_plot,
-    summarize_tracker,
-)
+from geonet.experiments.harness import options, small_networks, tables
+from geonet.experiments.harness.experiment import Experiment, first_runs, generators, recipe
 from geonet.experiments.sets.levy import load_levy
 from geonet.models import mlp
-from geonet.train import Adam, EarlyStopping, ReduceLROnPlateau, fit, predict
+from geonet.train import predict
 
-UNITS = 100
+UNITS, PATIENCE = 100, 1000
 STAGES = (0, 10, 100, 1000)  # steps at which the boundaries are drawn, besides the last
 
 
@@ -49,27 +40,17 @@ class Levy(Experiment):
         data_rng, model_rng = generators(seed, 2)
         data = load_levy(data_rng, config["protocol"])
         model = mlp([1, UNITS, 1], recipe(config, method), rng=model_rng, init=config["init"])
-        optimizer = Adam(model.parameters(), lr, eps=1e-7)
         tracker = Tracker(model[0])
-        history = fit(
-            model,
-            ops.mae,
-            data.train,
-            optimizer,
-            epochs=config["steps"],
-            schedule=ReduceLROnPlateau(optimizer, patience=500, min_delta=1e-4),
-            stopping=EarlyStopping(model, patience=1000),
-            on_step=tracker.record,
-            label=None,
-        )
+        options = {"epochs": config["steps"], "patience": PATIENCE, "on_step": tracker.record}
+        history = small_networks.fit_adam(model, ops.mae, data.train, lr, **options)
         x, y = getattr(data, split)
         prediction = predict(model, x)
         metrics = {
-            f"{split}_rmse": root_mean_square(prediction - y),
+            f"{split}_rmse": small_networks.root_mean_square(prediction - y),
             "train_mae": min(history.loss),
             "steps": history.steps,
         }
-        moves, arrays = summarize_tracker(tracker)
+        moves, arrays = small_networks.summarize_tracker(tracker)
         return metrics | moves, arrays | {"prediction": prediction[:, 0]}
 
     def describe(self, config):
@@ -85,9 +66,7 @@ class Levy(Experiment):
         caption = f"Levy function, protocol {results.config['protocol']}. {caption}"
         yield fits_plot(results, runs, caption)
         yield evolution_plot(results, runs, caption)
-        quantity = "movement of φ per step (units of x)"
-        what = "move the boundaries"
-        yield step_changes_plot(results, runs, "displacement", quantity, what, caption)
+        yield small_networks.step_changes_plot(results, runs, "displacement", caption)
 
 
 def fits_plot(results, runs, caption):
@@ -100,7 +79,7 @@ def fits_plot(results, runs, caption):
     means = {m: np.nanmean(results.metrics(m, "test_rmse")) for m in runs}
     description = (
         "One panel per method: the function, 50 noisy training points, and the network's fit. "
-        "Mean test RMSE: " + list_values(means, ".3g")
+        "Mean test RMSE: " + tables.list_values(means, ".3g")
     )
     return plots.Plot(figure, "fits", "Fits of the Levy function", description)
 

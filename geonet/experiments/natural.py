@@ -15,12 +15,8 @@ import numpy as np
 from geonet import ops, plots
 from geonet.data.tables import standardize_features, standardize_target
 from geonet.experiments.banana import points
-from geonet.experiments.harness.experiment import (
-    Experiment,
-    generators,
-    list_values,
-    statistics_cells,
-)
+from geonet.experiments.harness import tables
+from geonet.experiments.harness.experiment import Experiment, generators
 from geonet.experiments.sets.banana import split_banana
 from geonet.experiments.sets.levy import load_levy
 from geonet.models import METHODS, mlp
@@ -106,7 +102,7 @@ class Natural(Experiment):
                 values = results.metrics(method, "test_loss", **case)
                 finished = np.isfinite(values)
                 training = results.metrics(method, "train_loss", **case)[finished]
-                cells = statistics_cells(values, None if case["damping"] == PLAIN else plain)
+                cells = tables.statistics_cells(values, None if case["damping"] == PLAIN else plain)
                 rows.append((
                     method, case["damping"], f"{results.lr(method, **case):g}", *cells,
                     f"{training.mean():.3g}" if training.size else "",
@@ -138,7 +134,7 @@ class Natural(Experiment):
         seeds = len(config["seeds"])
         text = f"{config['set']}: mean of each epoch, median and 10–90 % of {seeds} seeds."
         figure = plots.step_changes(steps, curves, "training loss", text)
-        ends = list_values({label: loss[1, -1] for label, loss in curves.items()}, ".2g")
+        ends = tables.list_values({label: loss[1, -1] for label, loss in curves.items()}, ".2g")
         description = "Training loss by step, one panel per damping, on log axes. At the end: "
         yield plots.Plot(figure, "learning", "Plain and natural gradients", description + ends)
 

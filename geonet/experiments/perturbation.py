@@ -12,15 +12,8 @@ import numpy as np
 
 from geonet import plots
 from geonet.characteristic import perturb
-from geonet.experiments.harness.experiment import (
-    Experiment,
-    first_runs,
-    format_interval,
-    format_mean,
-    generators,
-    list_values,
-)
-from geonet.experiments.harness.statistics import mean_interval
+from geonet.experiments.harness import tables
+from geonet.experiments.harness.experiment import Experiment, first_runs, generators
 from geonet.models import METHODS, NORMALIZATIONS
 from geonet.nn import Linear, Unit
 from geonet.nn.initializers import initial_weight
@@ -135,9 +128,8 @@ class Perturbation(Experiment):
             ratio = results.metrics(method, "largest_turn_over_bound").max()
             for epsilon in EPSILONS:
                 turns = results.metrics(method, f"turn_{epsilon:g}")
-                whole = mean_interval(turns)
                 shift = np.median(results.metrics(method, f"shift_{epsilon:g}"))
-                row = method, f"{epsilon:g}", format_mean(whole), format_interval(whole)
+                row = method, f"{epsilon:g}", *tables.statistics_cells(turns)[:2]
                 rows.append((*row, f"{turns.max():.3g}", f"{shift:.3g}", f"{ratio:.4f}"))
         return f"\n{self.describe(results.config)}\n\n{aligned(rows)}"
 
@@ -159,7 +151,7 @@ def boundaries_plot(results, runs, caption):
     turns = {m: results.metrics(m, f"turn_{EPSILONS[1]:g}").mean() for m in runs}
     description = (
         "One panel per size of noise: the boundary before in black, and after for each method. "
-        f"Mean turn in radians at ε = {EPSILONS[1]:g}: " + list_values(turns, ".2g")
+        f"Mean turn in radians at ε = {EPSILONS[1]:g}: " + tables.list_values(turns, ".2g")
     )
     title = "One boundary in the plane before and after noise"
     return plots.Plot(figure, "boundaries", title, description)

@@ -24,8 +24,8 @@ import numpy as np
 
 from geonet import plots
 from geonet.characteristic import Tracker
-from geonet.experiments.harness import options
-from geonet.experiments.harness.experiment import Experiment, format_mean, generators, list_values
+from geonet.experiments.harness import options, small_networks, tables
+from geonet.experiments.harness.experiment import Experiment, generators
 from geonet.experiments.harness.statistics import mean_interval
 from geonet.experiments.small_problems import (
     PROBLEMS,
@@ -34,7 +34,7 @@ from geonet.experiments.small_problems import (
     load_problem_data,
 )
 from geonet.text import duration
-from geonet.train import Adam, fit, predict
+from geonet.train import predict
 
 INITS = ["glorot_uniform", "he_normal", "normal:0.001", "normal:0.1", "normal:1", "normal:10",
          "uniform:1", "orthogonal", "sphere"]  # fmt: skip
@@ -113,17 +113,9 @@ class Robustness(Experiment):
             losses.append(value.item())
             return value
 
-        history = fit(
-            model,
-            loss,
-            train,
-            Adam(model.parameters(), lr, eps=1e-7),
-            epochs=problem.epochs,
-            batch_size=problem.batch_size,
-            rng=batch_rng,
-            on_step=tracker.record,
-            label=None,
-        )
+        options = {"epochs": problem.epochs, "batch_size": problem.batch_size, "rng": batch_rng}
+        options["on_step"] = tracker.record
+        history = small_networks.fit_adam(model, loss, train, lr, **options)
         constant_loss, constant_error = constant_baseline(problem, train[1], test_y)
         error = error_of(problem, predict(model, test_x), test_y)
         below = np.flatnonzero(np.array(history.loss) <= LOSS_LEVEL * constant_loss)
@@ -200,7 +192,7 @@ def map_plot(config, name, grids, caption):
     )
     trained = {m: grid.share_trained().mean() for m, grid in grids.items()}
     description = "One panel per method, one row per initializer, one column per rate. Share of "
-    description += f"cells that train: {list_values(trained, '.2f')}"
+    description += f"cells that train: {tables.list_values(trained, '.2f')}"
     return plots.Plot(figure, f"map_{name}", f"What trains on {name}", description)
 
 
@@ -215,7 +207,7 @@ def outcomes_plot(grids, caption):
         f"better than a constant. {caption}",
     )
     description = "Stacked bars, one per method. Share that trains: " + "; ".join(
-        f"{name}: " + list_values({m: s["trains"] for m, s in methods.items()}, ".2f")
+        f"{name}: " + tables.list_values({m: s["trains"] for m, s in methods.items()}, ".2f")
         for name, methods in shares.items()
     )
     return plots.Plot(figure, "outcomes", "How many runs train, and how many diverge", description)
@@ -334,7 +326,7 @@ class Grid:
         reached = np.isfinite(self.reached)
         steps = f"{np.median(self.reached[reached]):.0f}" if reached.any() else ""
         lost = f"{np.count_nonzero(self.diverged)} of {self.diverged.size}"
-        area = format_mean(mean_interval(self.share_trained()))
+        area = tables.format_mean(mean_interval(self.share_trained()))
         return area, best, at, lost, f"{reached.mean():.3f}", steps
 
 

@@ -22,18 +22,12 @@ import numpy as np
 from geonet import ops, plots
 from geonet.data.tables import standardize_target
 from geonet.data.uci import files, read_uci, split_uci
-from geonet.experiments.harness import options
-from geonet.experiments.harness.experiment import (
-    Experiment,
-    generators,
-    list_values,
-    recipe,
-    root_mean_square,
-)
+from geonet.experiments.harness import options, small_networks, tables
+from geonet.experiments.harness.experiment import Experiment, generators, recipe
 from geonet.experiments.harness.statistics import paired_interval, paired_test
 from geonet.experiments.sets.friedman import FRIEDMAN, load_friedman
 from geonet.models import mlp
-from geonet.train import Adam, EarlyStopping, ReduceLROnPlateau, fit, predict
+from geonet.train import predict
 
 UNITS, BATCH_SIZE, PATIENCE = 100, 1024, 100
 SIGNIFICANCE = 0.05  # below this p-value, a method is marked as the best
@@ -80,24 +74,21 @@ class Uci(Experiment):
         data, unit = standardize_target(_load(config, seed, data_rng))
         sizes = [data.train[0].shape[1], UNITS, 1]
         model = mlp(sizes, recipe(config, method), rng=model_rng, init=config["init"])
-        optimizer = Adam(model.parameters(), lr, eps=1e-7)
         x, y = data.validation
-        history = fit(
+        history = small_networks.fit_adam(
             model,
             ops.mae,
             data.train,
-            optimizer,
+            lr,
             epochs=config["epochs"],
             batch_size=BATCH_SIZE,
             rng=batch_rng,
             monitor=lambda model: ops.mae(predict(model, x), y).item(),
-            schedule=ReduceLROnPlateau(optimizer, patience=PATIENCE // 2, min_delta=1e-4),
-            stopping=EarlyStopping(model, patience=PATIENCE),
-            label=None,
+            patience=PATIENCE,
         )
         x, y = getattr(data, split)
         return {
-            f"{split}_rmse": unit * root_mean_square(predict(model, x) - y),
+            f"{split}_rmse": unit * small_networks.root_mean_square(predict(model, x) - y),
             "train_mae": unit * min(history.loss),
             "epochs": len(history.loss),
             "steps": history.steps,
@@ -138,9 +129,8 @@ class Uci(Experiment):
             f"Test RMSE over {first}'s of the same split: geometric mean and paired 95 % interval. "
             f"Left of 1 is better. Protocol {config['protocol']}, {len(config['seeds'])} splits.",
         )
-        sentences = (
-            f"{n}: " + list_values({m: r[0] for m, r in s.items()}, ".2f") for n, s in found.items()
-        )
+        means = {name: {m: r[0] for m, r in ratios.items()} for name, ratios in found.items()}
+        sentences = (f"{name}: {tables.list_values(m, '.2f')}" for name, m in means.items())
         description = f"One panel per set. {' '.join(sentences)}"
         yield plots.Plot(figure, "ratios", f"Test RMSE over {first}'s", description)
 

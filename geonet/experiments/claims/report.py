@@ -8,6 +8,7 @@ import base64
 import json
 import math
 import os
+import string
 from html import escape
 from pathlib import Path
 
@@ -22,16 +23,7 @@ from geonet.models import METHODS
 from geonet.text import aligned, duration
 
 ORDER = (NOT_REPRODUCED, INCONCLUSIVE, REPRODUCED)  # from the weakest support for a claim
-STYLE = """
-body { font: 1rem/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff;
-       max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: 1rem 0; font-size: 0.9rem; display: block;
-        overflow-x: auto; }
-caption { text-align: left; font-weight: 600; padding: 0.3rem 0; }
-th, td { border-bottom: 1px solid #bbb; padding: 0.25rem 0.7rem; text-align: left; }
-figure { margin: 1.5rem 0; } figure img { max-width: 100%; height: auto; }
-figcaption { font-size: 0.9rem; color: #444; }
-"""
+FRAME = string.Template(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
 QUICK = (
     "THIS IS A QUICK RUN: few seeds and few steps, to check that everything works. Its verdicts "
     "say nothing about the paper."
@@ -313,12 +305,7 @@ def page(blocks):
             body.append(f"<figure>{image}<figcaption>{title}</figcaption></figure>")
         else:
             body.append(_table(*content))
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>The paper's claims, measured</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        "<main>\n" + "\n".join(body) + "\n</main>\n</body>\n</html>\n"
-    )
+    return FRAME.substitute(body="\n".join(body))
 
 
 def _table(caption, rows):

@@ -52,12 +52,20 @@ class Claim(NamedTuple):
     why: str  # why the outcome may differ from what the paper says
 
 
-def against(evidence, method, rivals, measure, control=False):
+RIVALS = ("SP", "WN", "BN")  # of GmP in the paper
+NORMALIZED = ("WN", "BN", "WN+MBN")
+
+
+def against(evidence, measure, rivals=RIVALS, method="GmP", control=False):
     """One comparison per rival."""
     return tuple(Comparison(evidence, method, r, measure, control) for r in rivals)
 
 
-RIVALS = ("SP", "WN", "BN")  # of GmP in the paper
+def against_sp(evidence, measure, methods):
+    """One comparison with SP per method."""
+    return tuple(Comparison(evidence, method, "SP", measure) for method in methods)
+
+
 FOUR = {"methods": [*RIVALS, "GmP"]}
 EQUAL_LR = {"lr": 0.01}  # one rate for all methods, so that steps can be compared
 FRIEDMAN = FOUR | {"sets": ["friedman1", "friedman2", "friedman3"]}
@@ -168,10 +176,8 @@ CLAIMS = {
         "A little noise on all parameters moves the boundary of a unit under SP, WN and BN far "
         "away, and leaves that of a GmP unit nearly where it was.",
         "Section 2, figure 1",
-        (
-            *against("perturbation", "GmP", RIVALS, TURN_UNDER_NOISE),
-            *against("perturbation-unit", "GmP", RIVALS, TURN_UNDER_NOISE, control=True),
-        ),
+        against("perturbation", TURN_UNDER_NOISE)
+        + against("perturbation-unit", TURN_UNDER_NOISE, control=True),
         "This is a matter of scale: what counts is ε/‖w‖, and the weights here are as small as ε. "
         "For weights of length 1 (the control) the bounds of all methods agree to first order.",
     ),
@@ -179,7 +185,7 @@ CLAIMS = {
         "Levy function, the authors' data",
         "GmP fits the Levy function better than SP, WN and BN.",
         "Experiments, figure 2",
-        against("levy-paper", "GmP", RIVALS, RMSE),
+        against("levy-paper", RMSE),
         LR_NOTE + "All seeds share one draw of the data here, so the interval says nothing about "
         "other draws.",
     ),
@@ -187,10 +193,7 @@ CLAIMS = {
         "Levy function, data redrawn",
         "GmP fits the Levy function better than SP, WN and BN, whichever points are drawn.",
         "Experiments, figure 2 (one draw there)",
-        (
-            *against("levy", "GmP", RIVALS, RMSE),
-            *against("levy-equal", "GmP", RIVALS, RMSE, control=True),
-        ),
+        against("levy", RMSE) + against("levy-equal", RMSE, control=True),
         LR_NOTE + "The authors have one draw of 50 points. If they are redrawn, their positions "
         "matter more than the method, and a network that can place its boundaries anywhere can "
         "also misplace them where there are no points.",
@@ -199,10 +202,7 @@ CLAIMS = {
         "Banana set",
         "GmP classifies the Banana set better than SP, WN and BN.",
         "Experiments, figure 3",
-        (
-            *against("banana", "GmP", RIVALS, ACCURACY),
-            *against("banana-equal", "GmP", RIVALS, ACCURACY, control=True),
-        ),
+        against("banana", ACCURACY) + against("banana-equal", ACCURACY, control=True),
         LR_NOTE + "The classes overlap, so all methods come close to the best possible accuracy, "
         "and 200 test points resolve differences of 2 % at best. In the authors' code the test "
         "data also control training.",
@@ -211,10 +211,7 @@ CLAIMS = {
         "Regression of tables",
         "GmP generalizes better than SP, WN and BN in regression of tables by one hidden layer.",
         "Experiments, table 1",
-        (
-            *against("friedman", "GmP", RIVALS, RMSE),
-            *against("friedman-equal", "GmP", RIVALS, RMSE, control=True),
-        ),
+        against("friedman", RMSE) + against("friedman-equal", RMSE, control=True),
         LR_NOTE + "Friedman's functions are smooth and have little noise, unlike some UCI sets; "
         "`uci --data` runs those.",
     ),
@@ -222,10 +219,7 @@ CLAIMS = {
         "Larger learning rates",
         "A network under GmP trains at larger learning rates than one under SP, WN or BN.",
         "Abstract of the first version",
-        (
-            *against("rates", "GmP", RIVALS, LARGEST_LR),
-            *against("rates", "GmP", RIVALS, ERROR_LEFT, control=True),
-        ),
+        against("rates", LARGEST_LR) + against("rates", ERROR_LEFT, control=True),
         "The effect of a rate depends on the size of what it changes: an angle, an offset in units "
         "of the data, or a weight. Under Adam, no rate is too large for the scale of a weight that "
         "batch normalization removes.",
@@ -235,7 +229,7 @@ CLAIMS = {
         "A network under GmP trains from carelessly chosen initial weights where one under SP, WN "
         "or BN does not.",
         "Abstract of the first version",
-        against("initializers", "GmP", RIVALS, SHARE_THAT_TRAINS),
+        against("initializers", SHARE_THAT_TRAINS),
         "The initial scale of the weights does not affect directions and offsets under GmP, but it "
         "does affect the radius and the output layer, which are as large as they are drawn.",
     ),
@@ -244,7 +238,7 @@ CLAIMS = {
         "A VGG-6 under GmP with input mean normalization converges in fewer epochs than under SP, "
         "WN and BN.",
         "Experiments, figure 4",
-        against("vgg", "GmP+IMN", RIVALS, EPOCHS_TO_LEVEL),
+        against("vgg", EPOCHS_TO_LEVEL, method="GmP+IMN"),
         LR_NOTE + "The network is narrower and the set smaller than the paper's.",
     ),
     "vgg": Claim(
@@ -252,10 +246,7 @@ CLAIMS = {
         "A VGG-6 under GmP with input mean normalization generalizes better than under SP, WN and "
         "BN.",
         "Experiments, table 2",
-        (
-            *against("vgg", "GmP+IMN", RIVALS, TOP1),
-            *against("vgg", "GmP", ("SP", "WN"), TOP1, control=True),
-        ),
+        against("vgg", TOP1, method="GmP+IMN") + against("vgg", TOP1, ("SP", "WN"), control=True),
         LR_NOTE + "The network is narrower, the set smaller and the training shorter than the "
         "paper's, and a batch normalization also regularizes by its noise, which a small set "
         "rewards.",
@@ -265,7 +256,7 @@ CLAIMS = {
         "A ResNet under GmP with input mean normalization generalizes better than under BN and "
         "WN+MBN.",
         "Experiments, table 3",
-        against("resnet", "GmP+IMN", ("BN", "WN+MBN"), TOP1),
+        against("resnet", TOP1, ("BN", "WN+MBN"), "GmP+IMN"),
         LR_NOTE
         + "The paper has a ResNet-50 on ImageNet. A small network on drawn pictures says little "
         "about that, in either direction.",
@@ -275,10 +266,7 @@ CLAIMS = {
         "From the same start and at the same rate, single steps move the boundaries of GmP units "
         "less than those of SP, WN and BN.",
         "Abstract",
-        (
-            *against("levy-equal", "GmP", RIVALS, MOVE_PER_STEP),
-            *against("banana-equal", "GmP", RIVALS, TURN_PER_STEP),
-        ),
+        against("levy-equal", MOVE_PER_STEP) + against("banana-equal", TURN_PER_STEP),
         "A step of Adam changes every parameter by about the rate, whatever the parameterization. "
         "In the plane an angle then moves by the rate and a direction under SP by the rate over "
         "‖w‖, which is less as soon as ‖w‖ is larger than 1.",
@@ -288,10 +276,8 @@ CLAIMS = {
         "From the same start and at the same rate, single steps move the boundaries less under "
         "normalizations than under SP.",
         "Abstract of the first version",
-        (
-            *(Comparison("levy-equal", m, "SP", MOVE_PER_STEP) for m in ("WN", "BN", "WN+MBN")),
-            *(Comparison("banana-equal", m, "SP", TURN_PER_STEP) for m in ("WN", "BN", "WN+MBN")),
-        ),
+        against_sp("levy-equal", MOVE_PER_STEP, NORMALIZED)
+        + against_sp("banana-equal", TURN_PER_STEP, NORMALIZED),
         "WN and BN set the direction by a vector of any length, as SP does, and according to the "
         "same paper's theory they are just as unstable. LN couples the units of a layer: its "
         "boundaries are not hyperplanes, so it has no number here.",
@@ -301,10 +287,7 @@ CLAIMS = {
         "From the same start, normalizations and GmP leave more of the boundaries inside the data "
         "at the end of training than SP does.",
         "Abstract of the first version",
-        tuple(
-            Comparison("levy-equal", m, "SP", INSIDE)
-            for m in ("WN", "BN", "WN+MBN", "GmP", "GmP+IMN")
-        ),
+        against_sp("levy-equal", INSIDE, (*NORMALIZED, "GmP", "GmP+IMN")),
         "Only BN and WN+MBN depend on where the data are. WN has the offset b/|ℓ|, which grows as "
         "ℓ shrinks, just as b/‖w‖ does under SP.",
     ),
@@ -312,10 +295,7 @@ CLAIMS = {
         "Normalization keeps units alive",
         "From the same start, normalizations and GmP leave fewer dead units than SP does.",
         "Abstract of the first version",
-        tuple(
-            Comparison("levy-equal", m, "SP", ALIVE)
-            for m in ("WN", "BN", "WN+MBN", "GmP", "GmP+IMN")
-        ),
+        against_sp("levy-equal", ALIVE, (*NORMALIZED, "GmP", "GmP+IMN")),
         "WN does not depend on where the data are, so its units can leave them as those of SP do; "
         "and the bias of WN+MBN can undo the subtraction of the mean that precedes it.",
     ),

@@ -5,7 +5,8 @@ import os
 import numpy as np
 
 from geonet import ops, plots
-from geonet.experiments.harness.experiment import Experiment, list_values
+from geonet.experiments.harness.experiment import Experiment
+from geonet.experiments.harness.tables import list_values
 from geonet.text import BadInput
 from geonet.train import predict
 

@@ -8,10 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from geonet import plots
-from geonet.experiments.harness import executors, options
+from geonet.experiments.harness import executors, options, tables
 from geonet.experiments.harness.results import Results, locked
-from geonet.experiments.harness.statistics import mean_interval, paired_interval
 from geonet.experiments.harness.sweep import sweep
 from geonet.models import METHODS, PAPER_METHODS
 from geonet.text import BadInput, Parser, aligned, duration
@@ -311,33 +309,8 @@ class Experiment(ABC):
         ]
         failed = sum("failed" in run["metrics"] for run in found)
         lost = f"{np.count_nonzero(~finished) - failed} of {len(values)}" if found else "not tested"
-        row = method, lr, *statistics_cells(values, None if method == first else reference), *means
-        return (*row, f"{lost}, {failed} failed" if failed else lost)
-
-
-def statistics_cells(values, reference=None):
-    """Three cells of a table: mean ± standard deviation, 95 % interval, and the paired difference.
-
-    Parameters
-    ----------
-    values : numpy.ndarray, shape (seeds,)
-        NaN for runs that diverged, which are left out.
-    reference : numpy.ndarray, shape (seeds,), optional
-        What the difference is from. Without it, that cell is empty.
-
-    Returns
-    -------
-    list of str
-        Cells about which nothing is known are empty.
-    """
-    cells, finished = ["", "", ""], np.isfinite(values)
-    if finished.any():
-        whole = mean_interval(values[finished])
-        cells[:2] = format_mean(whole), format_interval(whole)
-    if reference is not None and (both := finished & np.isfinite(reference)).any():
-        paired = paired_interval(values[both], reference[both])
-        cells[2] = f"{paired.mean:+.3g} {format_interval(paired, '+.3g')}".rstrip()
-    return cells
+        cells = tables.statistics_cells(values, None if method == first else reference)
+        return (method, lr, *cells, *means, f"{lost}, {failed} failed" if failed else lost)
 
 
 def first_runs(results):
@@ -367,24 +340,6 @@ def first_runs(results):
     return runs, f"{caption}."
 
 
-def format_mean(interval):
-    """Mean ± standard deviation, or only the mean if there is one value."""
-    deviation = "" if np.isnan(interval.std) else f" ± {interval.std:.2g}"
-    return f"{interval.mean:.4g}{deviation}"
-
-
-def format_interval(interval, style=".4g"):
-    """[low, high], or an empty string if there is only one value."""
-    known = not np.isnan(interval.low)
-    return f"[{interval.low:{style}}, {interval.high:{style}}]" if known else ""
-
-
-def list_values(values, style):
-    """The values {label: number} as a sentence, for readers who cannot see the figure."""
-    known = [f"{m} {value:{style}}" for m, value in values.items() if np.isfinite(value)]
-    return (", ".join(known) or "none") + "."
-
-
 def recipe(config, method):
     """The method's recipe under the configuration's protocol."""
     return (PAPER_METHODS if config["protocol"] == "paper" else METHODS)[method]
@@ -393,76 +348,3 @@ def recipe(config, method):
 def generators(seed, count):
     """Independent generators from one seed, so that draws from one do not affect another."""
     return [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(count)]
-
-
-def root_mean_square(error):
-    """√(mean e²) as a Python number."""
-    return float(np.sqrt(np.mean(np.square(error))))
-
-
-KEPT_PER_DECADE = 50  # steps at which the boundaries are stored
-
-
-def summarize_tracker(tracker):
-    """What is stored of a tracker: typical moves, and the boundaries at some of the steps.
-
-    The steps are evenly spaced on a log scale, and include the start, the powers of 10 and the end.
-    For each of them but the start, the quantiles (10 %, 50 %, 90 %) of the units' turns and
-    displacements are those of the single training step that leads to it.
-
-    Parameters
-    ----------
-    tracker : geonet.characteristic.Tracker
-
-    Returns
-    -------
-    metrics : dict of str to float
-        median_turn and median_displacement, over all steps and units with a boundary; None if no
-        unit has one.
-    arrays : dict of str to numpy.ndarray
-        steps (S,), weight (S, O, n), bias (S, O), turn_quantiles and displacement_quantiles
-        (3, S − 1).
-    """
-    weights, biases = tracker.weights, tracker.biases
-    last = len(biases) - 1
-    decades = np.arange(int(KEPT_PER_DECADE * np.log10(last)) + 1) / KEPT_PER_DECADE
-    steps = np.unique(np.r_[0, (10**decades).round().astype(int), last])
-    arrays = {
-        "steps": steps,
-        "weight": weights[steps].astype(np.float32),
-        "bias": biases[steps].astype(np.float32),
-    }
-    metrics = {}
-    for kind, moves in (("turn", tracker.turns()), ("displacement", tracker.displacements())):
-        known = moves[~np.isnan(moves)]
-        metrics[f"median_{kind}"] = float(np.median(known)) if known.size else None
-        arrays[f"{kind}_quantiles"] = np.quantile(moves[steps[1:] - 1], (0.1, 0.5, 0.9), axis=1)
-    return metrics, arrays
-
-
-def step_changes_plot(results, runs, kind, quantity, what, caption):
-    """A plot of how far single steps move the boundaries.
-
-    Parameters
-    ----------
-    results : Results
-    runs, caption
-        As `first_runs` returns them.
-    kind : {"turn", "displacement"}
-    quantity : str
-        Label of the axis, with the unit.
-    what : str
-        What a step does, such as "turn the boundaries".
-    """
-    figure = plots.step_changes(
-        {m: run["steps"][1:] for m, run in runs.items()},
-        {m: run[f"{kind}_quantiles"] for m, run in runs.items()},
-        quantity,
-        f"How far single steps {what}: median, 10–90 % of units. {caption}",
-    )
-    typical = {m: results.metrics(m, f"median_{kind}")[0] for m in runs}
-    description = (
-        f"How far single steps {what}, over training, on log axes. Median over steps and units: "
-        + list_values(typical, ".2g")
-    )
-    return plots.Plot(figure, f"{kind}s", f"How far single steps {what}", description)

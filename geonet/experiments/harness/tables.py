@@ -1,0 +1,48 @@
+"""Numbers as words: cells of tables, and what stands for a figure that cannot be seen."""
+
+import numpy as np
+
+from geonet.experiments.harness.statistics import mean_interval, paired_interval
+
+
+def statistics_cells(values, reference=None):
+    """Three cells of a table: mean ± standard deviation, 95 % interval, and the paired difference.
+
+    Parameters
+    ----------
+    values : numpy.ndarray, shape (seeds,)
+        NaN for runs that diverged, which are left out.
+    reference : numpy.ndarray, shape (seeds,), optional
+        What the difference is from. Without it, that cell is empty.
+
+    Returns
+    -------
+    list of str
+        Cells about which nothing is known are empty.
+    """
+    cells, finished = ["", "", ""], np.isfinite(values)
+    if finished.any():
+        whole = mean_interval(values[finished])
+        cells[:2] = format_mean(whole), format_interval(whole)
+    if reference is not None and (both := finished & np.isfinite(reference)).any():
+        paired = paired_interval(values[both], reference[both])
+        cells[2] = f"{paired.mean:+.3g} {format_interval(paired, '+.3g')}".rstrip()
+    return cells
+
+
+def format_mean(interval):
+    """Mean ± standard deviation, or only the mean if there is one value."""
+    deviation = "" if np.isnan(interval.std) else f" ± {interval.std:.2g}"
+    return f"{interval.mean:.4g}{deviation}"
+
+
+def format_interval(interval, style=".4g"):
+    """[low, high], or an empty string if there is only one value."""
+    known = not np.isnan(interval.low)
+    return f"[{interval.low:{style}}, {interval.high:{style}}]" if known else ""
+
+
+def list_values(values, style):
+    """The values {label: number} as a sentence, for readers who cannot see the figure."""
+    known = [f"{m} {value:{style}}" for m, value in values.items() if np.isfinite(value)]
+    return (", ".join(known) or "none") + "."
