@@ -257,6 +257,7 @@ def test_all_else_is_refused_by_name(tmp_path, value, name, protocol):
     )
 
 
+DAMAGED = "the file is empty, cut short, damaged or not a pickle;"
 UINT1 = b"cnumpy\ndtype\n(S'u1'\nI00\nI01\ntR"  # instructions that leave dtype u1
 ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
 
@@ -273,22 +274,20 @@ def state(shape, data):
         (b"(cos\nsystem\nS'true'\no.", "refuses to load os.system;"),
         (b"\x8c\x02os\x8c\x06system\x93.", "refuses to load os.system;"),
         (b"cos\nsystem\x1b[2J\n.", r"refuses to load os.system\x1b[2J;"),
-        (b"c" + b"x" * 10_000 + b"\ny\n.", f"refuses to load {'x' * 60}…;"),
-        (b"cnumpy\nndarray\n(I9\nt\x81.", "refuses the instruction NEWOBJ;"),
+        (b"c" + b"x" * 10_000 + b"\ny\n.", f"refuses to load {'x' * 80};"),
+        (b"cnumpy\nndarray\n(I9\nt\x81.", DAMAGED),
         (b"cnumpy\ndtype\n(S'O'\ntR.", "refuses to load the dtype O;"),
         (b"cnumpy\ndtype\n(S'O8'\nI00\nI01\ntR.", "refuses to load the dtype O8;"),
         (b"cnumpy\ndtype\n(S'u1,O'\ntR.", "refuses to load the dtype u1,O;"),
-        (b"c_codecs\nencode\n(Va\nVzip\ntR.", "refuses the codec zip;"),
-        (b"c_codecs\nencode\n(Va\n]tR.", "refuses the codec a list;"),
-        (b"c_codecs\nencode\n}S'__doc__'\nS''\nsb.", "refuses to build a function;"),
-        (b"]}S'append'\nNsb.", "refuses to build a list;"),
-        (b"(dNb.", "refuses to build a dict;"),
-        (b"Pname\n.", "refuses the instruction PERSID;"),
-        (b"N\x51.", "refuses the instruction BINPERSID;"),
-        (b"\x82\x01.", "refuses the instruction EXT1;"),
-        (b"\x97.", "refuses the instruction NEXT_BUFFER;"),
-        (b"\x8f.", "refuses the instruction EMPTY_SET;"),
-        (b"}" + b")\x85Ns.", "refuses a key that is a tuple;"),
+        (b"c_codecs\nencode\n(Va\nVzip\ntR.", "refuses to load the codec zip;"),
+        (b"c_codecs\nencode\n(Va\n]tR.", "refuses to load the codec [];"),
+        (b"c_codecs\nencode\n}S'__doc__'\nS''\nsb.", DAMAGED),
+        (b"]}S'append'\nNsb.", DAMAGED),
+        (b"Pname\n.", DAMAGED),
+        (b"\x82\x01.", DAMAGED),
+        (b"\x97.", DAMAGED),
+        (b"\x8f.", DAMAGED),
+        (b"}" + b")\x85Ns.", "refuses to load a key that is a tuple;"),
     ],
 )
 def test_instructions_that_data_do_not_need_are_refused_by_name(tmp_path, content, expected):
@@ -308,7 +307,6 @@ def lengths(*numbers):
         b"(d",
         b"h\x07.",
         b"N)R.",
-        b"cnumpy\nndarray\n)R.",
         b"K\x01)R.",
         b"c_codecs\nencode\n(Va\ntR.",
         b"c_codecs\nencode\n(V\\u0394\nVlatin1\ntR.",
@@ -361,7 +359,7 @@ def test_far_places_of_the_memo_cost_no_memory(tmp_path, put):
 def test_deep_nesting_neither_recurses_nor_crashes(tmp_path):
     depth = 200_000
     refused = refusal(tmp_path, b"}" + b")" + b"\x85" * depth + b"Ns.")
-    assert refused.startswith("refuses a key that is a tuple")
+    assert refused.startswith("refuses to load a key that is a tuple")
     for content in (b"]" * depth + b"a" * (depth - 1) + b".", b")" + b"\x85" * depth + b"."):
         value = read(tmp_path, content)
         for _ in range(depth - 1):
@@ -374,8 +372,7 @@ def test_a_file_cut_short_anywhere_is_refused(tmp_path, protocol):
     content = pickle.dumps(CONTENT, protocol)
     for length in range(1, len(content)):
         message = refusal(tmp_path, content[:length])
-        assert "cut short" in message or "damaged" in message
-    assert "cut short" in message
+    assert message.startswith(DAMAGED)
 
 
 @settings(max_examples=1000)
@@ -395,17 +392,11 @@ def test_damaged_files_are_read_or_refused_with_one_clear_error(tmp_path_factory
 
 
 @pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (b"", "the file is empty or cut short"),
-        (b"\x89PNG\r\n\x1a\n", "refuses the instruction PERSID; expected a pickle of numpy arrays"),
-        (b"\xff\xd8\xff\xe0\x00\x10JFIF", "the file is damaged or not a pickle"),
-        (b"At1,At2,Class\n0,0,1\n", "the file is damaged or not a pickle"),
-        (b"\x00" * 100, "the file is damaged or not a pickle"),
-    ],
+    "content",
+    [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0\x00\x10JFIF", b"At1,At2\n0,0\n", bytes(100)],
 )
-def test_a_file_that_is_not_a_pickle_is_said_not_to_be_one(tmp_path, content, expected):
-    assert refusal(tmp_path, content).startswith(expected)
+def test_a_file_that_is_not_a_pickle_is_said_not_to_be_one(tmp_path, content):
+    assert refusal(tmp_path, content).startswith(DAMAGED)
 
 
 def test_a_missing_file_is_named(tmp_path):
