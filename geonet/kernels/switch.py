@@ -54,12 +54,15 @@ def equal_to(reference, arrays=0):
 
         @functools.wraps(kernel)
         def chosen(*arguments):
-            contiguous = []
+            contiguous = True
             for array in arguments[:arrays]:
                 if getattr(array, "dtype", None) not in NATIVE:  # a number has none
                     return reference(*arguments)
-                contiguous.append(np.asarray(array, order="C"))
-            return kernel(*contiguous, *arguments[arrays:])
+                contiguous = contiguous and array.flags.c_contiguous
+            if not contiguous:
+                copied = (np.asarray(array, order="C") for array in arguments[:arrays])
+                arguments = *copied, *arguments[arrays:]
+            return kernel(*arguments)
 
         return chosen
 

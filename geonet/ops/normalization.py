@@ -14,7 +14,8 @@ def _rows(operation, x, moments=None, empty=False, **features):
     if not x.ndim or not (x.size or empty):
         raise ValueError(f"{operation}: the input must have entries and a last axis of features, "
                          f"but has shape {x.shape}")  # fmt: skip
-    features.update(zip(("the mean", "the variance"), moments or ()))
+    if moments is not None:
+        features.update(zip(("the mean", "the variance"), moments))
     for name, array in features.items():
         if array is not None and array.shape != x.shape[-1:]:
             raise ValueError(f"{operation}: the input has shape {x.shape}, so {name} must have "
