@@ -1,4 +1,4 @@
-"""The command line: one subcommand per experiment, `graph`, `gradcheck` and `bench`; or a tour."""
+"""The command line: one command per experiment, and some more; without a command, a tour."""
 
 import argparse
 import os
@@ -9,14 +9,6 @@ from geonet.kernels.switch import PLAIN
 from geonet.text import BadInput, Parser, aligned
 
 TOUR = ("perturbation", "levy", "banana")
-
-
-def _threads(text):
-    if not text.isdecimal() or len(text) > 4 or int(text) < 1:
-        raise argparse.ArgumentTypeError(
-            f"must be a whole number from 1 to 9999, but is {text!r:.20}"
-        )
-    return int(text)
 
 
 def gradcheck_command(arguments):
@@ -81,6 +73,8 @@ def tour(experiments):
 def build_parser(experiments):
     """The parser of the whole command line."""
     from geonet import METHODS, bench
+    from geonet.experiments import report
+    from geonet.experiments.harness.options import number
 
     parser = Parser(
         prog="python -m geonet",
@@ -88,7 +82,7 @@ def build_parser(experiments):
         "Without a command: a tour of about a minute.",
     )
     words = "threads that kernels run on (default: 1, or all cores for bench and convnets)"
-    threads = {"type": _threads, "help": words}
+    threads = {"type": number(int, 1, 10_000), "help": words}
     parser.add_argument("--threads", **threads)
     commands = parser.add_subparsers(metavar="COMMAND")
     parser.set_defaults(run=lambda arguments: tour(experiments), default_threads=1, unset=())
@@ -107,6 +101,9 @@ def build_parser(experiments):
     words = "show what the check says about eight wrong gradients, and how it chooses its step"
     check.add_argument("--demo", action="store_true", help=words)
     check.set_defaults(run=gradcheck_command)
+    tables = commands.add_parser("report", help=report.SUMMARY, description=report.SUMMARY)
+    report.add_arguments(tables)
+    tables.set_defaults(run=report.main)
     timing = commands.add_parser("bench", help=bench.SUMMARY, description=bench.SUMMARY)
     bench.add_arguments(timing)
     timing.set_defaults(run=bench.main, default_threads=os.cpu_count(), unset=bench.SET_ASIDE)

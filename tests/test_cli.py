@@ -44,7 +44,7 @@ def test_plain_kernels_are_announced_once(tmp_path):
 def test_help_lists_the_commands(tmp_path):
     text = geonet("--help", cwd=tmp_path).stdout
     experiments = "perturbation", "levy", "banana", "uci", "robustness", "imagenet32", "imagenet"
-    for command in (*experiments, "graph", "gradcheck", "bench"):
+    for command in (*experiments, "graph", "gradcheck", "report", "bench"):
         assert f"\n    {command} " in text
 
 
@@ -81,6 +81,7 @@ def test_the_command_starts_itself_anew_at_most_once(tmp_path):
         (("imagenet", "--arch", "resnet19"), "invalid choice: 'resnet19'"),
         (("imagenet", "--label-smoothing", "1"), "--label-smoothing: must be a number in [0, 1)"),
         (("imagenet", "--resume", "--overwrite"), "choose one of them"),
+        (("report", "nowhere"), "nowhere/results.json is missing"),
         (("nonsense",), "invalid choice: 'nonsense'"),
     ],
 )

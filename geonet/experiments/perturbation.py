@@ -17,7 +17,6 @@ from geonet.experiments.harness.experiment import Experiment, first_runs, genera
 from geonet.models import METHODS, NORMALIZATIONS
 from geonet.nn import Linear, Unit
 from geonet.nn.initializers import initial_weight
-from geonet.text import aligned
 
 EPSILONS = (1e-4, 1e-3, 1e-2, 1e-1)
 FAN_INS = (2, 10, 100, 1000)
@@ -121,7 +120,8 @@ class Perturbation(Experiment):
             f"{len(config['seeds'])} seeds"
         )
 
-    def table(self, results):
+    def rows(self, results):
+        """One row per method and size of the noise, over seeds."""
         rows = [("method", "ε", "turn (rad), mean ± sd", "95 % interval", "largest",
                  "change of offset λ, median", "largest turn / bound")]  # fmt: skip
         for method in results.config["methods"]:
@@ -131,7 +131,7 @@ class Perturbation(Experiment):
                 shift = np.median(results.metrics(method, f"shift_{epsilon:g}"))
                 row = method, f"{epsilon:g}", *tables.statistics_cells(turns)[:2]
                 rows.append((*row, f"{turns.max():.3g}", f"{shift:.3g}", f"{ratio:.4f}"))
-        return f"\n{self.describe(results.config)}\n\n{aligned(rows)}"
+        return rows
 
     def figures(self, results):
         runs, caption = first_runs(results)

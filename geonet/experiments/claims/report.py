@@ -17,10 +17,10 @@ import numpy as np
 from geonet import plots
 from geonet.experiments.claims import measures
 from geonet.experiments.claims.verdicts import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED
-from geonet.experiments.harness.results import versions
+from geonet.experiments.harness.versions import made_with, versions
 from geonet.files import write_whole
 from geonet.models import METHODS
-from geonet.text import aligned, duration
+from geonet.text import aligned, duration, markdown_table
 
 ORDER = (NOT_REPRODUCED, INCONCLUSIVE, REPRODUCED)  # from the weakest support for a claim
 FRAME = string.Template(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
@@ -76,7 +76,7 @@ def summary(report):
         "",
         *([QUICK, ""] if report["quick"] else []),
         *_failures(report),
-        aligned(_summary(report)),
+        aligned(verdict_rows(report)),
         "",
     ]
     return "\n".join(lines)
@@ -106,7 +106,7 @@ def blocks(report):
     )
     yield from (("text", text) for text in _failures(report))
     yield "heading", 2, "Verdicts"
-    yield "table", "For each claim, the comparison that supports it least", _summary(report)
+    yield "table", "For each claim, the comparison that supports it least", verdict_rows(report)
     for figure in report["figures"]:
         yield "figure", figure
     if report["boundaries"]:
@@ -130,10 +130,11 @@ def blocks(report):
     for word, rule in report["rule"]:
         yield "text", f"{word.capitalize()}: {rule}."
     yield "text", report["rule_of_all"]
-    yield "text", "Made with " + ", ".join(f"{k} {v}" for k, v in report["versions"].items()) + "."
+    yield "text", made_with(report["versions"])
 
 
-def _summary(report):
+def verdict_rows(report):
+    """The rows of the table of verdicts, with a header: the weakest comparison for each claim."""
     rows = [("claim", "compared", "effect", "95 % interval", "seeds", "verdict")]
     for claim in report["claims"]:
         counted = [c for c in claim["comparisons"] if not c["control"]]
@@ -282,10 +283,7 @@ def markdown(blocks, folder):
             path = Path(os.path.relpath(content[0]["path"], folder)).as_posix()
             lines.append(f"![{content[0]['title']}. {content[0]['description']}]({path})")
         else:
-            head, *rows = ([cell.replace("|", "\\|") for cell in row] for row in content[1])
-            table = [head, ["---"] * len(head), *rows]
-            lines.append(f"{content[0]}:")
-            lines.append("\n".join(f"| {' | '.join(row)} |" for row in table))
+            lines += [f"{content[0]}:", markdown_table(content[1])]
     return "\n\n".join(lines) + "\n"
 
 

@@ -15,6 +15,7 @@ from concurrent.futures import as_completed
 from functools import partial
 
 from geonet import environment
+from geonet.experiments.harness.options import number
 from geonet.processes import ProcessPool, start_worker
 
 MPI_COMMAND = "mpiexec -n 3 python -m mpi4py.futures -m geonet …"
@@ -31,15 +32,9 @@ def add_arguments(parser, workers):
     """
     known = "cores / --threads" if workers is None else workers
     text = f"processes that share the runs; 1 means no further process (default: {known})"
-    parser.add_argument("--workers", type=_workers, help=text)
+    parser.add_argument("--workers", type=number(int, 1, 10_000), help=text)
     text = "where else to run: dask (a cluster on this machine), dask:ADDRESS of a scheduler, "
     parser.add_argument("--executor", type=_name, help=f"{text}or mpi, under {MPI_COMMAND}")
-
-
-def _workers(text):
-    if not text.isdecimal() or not 1 <= int(text[:5]) <= 9999:
-        raise argparse.ArgumentTypeError(f"must be a number from 1 to 9999, but is {text!r:.20}")
-    return int(text)
 
 
 def _name(text):

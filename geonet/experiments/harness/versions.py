@@ -12,7 +12,10 @@ import geonet
 from geonet.kernels.switch import PLAIN
 
 PACKAGES = ("numpy", "numba", "matplotlib")
-PREFIXES, SUFFIXES = ("scipy_openblas", "openblas"), ("64_", "")  # of OpenBLAS's functions
+CORE_NAMES = (  # of OpenBLAS's function, from NumPy's wheels to other builds
+    *("scipy_openblas_get_corename64_", "scipy_openblas_get_corename"),
+    *("openblas_get_corename64_", "openblas_get_corename"),
+)
 
 
 def versions():
@@ -29,12 +32,18 @@ def versions():
     return {name: text for name, text in found.items() if text}
 
 
+def made_with(found):
+    """A sentence on what made results, from what `versions` returned then."""
+    words = (f"{name.replace('_', ' ')} {text}" for name, text in found.items())
+    return f"Made with {', '.join(words)}."
+
+
 def _commit():
     """The commit of the checkout that this package is in, and whether files were changed."""
     root = Path(geonet.__file__).parents[1]
     if not (root / ".git").exists():
         return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty=, changed", "--exclude=*"]
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty= (changed)", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True).stdout.strip()
     except OSError:  # git is not installed
@@ -44,11 +53,9 @@ def _commit():
 def _blas_kernel():
     """The name of the processor family whose kernels OpenBLAS uses, such as Haswell."""
     library = ctypes.CDLL(np.linalg._umath_linalg.__file__)  # finds what it is linked with, too
-    for prefix in PREFIXES:
-        for suffix in SUFFIXES:
-            if core_name := getattr(library, f"{prefix}_get_corename{suffix}", None):
-                core_name.restype = ctypes.c_char_p
-                return core_name().decode()
+    for function in filter(None, (getattr(library, name, None) for name in CORE_NAMES)):
+        function.restype = ctypes.c_char_p
+        return function().decode()
     return None
 
 

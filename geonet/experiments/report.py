@@ -1,0 +1,112 @@
+"""Results as Markdown: what experiments print at their end, made again from their files.
+
+In a Markdown file, the block of the results called ``levy clean`` is what stands between the lines
+``<!-- report: levy clean -->`` and ``<!-- end -->``.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from geonet.experiments import find
+from geonet.experiments.claims.report import QUICK, verdict_rows
+from geonet.experiments.harness import options
+from geonet.experiments.harness.results import read
+from geonet.experiments.harness.versions import made_with
+from geonet.files import write_whole
+from geonet.text import BadInput, markdown_table
+
+SUMMARY = "tables of results in Markdown, from the files that experiments have left"
+
+
+def add_arguments(parser):
+    """Declare the options."""
+    text = "folder with a results.json, or with the report.json of claims"
+    parser.add_argument("folders", nargs="+", metavar="DIR", help=text)
+    text = "replace what stands between <!-- report: NAME --> and <!-- end --> in this file, for "
+    text += "results of these names; by default, everything is printed"
+    parser.add_argument("--into", type=Path, metavar="FILE", help=text)
+
+
+def main(arguments):
+    """Print the blocks of all folders, or write them into a file.
+
+    Returns
+    -------
+    int
+        1 if the file has no place for one of the blocks.
+
+    Raises
+    ------
+    BadInput
+        If a folder holds no results, or two folders hold results of the same name.
+    """
+    blocks, experiments = {}, find()
+    for folder in arguments.folders:
+        name, block = _block(folder, experiments)
+        if name in blocks:
+            raise BadInput(f"{folder} is the second folder with results called {name}")
+        blocks[name] = f"<!-- report: {name} -->\n{block}\n<!-- end -->"
+    if arguments.into is None:
+        print(*blocks.values(), sep="\n\n")
+        return 0
+    text, status = arguments.into.read_text(encoding="utf-8"), 0
+    for name, block in blocks.items():
+        start = re.escape(f"<!-- report: {name} -->")
+        pattern = f"{start}((?!<!-- report: ).)*?<!-- end -->"
+        text, found = re.subn(pattern, lambda _, block=block: block, text, flags=re.DOTALL)
+        if not found:
+            print(f"geonet: {arguments.into} has no block called {name}", file=sys.stderr)
+            status = 1
+    write_whole(arguments.into, lambda path: path.write_text(text, encoding="utf-8"))
+    return status
+
+
+def _block(folder, experiments):
+    """The name of the results in a folder, and a text on them."""
+    claims = Path(folder, "report.json")
+    try:
+        if claims.exists():
+            content = json.loads(claims.read_text(encoding="utf-8"))
+            quick, versions = content["quick"], [content["versions"]]
+            name = "claims quick" if quick else "claims"
+            parts = [*([QUICK] if quick else []), markdown_table(verdict_rows(content))]
+        else:
+            results = read(folder)
+            experiment, versions = experiments[results.experiment], results.versions
+            _check_whole(experiment, results)
+            name = _name(experiment, results.config)
+            parts = [experiment.describe(results.config), markdown_table(experiment.rows(results))]
+            parts += experiment.notes(results)
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise BadInput(f"{folder} holds no results that this version can read") from error
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    return name, "\n\n".join([*parts, *map(made_with, versions)])
+
+
+def _check_whole(experiment, results):
+    """Refuse the results of an interrupted sweep, as missing runs would seem to have diverged."""
+    config, done = results.config, len(results.find(split="test"))
+    whole = len(experiment.cases(config)) * len(config["methods"]) * len(config["seeds"])
+    if done < whole:
+        raise BadInput(
+            f"{results.folder} holds {done} of {whole} test runs: {experiment.resume_hint} does "
+            "the others"
+        )
+
+
+def _name(experiment, config):
+    """What distinguishes results, in words, such as levy clean, or natural banana quick."""
+    words = [experiment.name]
+    words += [config[key] for key in ("protocol", "set") if isinstance(config.get(key), str)]
+    init, lrs = config.get("init"), config.get("lr", {})
+    if isinstance(init, str) and init != experiment.init:
+        words.append(init)
+    fixed = {method: choice[0] for method, choice in lrs.items() if len(choice) == 1}
+    if list(options.SWEEP_LRS) in lrs.values():
+        words.append("sweep")
+    elif any(lr != options.default_lr(method) for method, lr in fixed.items()):
+        words.append(f"lr {','.join(f'{lr:g}' for lr in dict.fromkeys(fixed.values()))}")
+    return " ".join([*words, *(["quick"] if config.get("quick") else [])])

@@ -1,0 +1,125 @@
+"""Tables in Markdown: the numbers that experiments print, each in its block of a file."""
+
+import json
+
+import pytest
+
+from geonet.experiments import find, report
+from geonet.experiments.harness.results import Results, read
+from geonet.text import BadInput, Parser
+
+LEVY = {
+    "methods": ["SP", "GmP"],
+    "seeds": [0, 1, 2],
+    "lr": {"SP": [0.01], "GmP": [0.1]},
+    "init": "glorot_uniform",
+    "quick": False,
+    "protocol": "clean",
+    "steps": 10,
+}
+
+
+def levy_results(folder, runs_left_out=0, **changes):
+    config = LEVY | changes
+    results = Results(folder, "levy", config)
+    runs = [(method, seed) for method in config["methods"] for seed in config["seeds"]]
+    for method, seed in runs[runs_left_out:]:
+        metrics = {"test_rmse": 1.5 + len(method) * 0.1 + seed, "steps": 7, "diverged": False}
+        run = {"method": method, "lr": config["lr"][method][0], "split": "test", "seed": seed}
+        results.add(run | {"metrics": metrics}, {})
+    results.write()
+    return folder
+
+
+def main(*words):
+    parser = Parser()
+    report.add_arguments(parser)
+    return report.main(parser.parse_args([*map(str, words)]))
+
+
+def test_the_rows_are_those_of_the_command_and_need_no_more_than_results_json(tmp_path, capsys):
+    folder = levy_results(tmp_path)
+    for path in (folder / "runs.jsonl", *(folder / "boundaries").iterdir()):
+        path.unlink()
+    assert main(folder) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = find()["levy"].rows(read(folder))
+    table = [line for line in lines if line.startswith("| ")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    assert [cells[0], *cells[2:]] == [list(row) for row in rows]
+    assert (lines[0], lines[-1]) == ("<!-- report: levy clean -->", "<!-- end -->")
+    assert lines[-2].startswith("Made with geonet ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "levy clean"),
+        ({"protocol": "paper", "quick": True}, "levy paper quick"),
+        ({"lr": {"SP": [0.01], "GmP": [0.01]}}, "levy clean lr 0.01"),
+        ({"init": "normal:1"}, "levy clean normal:1"),
+    ],
+)
+def test_results_that_differ_have_different_names(changes, name, tmp_path, capsys):
+    assert main(levy_results(tmp_path, **changes)) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"<!-- report: {name} -->"
+
+
+def test_only_the_blocks_of_the_given_results_are_replaced(tmp_path, capsys):
+    file = tmp_path / "RESULTS.md"
+    before = "# ±\n<!-- report: banana clean -->\nold\n<!-- end -->\ntext\n"
+    file.write_text(
+        f"{before}<!-- report: levy clean -->\nold | \\1\n<!-- end -->\nafter\n", encoding="utf-8"
+    )
+    folders = [levy_results(tmp_path / "a"), levy_results(tmp_path / "b", protocol="paper")]
+    assert main(*folders, "--into", file) == 1
+    output = capsys.readouterr()
+    assert output.err == f"geonet: {file} has no block called levy paper\n"
+    assert output.out == ""
+    assert main(folders[0]) == 0
+    block = capsys.readouterr().out
+    assert file.read_text(encoding="utf-8") == f"{before}{block}after\n"
+    assert main(folders[0], "--into", file) == 0
+    assert file.read_text(encoding="utf-8") == f"{before}{block}after\n"
+
+
+def test_a_block_without_an_end_does_not_swallow_the_next_one(tmp_path, capsys):
+    text = "<!-- report: levy clean -->\n<!-- report: banana clean -->\nold\n<!-- end -->\n"
+    (tmp_path / "RESULTS.md").write_text(text)
+    assert main(levy_results(tmp_path / "a"), "--into", tmp_path / "RESULTS.md") == 1
+    assert (tmp_path / "RESULTS.md").read_text() == text
+
+
+def test_claims_have_their_table_of_verdicts(tmp_path, capsys):
+    content = {"versions": {"geonet": "7"}, "quick": False, "claims": [], "evidence": {}}
+    (tmp_path / "report.json").write_text(json.dumps(content))
+    assert main(tmp_path) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert (lines[0], lines[-2]) == ("<!-- report: claims -->", "Made with geonet 7.")
+    assert lines[1].startswith("| claim | compared | effect | 95 % interval |")
+
+
+def test_an_unfinished_sweep_is_refused_with_what_is_missing(tmp_path):
+    with pytest.raises(BadInput, match=r"holds 4 of 6 test runs: the same command .* the others"):
+        main(levy_results(tmp_path, runs_left_out=2))
+
+
+def test_two_folders_with_results_of_one_name_are_refused(tmp_path):
+    with pytest.raises(BadInput, match="b is the second folder with results called levy clean"):
+        main(levy_results(tmp_path / "a"), levy_results(tmp_path / "b"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("results.json", "{", "is not a results file of geonet"),
+        ("results.json", '{"experiment": "levy", "config": {}, "runs": []}', "holds no results"),
+        ("results.json", '{"experiment": "x", "config": {}, "runs": []}', "holds no results"),
+        ("report.json", "[]", "holds no results that this version can read"),
+        ("notes.txt", "", "results.json is missing"),
+    ],
+)
+def test_folders_without_results_are_refused(name, text, said, tmp_path):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(BadInput, match=said):
+        main(tmp_path)
