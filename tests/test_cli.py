@@ -90,10 +90,10 @@ def test_bad_input_gets_one_line_and_status_2(words, said, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_malformed_data_is_named_with_file_line_and_column(tmp_path):
+def test_malformed_data_is_named_with_file_row_and_column(tmp_path):
     (tmp_path / "banana.csv").write_text("At1,At2,Class\n1.0,2.0,1\n1.0,abc,-1\n")
     line = refusal("banana", "--data", "banana.csv", cwd=tmp_path)
-    for part in ("banana.csv", "line 3", "At2", "abc"):
+    for part in ("banana.csv", "row 1", "column 2", "abc"):
         assert part in line
     assert "banana.csv" in refusal("banana", cwd=tmp_path, GEONET_DATA=str(tmp_path))
 
