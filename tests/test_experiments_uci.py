@@ -67,7 +67,7 @@ def test_a_folder_without_sets_or_a_set_without_data_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"without --data there are friedman1, .*, but not 'wine'"):
         configured("--sets", "wine")
     write(tmp_path / "one", index_test_0="0\n2")
-    with pytest.raises(ValueError, match=r"none of those in index_test_0.txt"):
+    with pytest.raises(ValueError, match=r"none of those in index_test_0\.txt"):
         configured("--data", tmp_path, "--seeds", 1)
 
 

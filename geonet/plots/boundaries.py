@@ -5,6 +5,7 @@ from itertools import cycle
 import matplotlib
 import numpy as np
 
+from geonet.characteristic import location
 from geonet.plots import base
 
 
@@ -32,8 +33,7 @@ def perturbation_boundaries(epsilons, boundaries, caption):
         k + 1 is after that by epsilons[k]. The marker is the location φ = −b w/‖w‖².
     """
     weights, biases = (np.array(part) for part in zip(*boundaries.values(), strict=True))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        locations = -biases[..., None] * weights / (weights**2).sum(axis=-1, keepdims=True)
+    locations = location(weights, biases)
     limit = 1.25 * np.nan_to_num(np.abs(locations[:, 0]), posinf=0).max(initial=1.2)
     window = (-limit, limit, -limit, limit)
     titles = [f"ε = {epsilon:g}" for epsilon in epsilons]

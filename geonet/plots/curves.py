@@ -55,14 +55,14 @@ def learning_curves(quantities, ylabel, caption):
         The axis label of all panels, with the unit.
     caption : str
     """
-    curves = {}
-    for title, found in quantities.items():
-        curves[title] = {}
-        for label, values in found.items():
-            values = values[:, ~np.isnan(values).all(axis=0)]
-            low, middle, high = np.nanquantile(values, (0, 0.5, 1), axis=0)
-            curves[title][label] = np.arange(1, len(middle) + 1), middle, low, high
-    return _lines(curves, "epoch", ylabel, caption, {}, size=(4.4, 3.4), markersize=4)
+
+    def median_and_range(values):
+        values = values[:, ~np.isnan(values).all(axis=0)]
+        low, middle, high = np.nanquantile(values, (0, 0.5, 1), axis=0)
+        return np.arange(1, len(middle) + 1), middle, low, high
+
+    look = {"size": (4.4, 3.4), "markersize": 4}
+    return _lines(median_and_range, quantities, "epoch", ylabel, caption, {}, **look)
 
 
 def gradient_shares(steps, shares, layers, caption):
@@ -134,9 +134,9 @@ def errors_by_step(steps, errors, caption):
     caption : str
     """
     errors, caption = base.for_log_axis(errors, caption)
-    curves = {"": {label: (steps, values) for label, values in errors.items()}}
-    axes = {"xscale": "log", "yscale": "log"}
-    return _lines(curves, "step h", "relative error", caption, axes, size=(7.0, 4.0), markersize=4)
+    axes, look = {"xscale": "log", "yscale": "log"}, {"size": (7.0, 4.0), "markersize": 4}
+    labels = "step h", "relative error", caption
+    return _lines(lambda values: (steps, values), {"": errors}, *labels, axes, **look)
 
 
 def shares_reached(values, xlabel, ylabel, caption):
@@ -148,18 +148,16 @@ def shares_reached(values, xlabel, ylabel, caption):
         title of the panel -> dict of label -> (N,), ∞ for levels that are never reached.
     xlabel, ylabel, caption : str
     """
-    finite = {t: {k: np.sort(v[np.isfinite(v)]) for k, v in f.items()} for t, f in values.items()}
-    last = max(
-        np.max(reached, initial=1) for found in finite.values() for reached in found.values()
-    )
-    curves = {}
-    for title, found in finite.items():
-        curves[title] = {}
-        for label, reached in found.items():
-            share = np.arange(1, len(reached) + 1) / len(values[title][label])
-            curves[title][label] = np.r_[reached, last], np.r_[share, np.max(share, initial=0.0)]
+    everything = np.concatenate([v for found in values.values() for v in found.values()])
+    last = np.max(everything, initial=1, where=np.isfinite(everything))
+
+    def share_there(steps):
+        reached = np.sort(steps[np.isfinite(steps)])
+        share = np.arange(1, len(reached) + 1) / len(steps)
+        return np.r_[reached, last], np.r_[share, np.max(share, initial=0.0)]
+
     axes, look = {"xscale": "log", "ylim": (0, None)}, base.LINE | {"drawstyle": "steps-post"}
-    return _lines(curves, xlabel, ylabel, caption, axes, 2, (4.2, 2.9), **look)
+    return _lines(share_there, values, xlabel, ylabel, caption, axes, 2, (4.2, 2.9), **look)
 
 
 def exceedance(edges, counts, xlabel, ylabel, caption):
@@ -174,25 +172,27 @@ def exceedance(edges, counts, xlabel, ylabel, caption):
         none.
     xlabel, ylabel, caption : str
     """
-    curves = {}
-    for title, found in counts.items():
-        curves[title] = {}
-        for label, bins in found.items():
-            above = np.cumsum(bins[::-1])[::-1] / np.sum(bins) if np.any(bins) else np.array([])
-            curves[title][label] = edges[: len(above)], np.where(above > 0, above, np.nan)
+
+    def share_above(bins):
+        above = np.cumsum(bins[::-1])[::-1] / np.sum(bins) if np.any(bins) else np.array([])
+        return edges[: len(above)], np.where(above > 0, above, np.nan)
+
     axes = {"xscale": "log", "yscale": "log", "ylim": (1e-6, 1.5)}
-    return _lines(curves, xlabel, ylabel, caption, axes, 2, (4.2, 2.9), **base.LINE)
+    labels = xlabel, ylabel, caption
+    return _lines(share_above, counts, *labels, axes, 2, (4.2, 2.9), **base.LINE)
 
 
-def _lines(curves, xlabel, ylabel, caption, axes, widest=4, size=(3.0, 2.7), **look):
-    """Lines with a legend, from title of the panel -> dict of label -> (x, y) or (x, y, low, high).
+def _lines(curve, values, xlabel, ylabel, caption, axes, widest=4, size=(3.0, 2.7), **look):
+    """Lines with a legend, from title of the panel -> dict of label -> what `curve` takes.
 
-    `axes` is what is set for all of them, and `look` what all lines have in common.
+    `curve` returns (x, y) or (x, y, low, high). `axes` is what is set for all panels, and `look`
+    what all lines have in common.
     """
-    figure, panels = base.panels(list(curves), caption, xlabel, ylabel, widest, size)
-    looks = base.styles(next(iter(curves.values())))
-    for panel, found in zip(panels, curves.values(), strict=True):
-        for label, (x, y, *band) in found.items():
+    figure, panels = base.panels(list(values), caption, xlabel, ylabel, widest, size)
+    looks = base.styles(next(iter(values.values())))
+    for panel, found in zip(panels, values.values(), strict=True):
+        for label, value in found.items():
+            x, y, *band = curve(value)
             line = looks[label] | look | {"linewidth": 1.6, "markevery": max(1, len(x) // 20)}
             panel.plot(x, y, **line)
             if band:

@@ -6,7 +6,6 @@ reports what was measured, the effect with its interval, and a verdict.
 """
 
 import contextlib
-import json
 import os
 import time
 from pathlib import Path
@@ -18,7 +17,7 @@ from geonet.experiments.claims import report
 from geonet.experiments.claims.statements import CLAIMS, EVIDENCE
 from geonet.experiments.claims.verdicts import RULE, RULE_OF_ALL, RULE_OF_PAIRS, judge_claim
 from geonet.experiments.harness import executors, options
-from geonet.experiments.harness.results import Results
+from geonet.experiments.harness.results import Results, read
 from geonet.text import BadInput, duration
 
 
@@ -181,12 +180,7 @@ def _reused(arguments):
             raise ValueError(
                 f"--reuse must be NAME=DIR with one of {', '.join(EVIDENCE)}, not {argument!r}"
             )
-        path = Path(folder, "results.json")
-        try:
-            seeds = json.loads(path.read_text(encoding="utf-8"))["config"]["seeds"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"--reuse: {path} is not a results file of geonet") from error
-        found[name] = {"seeds": seeds, "out": folder}
+        found[name] = {"seeds": read(folder).config["seeds"], "out": folder}
     return found
 
 
