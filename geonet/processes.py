@@ -1,6 +1,5 @@
 """Processes that work for this one: they leave interruptions to it, and end when it ends."""
 
-import contextlib
 import multiprocessing
 import os
 import signal
@@ -9,8 +8,6 @@ import threading
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.context import SpawnContext, SpawnProcess
 from types import ModuleType
-
-orphaned = []  # functions that a worker calls when its parent has been killed
 
 
 class ProcessPool(ProcessPoolExecutor):
@@ -35,9 +32,6 @@ def start_worker():
 
 def _end_with_parent():
     multiprocessing.parent_process().join()
-    for function in orphaned:
-        with contextlib.suppress(OSError):
-            function()
     os._exit(1)
 
 
@@ -55,13 +49,7 @@ def helpers(count):
     -------
     ProcessPool
     """
-    return ProcessPool(count, _Context(), initializer=_start_helper)
-
-
-def _start_helper():
-    if hasattr(os, "setsid"):
-        os.setsid()  # Linux shares the cores fairly between sessions
-    start_worker()
+    return ProcessPool(count, _Context(), initializer=start_worker)
 
 
 class _Process(SpawnProcess):

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -154,16 +153,12 @@ def test_no_worker_outlives_its_parent(tree, tmp_path, ending):
         assert process.stdout.readline() == "a batch\n"
         if ending != "end":
             time.sleep(0.1)
-            maps = Path(f"/proc/{process.pid}/maps")
-            shared = re.findall(r"/dev/shm/psm_\w+", maps.read_text()) if maps.exists() else []
             os.killpg(process.pid, getattr(signal, ending))  # as a terminal does
         _, errors = process.communicate(timeout=30)
     assert errors.count("Traceback") == (ending == "SIGINT")
     assert ("KeyboardInterrupt" in errors) == (ending == "SIGINT")
     if ending == "end":
         assert not errors
-    else:
-        assert not [path for path in shared if Path(path).exists()]
 
 
 def mutations(content, count, generator):

@@ -14,7 +14,7 @@ from multiprocessing.shared_memory import SharedMemory
 import numpy as np
 
 from geonet.data.decoding import DamagedPicture, decode
-from geonet.processes import helpers, orphaned
+from geonet.processes import helpers
 
 CHUNK = 16  # most pictures that a worker is given at a time
 AHEAD = 2  # batches that are being decoded while one is in use
@@ -123,6 +123,4 @@ def decode_into(name, start, orders, size):
 
 @functools.lru_cache(maxsize=2)  # to map it only once in an epoch
 def _memory(name):
-    # whoever kills the parent may have killed what cleans up after it, too
-    orphaned.append(lambda: SharedMemory(name).unlink())
     return SharedMemory(name)
