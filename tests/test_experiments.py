@@ -130,7 +130,7 @@ def test_runs_are_taken_over_by_the_same_configuration_only(tmp_path):
     np.testing.assert_array_equal(again.arrays("SP", 0)["weight"], np.ones(3))
     with pytest.raises(ValueError, match=r"another configuration \(seeds \[0, 1\], not \[0\]\)"):
         Results(tmp_path, "levy", CONFIG | {"seeds": [0]})
-    with pytest.raises(ValueError, match="experiment levy, not banana"):
+    with pytest.raises(ValueError, match='experiment "levy", not "banana"'):
         Results(tmp_path, "banana", CONFIG)
     assert not Results(tmp_path, "levy", CONFIG, overwrite=True).runs
 

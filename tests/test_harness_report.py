@@ -113,8 +113,12 @@ def test_two_folders_with_results_of_one_name_are_refused(tmp_path):
     ("name", "text", "said"),
     [
         ("results.json", "{", "is not a results file of geonet"),
-        ("results.json", '{"experiment": "levy", "config": {}, "runs": []}', "holds no results"),
-        ("results.json", '{"experiment": "x", "config": {}, "runs": []}', "holds no results"),
+        ("results.json", '{"experiment": "x", "config": {}, "runs": []}', "not a results file"),
+        (
+            "results.json",
+            '{"experiment": "x", "config": {"seeds": []}, "runs": []}',
+            "holds no results that this version can read",
+        ),
         ("report.json", "[]", "holds no results that this version can read"),
         ("notes.txt", "", "results.json is missing"),
     ],

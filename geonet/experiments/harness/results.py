@@ -180,12 +180,16 @@ class Results(Runs):
         self._header = {"experiment": experiment, "config": config, "versions": versions()}
         entries = self._stored() or [self._header]
         super().__init__(folder, entries)
-        if (self.experiment, self.config) != (experiment, config):
-            raise ValueError(
-                f"{folder} holds results of another configuration "
-                f"({first_difference(entries[0], experiment, config)}): "
-                "choose another --out, or --overwrite"
-            )
+        old, new = (
+            {"experiment": e["experiment"]} | e["config"] for e in (entries[0], self._header)
+        )
+        for name in new | old:
+            if old.get(name) != new.get(name):
+                before, now = json.dumps(old.get(name)), json.dumps(new.get(name))
+                raise ValueError(
+                    f"{folder} holds results of another configuration ({name} {before}, not "
+                    f"{now}): choose another --out, or --overwrite"
+                )
         self.runs = {k: r for k, r in self.runs.items() if zipfile.is_zipfile(self._arrays_path(r))}
         *_, self._last_header = (entry for entry in entries if "config" in entry)
         whole = _lines(entries)  # differs from the file if a kill or an earlier version wrote that
@@ -296,8 +300,10 @@ def _checked(entry):
     entry = _renamed(entry)
     if "metrics" in entry:
         _key_of(entry), entry["metrics"].items()
-        return entry
-    return entry | {"experiment": entry["experiment"], "config": _renamed(entry["config"])}
+    else:
+        entry["config"] = _renamed(entry["config"])
+        entry["experiment"], entry["config"]["seeds"]
+    return entry
 
 
 def _renamed(fields):
@@ -317,27 +323,3 @@ def case_of(run):
 
 def _key_of(run):
     return (*(run[name] for name in COMMON_FIELDS[:-1]), *sorted(case_of(run).items()))
-
-
-def first_difference(found, experiment, config):
-    """Say what the first difference is between the results found and those to be made.
-
-    Parameters
-    ----------
-    found : dict
-        The content of a results.json.
-    experiment : str
-        Name of the experiment.
-    config : dict
-
-    Returns
-    -------
-    str
-    """
-    if found["experiment"] != experiment:
-        return f"experiment {found['experiment']}, not {experiment}"
-    for name in sorted(config.keys() | found["config"].keys()):
-        old, new = found["config"].get(name), config.get(name)
-        if old != new:
-            return f"{name} {json.dumps(old)}, not {json.dumps(new)}"
-    return "its format differs"
