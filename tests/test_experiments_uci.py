@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from test_data_uci import write
 
-from geonet import plots
 from geonet.experiments import uci
-from geonet.experiments.harness import small_networks
+from geonet.experiments.harness import figures, small_networks
 from geonet.experiments.harness.experiment import Experiment, generators
 from geonet.experiments.harness.results import Results
 from geonet.models import METHODS
@@ -177,7 +176,7 @@ def test_small_errors_keep_their_digits_and_one_split_claims_no_error(tmp_path):
 def test_ratios_are_geometric_means_over_the_splits_that_both_finished(tmp_path, monkeypatch):
     errors = {"SP": [1.0, 2.0, 4.0], "GmP": [2.0, 8.0, None], "BN": [None] * 3}
     seen = {}
-    monkeypatch.setattr(plots, "ratios", lambda found, *_: seen.update(found))
+    monkeypatch.setattr(figures, "ratios", lambda found, *_: seen.update(found))
     list(UCI.figures(results_with(tmp_path, errors)))
     assert list(seen["one"]) == ["GmP"]
     assert seen["one"]["GmP"][0] == pytest.approx(8**0.5)

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from geonet import plots
+from geonet.experiments.harness import figures
 
 METHODS = list(plots.METHOD_STYLES)
 SVG = "{http://www.w3.org/2000/svg}"
@@ -17,7 +18,7 @@ CAPTION = "What is shown, over 3 seeds."
 def perturbation(methods):
     rng = np.random.default_rng(0)
     boundaries = {m: (rng.normal(size=(3, 2)), rng.normal(size=3) / 9) for m in methods}
-    return plots.perturbation_boundaries([0.01, 0.1], boundaries, CAPTION)
+    return figures.perturbation_boundaries([0.01, 0.1], boundaries, CAPTION)
 
 
 def angles(methods):
@@ -25,7 +26,7 @@ def angles(methods):
     trials = np.random.default_rng(0).uniform(size=(5, 7)) * norms[:, None]
     measured = {n: {m: trials for m in methods} for n in (2, 16)}
     bounds = {n: {m: norms for m in methods} for n in (2, 16)}
-    return plots.turning_angles(norms, measured, bounds, CAPTION)
+    return figures.turning_angles(norms, measured, bounds, CAPTION)
 
 
 def fits(methods):
@@ -162,13 +163,13 @@ def test_boundaries_out_of_view_are_named():
         "WN": (weight, np.array([0.5, np.nan, 1.0])),
         "GmP": (weight[[0, 0, 0]], np.array([0.5, 0.5, 0.5])),
     }
-    found = titles(plots.perturbation_boundaries([0.1, 1], boundaries, CAPTION))
+    found = titles(figures.perturbation_boundaries([0.1, 1], boundaries, CAPTION))
     assert found == ["ε = 0.1\nout of view: SP, WN", "ε = 1\nout of view: SP, WN"]
 
 
 def test_boundary_is_drawn_where_it_is():
     weight, bias = np.array([[3.0, 4.0]] * 2), np.array([-2.5, -2.5])
-    panel = plots.perturbation_boundaries([0.1], {"GmP": (weight, bias)}, CAPTION).axes[0]
+    panel = figures.perturbation_boundaries([0.1], {"GmP": (weight, bias)}, CAPTION).axes[0]
     lines = [line for line in panel.lines if hasattr(line, "get_slope")]
     assert len(lines) == 2  # before and after
     for line in lines:
@@ -219,7 +220,7 @@ def test_paths_that_end_out_of_view_are_counted():
 
 def test_median_and_maximum_of_the_angles_are_drawn():
     measured = {3: {"GmP": np.array([[0.1, 0.2, 0.6], [1, 2, 3]])}}
-    figure = plots.turning_angles([0.1, 1], measured, {3: {"GmP": [0.7, 3.1]}}, CAPTION)
+    figure = figures.turning_angles([0.1, 1], measured, {3: {"GmP": [0.7, 3.1]}}, CAPTION)
     drawn = [line.get_ydata() for line in figure.axes[0].lines]
     np.testing.assert_allclose(drawn, [[0.2, 2], [0.6, 3], [0.7, 3.1]])
 

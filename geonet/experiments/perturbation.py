@@ -12,7 +12,7 @@ import numpy as np
 
 from geonet import plots
 from geonet.characteristic import perturb
-from geonet.experiments.harness import tables
+from geonet.experiments.harness import figures, tables
 from geonet.experiments.harness.experiment import Experiment, first_runs, generators
 from geonet.models import METHODS, NORMALIZATIONS
 from geonet.nn import Linear, Unit
@@ -142,7 +142,7 @@ class Perturbation(Experiment):
 
 def boundaries_plot(results, runs, caption):
     """The boundary of one unit before and after noise of each size."""
-    figure = plots.perturbation_boundaries(
+    figure = figures.perturbation_boundaries(
         EPSILONS,
         {m: (run["weight"], run["bias"]) for m, run in runs.items()},
         f"One unit, w and b drawn with {results.config['init']}. The same ε is added to every "
@@ -167,7 +167,7 @@ def angles_plot(results):
 
     turns = {n: joined(f"turns_{n}") for n in FAN_INS}
     bounds = {n: joined(f"bounds_{n}") for n in FAN_INS}
-    figure = plots.turning_angles(
+    figure = figures.turning_angles(
         NORMS,
         turns,
         {n: {m: b.max(axis=1) for m, b in methods.items()} for n, methods in bounds.items()},

@@ -24,7 +24,7 @@ import numpy as np
 
 from geonet import plots
 from geonet.characteristic import Tracker
-from geonet.experiments.harness import options, small_networks, tables
+from geonet.experiments.harness import figures, options, small_networks, tables
 from geonet.experiments.harness.experiment import Experiment, generators
 from geonet.experiments.harness.statistics import mean_interval
 from geonet.experiments.small_problems import (
@@ -180,7 +180,7 @@ class Robustness(Experiment):
 def map_plot(config, name, grids, caption):
     """The skill of each method on a set, by initializer and rate."""
     min_skill = next(iter(grids.values())).min_skill
-    figure = plots.lr_maps(
+    figure = figures.lr_maps(
         config["lrs"],
         config["init"],
         {m: grid.median for m, grid in grids.items()},
@@ -199,7 +199,7 @@ def map_plot(config, name, grids, caption):
 def outcomes_plot(grids, caption):
     """How many runs of each method have each outcome on each set."""
     shares = {n: {m: g.outcomes() for m, g in methods.items()} for n, methods in grids.items()}
-    figure = plots.stacked_shares(
+    figure = figures.stacked_shares(
         shares,
         "share of runs",
         "The outcomes of all runs, one panel per set. Diverged: met NaN or infinity, or its "

@@ -22,7 +22,7 @@ import numpy as np
 from geonet import ops, plots
 from geonet.data.tables import standardize_target
 from geonet.data.uci import files, read_uci, split_uci
-from geonet.experiments.harness import options, small_networks, tables
+from geonet.experiments.harness import figures, options, small_networks, tables
 from geonet.experiments.harness.experiment import Experiment, generators, recipe
 from geonet.experiments.harness.statistics import paired_interval, paired_test
 from geonet.experiments.sets.friedman import FRIEDMAN, load_friedman
@@ -123,7 +123,7 @@ class Uci(Experiment):
         config = results.config
         first, *others = config["methods"]
         found = {name: _ratios(results, first, others, name) for name in config["set"]}
-        figure = plots.ratios(
+        figure = figures.ratios(
             found,
             f"test RMSE / {first}'s",
             f"Test RMSE over {first}'s of the same split: geometric mean and paired 95 % interval. "

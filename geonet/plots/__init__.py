@@ -1,4 +1,4 @@
-"""The figures of the experiments: plain arrays in, a Matplotlib Figure out, and `save`.
+"""Figures: plain arrays in, a Matplotlib Figure out, and `save`.
 
 Every method has its own colour (from Okabe and Ito's palette, safe for colour-blind readers), line
 style and marker, so that figures are also readable in black and white. Legends stand above the
@@ -7,21 +7,7 @@ What a panel cannot show (out of view, not finite) is noted in its title.
 """
 
 from geonet.plots.base import METHOD_STYLES, Plot, save, styles
-from geonet.plots.boundaries import (
-    boundary_evolution,
-    decision_regions,
-    perturbation_boundaries,
-    step_changes,
-    trajectories,
-    turning_angles,
-)
-from geonet.plots.comparisons import (
-    boundary_statistics,
-    effects,
-    lr_maps,
-    ratios,
-    stacked_shares,
-)
+from geonet.plots.boundaries import boundary_evolution, decision_regions, step_changes, trajectories
 from geonet.plots.curves import (
     errors_by_step,
     exceedance,

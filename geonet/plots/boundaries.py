@@ -5,11 +5,10 @@ from itertools import cycle
 import matplotlib
 import numpy as np
 
-from geonet.characteristic import location
 from geonet.plots import base
 
 
-def _draw_boundary(panel, weight, bias, window, **line):
+def draw_boundary(panel, weight, bias, window, **line):
     """Draw w·x + b = 0, or return False if it misses the window (x low, x high, y low, y high)."""
     corners = np.array([(x, y) for x in window[:2] for y in window[2:]])
     heights = corners @ weight + bias
@@ -19,83 +18,6 @@ def _draw_boundary(panel, weight, bias, window, **line):
     x, y = weight / norm
     panel.axline((-bias / norm * x, -bias / norm * y), slope=-x / y if y else np.inf, **line)
     return True
-
-
-def perturbation_boundaries(epsilons, boundaries, caption):
-    """Where a perturbation of size ε moves the boundary of one unit in the plane.
-
-    Parameters
-    ----------
-    epsilons : sequence of float, length E
-        One panel each.
-    boundaries : dict
-        method -> (weight (1+E, 2), bias (1+E,)). Row 0 is before the perturbation (black), row
-        k + 1 is after that by epsilons[k]. The marker is the location φ = −b w/‖w‖².
-    """
-    weights, biases = (np.array(part) for part in zip(*boundaries.values(), strict=True))
-    locations = location(weights, biases)
-    limit = 1.25 * np.nan_to_num(np.abs(locations[:, 0]), posinf=0).max(initial=1.2)
-    window = (-limit, limit, -limit, limit)
-    titles = [f"ε = {epsilon:g}" for epsilon in epsilons]
-    figure, panels = base.panels(titles, caption, "$x_1$", "$x_2$", size=(3.0, 3.0))
-    looks, before = base.styles(boundaries), {"color": "black", "linewidth": 3.5, "zorder": 1}
-    for k, panel in enumerate(panels):
-        panel.set(xlim=window[:2], ylim=window[2:], aspect="equal")
-        panel.plot(0, 0, "+", color="black", markersize=8)
-        missed = []
-        for m, (method, look) in enumerate(looks.items()):
-            _draw_boundary(panel, weights[m, 0], biases[m, 0], window, **before)
-            line = look | base.LINE | {"linewidth": 1.8}
-            if not _draw_boundary(panel, weights[m, k + 1], biases[m, k + 1], window, **line):
-                missed.append(method)
-                continue
-            x, y = locations[m, k + 1]
-            panel.plot([0, x], [0, y], ":", color=look["color"], linewidth=1)
-            edge = {"markeredgecolor": "black", "markersize": 12 - m}  # all visible if equal
-            panel.plot(x, y, **look | base.MARKER | edge)
-        if missed:
-            panel.title.set_text(base.titled(titles[k], "out of view: " + ", ".join(missed)))
-    base.legend(figure, base.handles({"before": before} | looks))
-    return figure
-
-
-def turning_angles(norms, measured, bounds, caption):
-    """How far perturbations of norm ‖ε‖ turn the direction of a unit, and the bound on it.
-
-    Here, line styles distinguish the quantities (median, maximum, bound), and markers the methods.
-
-    Parameters
-    ----------
-    norms : array of ‖ε‖, shape (E,)
-    measured : dict
-        fan-in -> method -> angles in radians, shape (E, trials).
-    bounds : dict
-        fan-in -> method -> bound in radians, shape (E,).
-    """
-    curves, titles = {}, []
-    for fan_in, methods in measured.items():
-        for method, angles in methods.items():
-            found = np.median(angles, axis=1), np.max(angles, axis=1), bounds[fan_in][method]
-            curves[fan_in, method] = np.stack(found)
-        lost = ~np.isfinite(list(methods.values()))
-        titles.append(base.titled(f"fan-in n = {fan_in}", base.note("not finite", lost)))
-    curves, caption = base.for_log_axis(curves, caption)
-    axis_labels = "perturbation ‖ε‖", "turning angle (rad)"
-    figure, panels = base.panels(titles, caption, *axis_labels, widest=3, size=(4.0, 4.0))
-    panel_of = dict(zip(measured, panels, strict=True))
-    looks = base.styles(method for _, method in curves)
-    quantities = {
-        "median": {"linestyle": "-", "markersize": 4},
-        "maximum": {"linestyle": ":", "markersize": 8, "markerfacecolor": "none"},
-        "bound": {"linestyle": "--", "linewidth": 2, "marker": ""},
-    }
-    for (fan_in, method), found in curves.items():
-        for values, quantity in zip(found, quantities.values(), strict=True):
-            panel_of[fan_in].loglog(norms, values, **looks[method] | quantity)
-    methods = {method: look | base.MARKER for method, look in looks.items()}
-    kinds = {name: {"color": "black", "marker": "o"} | look for name, look in quantities.items()}
-    base.legend(figure, base.handles(methods | kinds))
-    return figure
 
 
 def boundary_evolution(stages, locations, caption):
@@ -212,7 +134,7 @@ def decision_regions(grid, probabilities, points, labels, boundaries, caption):
         if shown.min() < 0.5 < shown.max():
             panel.contour(grid, grid, shown, levels=[0.5], colors="black", linewidths=1.8)
         for weight, bias in zip(*boundaries[label], strict=True):
-            _draw_boundary(panel, weight, bias, window, **unit)
+            draw_boundary(panel, weight, bias, window, **unit)
         panel.plot(*points[~positive].T, markersize=3, **zero)
         panel.plot(*points[positive].T, markersize=3, **one)
         panel.set(xlim=window[:2], ylim=window[2:], aspect="equal")

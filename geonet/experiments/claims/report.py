@@ -17,6 +17,7 @@ import numpy as np
 from geonet import plots
 from geonet.experiments.claims import measures
 from geonet.experiments.claims.verdicts import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED
+from geonet.experiments.harness import figures
 from geonet.experiments.harness.versions import made_with, versions
 from geonet.files import write_whole
 from geonet.models import METHODS
@@ -361,7 +362,7 @@ def _effects_plot(claims, quick):
         "those of the rival, or those of the method where SP is the only rival."
     )
     title = "The paper's claims: effects and their intervals"
-    return plots.Plot(plots.effects(shown, caption), "claims", title, " ".join(sentences))
+    return plots.Plot(figures.effects(shown, caption), "claims", title, " ".join(sentences))
 
 
 def boundary_outcomes(results):
@@ -412,6 +413,6 @@ def _boundaries_plot(outcomes):
         for title, rows in outcomes.items()
     ]
     shown = {k: {m: np.array(v, float) for m, v in rows.items()} for k, rows in outcomes.items()}
-    figure = plots.boundary_statistics(shown, caption)
+    figure = figures.boundary_statistics(shown, caption)
     title = "How the boundaries of each method behave"
     return plots.Plot(figure, "boundaries", title, " ".join(sentences))

@@ -1,14 +1,92 @@
-"""Methods compared over many runs: maps, shares, ratios, and the figures on the claims."""
+"""Figures that only the reproduction draws: of noise, and of methods compared over many runs."""
 
 import textwrap
 
 import numpy as np
-from matplotlib.ticker import LogLocator, NullLocator
 
+from geonet.characteristic import location
 from geonet.plots import base
+from geonet.plots.boundaries import draw_boundary
 
 OUTCOME_LOOKS = (("#009E73", ""), ("#F0E442", "//"), ("#BBBBBB", ".."), ("#000000", ""))
 FARTHEST = 4.0  # effects beyond this or its inverse are drawn at the edge, with their number
+
+
+def perturbation_boundaries(epsilons, boundaries, caption):
+    """Where a perturbation of size ε moves the boundary of one unit in the plane.
+
+    Parameters
+    ----------
+    epsilons : sequence of float, length E
+        One panel each.
+    boundaries : dict
+        method -> (weight (1+E, 2), bias (1+E,)). Row 0 is before the perturbation (black), row
+        k + 1 is after that by epsilons[k]. The marker is the location φ = −b w/‖w‖².
+    """
+    weights, biases = (np.array(part) for part in zip(*boundaries.values(), strict=True))
+    locations = location(weights, biases)
+    limit = 1.25 * np.nan_to_num(np.abs(locations[:, 0]), posinf=0).max(initial=1.2)
+    window = (-limit, limit, -limit, limit)
+    titles = [f"ε = {epsilon:g}" for epsilon in epsilons]
+    figure, panels = base.panels(titles, caption, "$x_1$", "$x_2$", size=(3.0, 3.0))
+    looks, before = base.styles(boundaries), {"color": "black", "linewidth": 3.5, "zorder": 1}
+    for k, panel in enumerate(panels):
+        panel.set(xlim=window[:2], ylim=window[2:], aspect="equal")
+        panel.plot(0, 0, "+", color="black", markersize=8)
+        missed = []
+        for m, (method, look) in enumerate(looks.items()):
+            draw_boundary(panel, weights[m, 0], biases[m, 0], window, **before)
+            line = look | base.LINE | {"linewidth": 1.8}
+            if not draw_boundary(panel, weights[m, k + 1], biases[m, k + 1], window, **line):
+                missed.append(method)
+                continue
+            x, y = locations[m, k + 1]
+            panel.plot([0, x], [0, y], ":", color=look["color"], linewidth=1)
+            edge = {"markeredgecolor": "black", "markersize": 12 - m}  # all visible if equal
+            panel.plot(x, y, **look | base.MARKER | edge)
+        if missed:
+            panel.title.set_text(base.titled(titles[k], "out of view: " + ", ".join(missed)))
+    base.legend(figure, base.handles({"before": before} | looks))
+    return figure
+
+
+def turning_angles(norms, measured, bounds, caption):
+    """How far perturbations of norm ‖ε‖ turn the direction of a unit, and the bound on it.
+
+    Here, line styles distinguish the quantities (median, maximum, bound), and markers the methods.
+
+    Parameters
+    ----------
+    norms : array of ‖ε‖, shape (E,)
+    measured : dict
+        fan-in -> method -> angles in radians, shape (E, trials).
+    bounds : dict
+        fan-in -> method -> bound in radians, shape (E,).
+    """
+    curves, titles = {}, []
+    for fan_in, methods in measured.items():
+        for method, angles in methods.items():
+            found = np.median(angles, axis=1), np.max(angles, axis=1), bounds[fan_in][method]
+            curves[fan_in, method] = np.stack(found)
+        lost = ~np.isfinite(list(methods.values()))
+        titles.append(base.titled(f"fan-in n = {fan_in}", base.note("not finite", lost)))
+    curves, caption = base.for_log_axis(curves, caption)
+    axis_labels = "perturbation ‖ε‖", "turning angle (rad)"
+    figure, panels = base.panels(titles, caption, *axis_labels, widest=3, size=(4.0, 4.0))
+    panel_of = dict(zip(measured, panels, strict=True))
+    looks = base.styles(method for _, method in curves)
+    quantities = {
+        "median": {"linestyle": "-", "markersize": 4},
+        "maximum": {"linestyle": ":", "markersize": 8, "markerfacecolor": "none"},
+        "bound": {"linestyle": "--", "linewidth": 2, "marker": ""},
+    }
+    for (fan_in, method), found in curves.items():
+        for values, quantity in zip(found, quantities.values(), strict=True):
+            panel_of[fan_in].loglog(norms, values, **looks[method] | quantity)
+    methods = {method: look | base.MARKER for method, look in looks.items()}
+    kinds = {name: {"color": "black", "marker": "o"} | look for name, look in quantities.items()}
+    base.legend(figure, base.handles(methods | kinds))
+    return figure
 
 
 def lr_maps(lrs, names, values, threshold, quantity, caption):
@@ -167,9 +245,9 @@ def boundary_statistics(quantities, caption):
     for panel, values in zip(axes, quantities.values(), strict=True):
         if len(next(iter(values.values()))) == 3:
             panel.set_xscale("log")
-            panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            panel.xaxis.get_major_locator().set_params(subs=(1, 2, 5))
             panel.xaxis.set_major_formatter("{x:g}")
-            panel.xaxis.set_minor_locator(NullLocator())
+            panel.minorticks_off()
             panel.tick_params(axis="x", labelsize=8, labelrotation=30)
         else:
             panel.set_xlim(-0.03, 1.03)
