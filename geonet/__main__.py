@@ -51,13 +51,6 @@ def planted_bugs_command(folder):
     print(f"\nfigure: {png}")
 
 
-def graph_command(arguments):
-    """Look into one training step."""
-    from geonet.experiments import graph
-
-    return graph.main(arguments.model, arguments.method, arguments.out)
-
-
 def tour(experiments):
     """Run the experiments of the tour in quick form, and print where the pictures are."""
     from geonet import __version__
@@ -72,8 +65,8 @@ def tour(experiments):
 
 def build_parser(experiments):
     """The parser of the whole command line."""
-    from geonet import METHODS, bench
-    from geonet.experiments import report
+    from geonet import bench
+    from geonet.experiments import graph, report
     from geonet.experiments.harness.options import number
 
     parser = Parser(
@@ -90,23 +83,14 @@ def build_parser(experiments):
         command = commands.add_parser(name, help=experiment.summary, description=experiment.summary)
         experiment.add_arguments(command)
         command.set_defaults(run=experiment.main, default_threads=experiment.default_threads)
-    words = "look into one training step: table, figure, and a page to click through"
-    look = commands.add_parser("graph", help=words, description=words)
-    look.add_argument("--model", choices=("mlp", "vgg6"), default="mlp", help="default: mlp")
-    look.add_argument("--method", choices=list(METHODS), default="GmP+IMN", help="default: GmP+IMN")
-    words = "folder (default: results/graph)"
-    look.add_argument("--out", default=os.path.join("results", "graph"), metavar="DIR", help=words)
-    look.set_defaults(run=graph_command)
     check = commands.add_parser("gradcheck", help="check the gradients of every operation")
     words = "show what the check says about eight wrong gradients, and how it chooses its step"
     check.add_argument("--demo", action="store_true", help=words)
     check.set_defaults(run=gradcheck_command)
-    tables = commands.add_parser("report", help=report.SUMMARY, description=report.SUMMARY)
-    report.add_arguments(tables)
-    tables.set_defaults(run=report.main)
-    timing = commands.add_parser("bench", help=bench.SUMMARY, description=bench.SUMMARY)
-    bench.add_arguments(timing)
-    timing.set_defaults(run=bench.main, default_threads=os.cpu_count(), unset=bench.SET_ASIDE)
+    for name, module in {"graph": graph, "report": report, "bench": bench}.items():
+        command = commands.add_parser(name, help=module.SUMMARY, description=module.SUMMARY)
+        command.set_defaults(run=module.main)
+        module.add_arguments(command)
     for command in commands.choices.values():  # --threads may also come after the command
         command.add_argument("--threads", default=argparse.SUPPRESS, **threads)
     return parser

@@ -5,6 +5,7 @@ It gives medians over the turns; a ratio is the median of the ratios of the turn
 """
 
 import contextlib
+import os
 
 from geonet import environment, threads
 from geonet.text import BadInput, aligned
@@ -18,7 +19,8 @@ TURNS = 15
 
 
 def add_arguments(parser):
-    """Declare the options of `bench`."""
+    """Declare the options of `bench`, which has all cores and an environment of its own."""
+    parser.set_defaults(default_threads=os.cpu_count(), unset=SET_ASIDE)
     words = "small networks and u(θ), convolutions and VGG-6, or ResNet-18 (default: mlp)"
     parser.add_argument("part", nargs="?", choices=PARTS, default=PARTS[0], help=words)
     words = f"turns to time (default: {TURNS})"

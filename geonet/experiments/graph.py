@@ -1,10 +1,11 @@
 """A look into one training step: what `python -m geonet graph` does."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 
-from geonet import graph, ops, plots
+from geonet import METHODS, graph, ops, plots
 from geonet.data.image_arrays import ImageSet
 from geonet.experiments.sets.banana import generate_banana
 from geonet.experiments.sets.drawn_pictures import draw_pictures
@@ -29,17 +30,21 @@ def convnet(method):
 MODELS = {"mlp": small_network, "vgg6": convnet}
 
 
-def main(kind, method, folder):
-    """Print the table of one step's graph and write graph.html, graph.png and graph.svg.
+SUMMARY = "look into one training step: table, figure, and a page to click through"
 
-    Parameters
-    ----------
-    kind : str
-        One of `MODELS`.
-    method : str
-        One of `geonet.METHODS`.
-    folder : str or Path
-    """
+
+def add_arguments(parser):
+    """Declare the options."""
+    parser.add_argument("--model", choices=list(MODELS), default="mlp", help="default: mlp")
+    methods = {"choices": list(METHODS), "default": "GmP+IMN"}
+    parser.add_argument("--method", help="default: GmP+IMN", **methods)
+    folder = {"default": os.path.join("results", "graph"), "metavar": "DIR"}
+    parser.add_argument("--out", help="folder (default: results/graph)", **folder)
+
+
+def main(arguments):
+    """Print the table of one step's graph and write graph.html, graph.png and graph.svg."""
+    kind, method, folder = arguments.model, arguments.method, arguments.out
     model, loss, x, y = MODELS[kind](method)
     with graph.watch(gradients=True):
         value = loss(model(x), y)
