@@ -1,7 +1,6 @@
 """What a recorded graph tells of its operations, as a list of nodes, a table and a drawing."""
 
 import inspect
-import os
 import re
 
 import numpy as np
@@ -145,17 +144,6 @@ def test_an_empty_value_has_no_statistics(tmp_path):
     found.html(tmp_path / "page.html")
     for text in (found.table(), (tmp_path / "page.html").read_text(encoding="utf-8")):
         assert not re.search(r"\bnan\b", text)
-
-
-def test_a_table_needs_no_working_folder(tmp_path, monkeypatch):
-    _, _, found = step()
-    (tmp_path / "gone").mkdir()
-    monkeypatch.chdir(tmp_path / "gone")
-    try:
-        os.rmdir(tmp_path / "gone")
-    except OSError:
-        pytest.skip("this system keeps a folder that is worked in")
-    assert "tests/graph_helpers.py:" in found.table()
 
 
 def test_other_things_than_tensors_and_an_empty_list_of_nodes_are_refused():

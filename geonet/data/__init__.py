@@ -6,16 +6,7 @@ from geonet.data.tables import Split, standardize_features, standardize_target
 from geonet.data.uci import read_uci, split_uci
 from geonet.lazy import lazily
 
-__all__ = [
-    "ImageFolders",
-    "ImageSet",
-    "Split",
-    "read_imagenet32",
-    "read_uci",
-    "split_uci",
-    "standardize_features",
-    "standardize_target",
-]
+__all__ = ["ImageFolders", *(name for name in dir() if not name.startswith("_"))]
 
 # With it comes Pillow, and the processes that decode run a module of this package by themselves.
 # The paper's own sets have moved to the reproduction of its experiments.

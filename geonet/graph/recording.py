@@ -27,12 +27,10 @@ class Line(NamedTuple):
 
     def __str__(self):
         """The path from the working folder or from the package's folder, or only the file name."""
-        for folder in (Path.cwd, lambda: PACKAGE.parent):
-            try:
-                return f"{Path(self.file).relative_to(folder()).as_posix()}:{self.number}"
-            except (ValueError, OSError):  # not in it, or the working folder is gone
-                continue
-        return f"{Path(self.file).name}:{self.number}"
+        path = Path(self.file)
+        within = [folder for folder in (Path.cwd(), PACKAGE.parent) if path.is_relative_to(folder)]
+        shown = path.relative_to(within[0]).as_posix() if within else path.name
+        return f"{shown}:{self.number}"
 
     @property
     def text(self):
@@ -51,10 +49,8 @@ class Place(NamedTuple):
 @functools.cache
 def _part(file):
     """The part of the library that a file belongs to; None for others."""
-    try:
-        part = Path(file).relative_to(PACKAGE).parts[0]
-    except ValueError:
-        return None
+    path = Path(file)
+    part = path.relative_to(PACKAGE).parts[0] if path.is_relative_to(PACKAGE) else None
     return None if part in USERS else part
 
 
