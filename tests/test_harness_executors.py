@@ -91,8 +91,13 @@ def test_workers_have_one_thread_of_blas_and_end_with_the_pool(monkeypatch):
     assert "OPENBLAS_NUM_THREADS" not in os.environ
 
 
-def test_a_pool_that_is_left_while_tasks_wait_ends_at_once_without_a_word(monkeypatch, capfd):
-    said, tasks = [], [0, *[60] * 100]
+@pytest.mark.parametrize(
+    ("function", "tasks"),
+    [(time.sleep, [0, *[60] * 100]), (bytes, [30_000_000] * 50)],
+    ids=["while tasks wait", "while large results are on their way"],
+)
+def test_a_pool_that_is_left_ends_at_once_without_a_word(function, tasks, monkeypatch, capfd):
+    said = []
     monkeypatch.setattr(threading, "excepthook", said.append)
     shutdown = ProcessPoolExecutor.shutdown
 
@@ -105,7 +110,7 @@ def test_a_pool_that_is_left_while_tasks_wait_ends_at_once_without_a_word(monkey
 
     def leave():
         with process_pool(2) as pool:
-            ended = completed(pool, time.sleep, tasks)
+            ended = completed(pool, function, tasks)
             next(ended)
             ended.close()
             raise KeyboardInterrupt

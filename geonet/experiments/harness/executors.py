@@ -106,6 +106,7 @@ def process_pool(workers):
     except BaseException:  # do not wait for runs whose results nobody will use
         for child in set(multiprocessing.active_children()).difference(others):
             child.terminate()
+        pool._result_queue._writer.close()  # or it waits for the rest of a result cut short
         raise
     finally:
         pool.shutdown(cancel_futures=True)
