@@ -27,12 +27,6 @@ def wanted(threads, unset):
     return KEEP_MEMORY | kept | ours
 
 
-def without_ours():
-    """The environment for other programs: this one's, without what `wanted` puts into it."""
-    ours = KEEP_MEMORY | dict.fromkeys(ONE_THREAD, "1")
-    return {name: value for name, value in os.environ.items() if ours.get(name) != value}
-
-
 def restart(threads, unset):
     """Restart this command in the environment it needs, unless it already runs in it.
 

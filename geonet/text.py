@@ -60,12 +60,6 @@ def aligned(rows):
     return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
 
 
-def markdown_table(rows):
-    """Rows of words as a table in Markdown."""
-    head, *body = ([word.replace("|", "\\|") for word in row] for row in rows)
-    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *body])
-
-
 def duration(seconds):
     """A duration in words: 8 s, 3 min 20 s, 2 h 5 min."""
     seconds = round(seconds)

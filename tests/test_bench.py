@@ -193,7 +193,7 @@ def hungry_step(images, side):
 
 @pytest.mark.skipif(not os.path.exists(classifiers.STATUS), reason="Linux tells of its memory")
 def test_the_memory_of_a_step_is_what_it_adds():
-    with pytorch.process(environment.without_ours()) as process:
+    with pytorch.process(pytorch.without_ours()) as process:
         megabytes = process.submit(classifiers.memory_of_a_step, hungry_step, 5, 20).result()
     assert megabytes == pytest.approx(5 * 20, rel=0.1)
 
@@ -223,7 +223,7 @@ def work_of_a_user(torch, count):
 def test_pytorch_runs_in_the_environment_of_its_users(torch, monkeypatch):
     monkeypatch.setenv(KEPT, environment.KEEP_MEMORY[KEPT])
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    with pytorch.process(environment.without_ours()) as peer:
+    with pytorch.process(pytorch.without_ours()) as peer:
         for count in (1, 2):
             work = pytorch.functions(peer, work_of_a_user, {"work": (count,)}, count)["work"]
             assert 0 < work(3) < 60
@@ -240,6 +240,6 @@ def test_what_users_set_is_kept_for_both(monkeypatch):
     assert (wanted[KEPT], wanted["GEONET_THREADS"], wanted["OMP_NUM_THREADS"]) == ("7", "3", "1")
     assert "UNWANTED" not in wanted
     monkeypatch.setattr(os, "environ", wanted)
-    plain = environment.without_ours()
+    plain = pytorch.without_ours()
     assert plain[KEPT] == "7"
     assert not {"OMP_NUM_THREADS", "MALLOC_MMAP_THRESHOLD_"} & plain.keys()

@@ -286,7 +286,8 @@ def state(shape, data):
         (b"Pname\n.", DAMAGED),
         (b"\x82\x01.", DAMAGED),
         (b"\x97.", DAMAGED),
-        (b"\x8f.", DAMAGED),
+        (b"\x8f()\x85\x90.", "refuses to load a key that is a tuple;"),
+        (b"()\x85\x91.", "refuses to load a key that is a tuple;"),
         (b"}" + b")\x85Ns.", "refuses to load a key that is a tuple;"),
     ],
 )

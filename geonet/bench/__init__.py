@@ -7,7 +7,7 @@ It gives medians over the turns; a ratio is the median of the ratios of the turn
 import contextlib
 import os
 
-from geonet import environment, threads
+from geonet import threads
 from geonet.text import BadInput, aligned
 
 SUMMARY = "time training steps, u(θ) and convolutions, compared with PyTorch if it is installed"
@@ -39,7 +39,7 @@ def main(arguments):
     print(f"medians of {turns} turns, {threads.count()} thread(s); {beside}\n")
     process = contextlib.nullcontext()
     if version is not None:
-        process = pytorch.process(environment.without_ours())
+        process = pytorch.process(pytorch.without_ours())
     with process as peer:
         rows = _rows(arguments.part, peer, turns)
     print(aligned([HEADER, *((*row, *[""] * (len(HEADER) - len(row))) for row in rows)]))

@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from geonet import environment, ops, threads
+from geonet import ops, threads
 from geonet.bench import pytorch
 from geonet.bench.timing import columns, in_turns, ratio
 from geonet.train import SGD
@@ -100,7 +100,7 @@ def _memory_rows(peer, module, shape):
         row = f"peak memory of this step, {method}", f"{ours:.0f} MB"
         if peer is not None and method in module.IN_PYTORCH:
             make = _torch_step, module.torch_step, threads.count(), method
-            plain = environment.without_ours()
+            plain = pytorch.without_ours()
             theirs = min(_megabytes(plain, shape, *make, layout) for layout in pytorch.LAYOUTS)
             row += f"{theirs:.0f} MB", f"{theirs / ours:.2f}"
         found.append(row)

@@ -11,7 +11,7 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 
-from geonet import threads
+from geonet import environment, threads
 from geonet.bench.timing import seconds_a_call
 
 LAYOUTS = "channels_last", "contiguous_format"  # PyTorch's names for them
@@ -25,6 +25,12 @@ def installed():
         return version("torch")
     except PackageNotFoundError:
         return None
+
+
+def without_ours():
+    """The environment for other programs: this one's, without what geonet puts into it."""
+    ours = environment.KEEP_MEMORY | dict.fromkeys(environment.ONE_THREAD, "1")
+    return {name: value for name, value in os.environ.items() if ours.get(name) != value}
 
 
 @contextlib.contextmanager

@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import numpy as np
 
 CONTENT = "a pickle of numpy arrays, numbers, text, lists, tuples and dicts"
-# Where the instructions that fill a dict have their keys on the stack. Python's hash of a tuple
-# recurses without bound, so that a deep one as a key, or in a set, could crash it.
-KEYS = {"DICT": slice(None, None, 2), "SETITEMS": slice(None, None, 2), "SETITEM": slice(-2, -1)}
-SETS = "EMPTY_SET", "ADDITEMS", "FROZENSET"
+# Where the instructions that fill dicts and sets have their keys on the stack. Python's hash of a
+# tuple recurses without bound, so that a deep one as a key could crash it.
+KEYS = {"DICT": slice(None, None, 2), "SETITEMS": slice(None, None, 2), "SETITEM": slice(-2, -1),
+        "ADDITEMS": slice(None), "FROZENSET": slice(None)}  # fmt: skip
 
 
 def read_pickle(path):
@@ -131,8 +131,6 @@ class _Unpickler(pickle._Unpickler):
 
     dispatch = pickle._Unpickler.dispatch.copy()
     dispatch[pickle.BYTEARRAY8[0]] = pickle._Unpickler.load_binbytes8
-    for name in SETS:
-        del dispatch[getattr(pickle, name)[0]]
     for name, keys in KEYS.items():
         code = getattr(pickle, name)[0]
         dispatch[code] = partial(_set_items, dispatch[code], keys)

@@ -13,9 +13,10 @@ from geonet.experiments import find
 from geonet.experiments.claims.report import QUICK, verdict_rows
 from geonet.experiments.harness import options
 from geonet.experiments.harness.results import read
+from geonet.experiments.harness.tables import markdown_table
 from geonet.experiments.harness.versions import made_with
 from geonet.files import write_whole
-from geonet.text import BadInput, markdown_table
+from geonet.text import BadInput
 
 SUMMARY = "tables of results in Markdown, from the files that experiments have left"
 

@@ -30,25 +30,26 @@ def scaled_relu(z, bias, scale):
 def scaled_relu_pullback(g, z, bias, scale):
     """∂L/∂z (N, O), ∂L/∂b (O,) and ∂L/∂r (O,); sums are in float64, then rounded."""
     grad = np.empty_like(z)
-    sums = column_sums(2, _backward, z, g, bias, scale, grad)
+    sums = column_sums(2, _backward, z, g, np.zeros_like(bias), bias, scale, grad)
     return grad, *sums.astype(z.dtype, copy=False)
 
 
 @equal_to(reference.centred_scaled_relu, arrays=3)
 def centred_scaled_relu(z, bias, scale):
     """y − mean y (N, O), and mean y (O,) in float64."""
-    y = scaled_relu(z, bias, scale)
-    taken = mean(y)
-    for_blocks(_subtract, y, taken, y)
+    y = np.empty_like(z)
+    (total,) = column_sums(1, _forward_sums, z, bias, scale, y)
+    taken = total / len(z)
+    for_blocks(_subtract, y, taken)
     return y, taken
 
 
 @equal_to(reference.centred_scaled_relu_pullback, arrays=4)
 def centred_scaled_relu_pullback(g, z, bias, scale):
     """`scaled_relu_pullback` of g − mean g."""
-    centred = np.empty_like(g)
-    for_blocks(_subtract, g, mean(g), centred)
-    return scaled_relu_pullback(centred, z, bias, scale)
+    grad = np.empty_like(z)
+    sums = column_sums(2, _backward, z, g, mean(g), bias, scale, grad)
+    return grad, *sums.astype(z.dtype, copy=False)
 
 
 @lazy_jit
@@ -61,18 +62,29 @@ def _forward(z, bias, scale, y, first, last):
 
 
 @lazy_jit
-def _subtract(y, level, centred, first, last):
-    for i in range(first, last):
-        for k in range(y.shape[1]):
-            centred[i, k] = y[i, k] - level[k]
-
-
-@lazy_jit
-def _backward(z, g, bias, scale, grad, sums, first, last):
+def _forward_sums(z, bias, scale, y, sums, first, last):
+    zero = z.dtype.type(0)
     for i in range(first, last):
         for k in range(z.shape[1]):
             shifted = z[i, k] + bias[k]
-            active = g[i, k] * (shifted > 0)  # a product, because a branch would not be vectorized
+            y[i, k] = scale[k] * (zero if shifted <= 0 else shifted)
+            sums[0, k] += y[i, k]
+
+
+@lazy_jit
+def _subtract(y, taken, first, last):
+    for i in range(first, last):
+        for k in range(y.shape[1]):
+            y[i, k] -= taken[k]
+
+
+@lazy_jit
+def _backward(z, g, level, bias, scale, grad, sums, first, last):
+    for i in range(first, last):
+        for k in range(z.shape[1]):
+            shifted = z[i, k] + bias[k]
+            # a product with 0 or 1, because a branch would not be vectorized
+            active = z.dtype.type(g[i, k] - level[k]) * (shifted > 0)
             grad[i, k] = active * scale[k]
             sums[0, k] += active * scale[k]
             sums[1, k] += active * shifted

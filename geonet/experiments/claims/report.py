@@ -18,10 +18,11 @@ from geonet import plots
 from geonet.experiments.claims import measures
 from geonet.experiments.claims.verdicts import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED
 from geonet.experiments.harness import figures
+from geonet.experiments.harness.tables import markdown_table
 from geonet.experiments.harness.versions import made_with, versions
 from geonet.files import write_whole
 from geonet.models import METHODS
-from geonet.text import aligned, duration, markdown_table
+from geonet.text import aligned, duration
 
 ORDER = (NOT_REPRODUCED, INCONCLUSIVE, REPRODUCED)  # from the weakest support for a claim
 FRAME = string.Template(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))

@@ -5,6 +5,12 @@ import numpy as np
 from geonet.experiments.harness.statistics import mean_interval, paired_interval
 
 
+def markdown_table(rows):
+    """Rows of words as a table in Markdown."""
+    head, *body = ([word.replace("|", "\\|") for word in row] for row in rows)
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *body])
+
+
 def statistics_cells(values, reference=None):
     """Three cells of a table: mean ± standard deviation, 95 % interval, and the paired difference.
 
