@@ -7,12 +7,13 @@ import sys
 
 from geonet import characteristic, gradients, graph, hypersphere, interop, nn, ops, train
 from geonet.check import check_model, gradcheck, hvp
-from geonet.lazy import lazily
+from geonet.lazy import lazily, public_names
 from geonet.models import METHODS
 from geonet.tensor import Tensor, no_grad, primitive
 
 __version__ = "0.1.0"
-__all__ = [name for name in dir() if not name.startswith("_")]  # what help() lists
+rooms = "characteristic", "gradients", "graph", "hypersphere", "interop", "nn", "ops", "train"
+__all__ = public_names(globals(), "METHODS", "check", "models", *rooms)
 
 # Modules that import Pillow, Matplotlib or the reproduction are loaded at first use.
 __getattr__, __dir__ = lazily(

@@ -35,6 +35,24 @@ def lazily(package, places):
     return __getattr__, __dir__
 
 
+def public_names(package, *more):
+    """What ``from package import *`` gives and `help` lists: classes, functions, and more names.
+
+    Parameters
+    ----------
+    package : dict
+        Its ``globals()``.
+    *more : str
+
+    Returns
+    -------
+    list of str
+    """
+    # modules and tables do not say where they were made; functions of this file are left out, too
+    known = {n: getattr(x, "__module__", __name__) for n, x in package.items() if n[0] != "_"}
+    return [*(name for name, module in known.items() if module != __name__), *more]
+
+
 def _stand_in(old, new):
     """Let ``from old import name`` find a name that has moved to the module `new`."""
 

@@ -53,13 +53,16 @@ def helpers(count):
 
 
 class _Process(SpawnProcess):
+    _lock = threading.Lock()
+
     def start(self):
-        main = sys.modules["__main__"]
-        sys.modules["__main__"] = ModuleType("__main__")  # without a file that could be imported
-        try:
-            super().start()
-        finally:
-            sys.modules["__main__"] = main
+        with self._lock:
+            main = sys.modules["__main__"]
+            sys.modules["__main__"] = ModuleType("__main__")  # has no file that could be imported
+            try:
+                super().start()
+            finally:
+                sys.modules["__main__"] = main
 
 
 class _Context(SpawnContext):

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geonet import METHODS, models
+from geonet.nn import Module, Parameter
 from geonet.train import CheckpointNotWritten, Checkpoints, load_state, save_state
 
 
@@ -372,6 +373,14 @@ def test_a_saved_state_comes_back_as_it_was(tmp_path, method):
     load_state(str(tmp_path / "a" / "model.npz"), other)
     np.testing.assert_equal(other.state_dict(), model.state_dict())
     assert os.listdir(tmp_path / "a") == ["model.npz"]
+
+
+@pytest.mark.parametrize("name", ["json", "file"])
+def test_a_parameter_that_could_not_be_read_again_is_refused_by_name(tmp_path, name):
+    module = Module()
+    setattr(module, name, Parameter(np.ones(2)))
+    with pytest.raises(TypeError, match=f"an array cannot be called '{name}'"):
+        save_state(tmp_path / "state.npz", module)
 
 
 def test_numpy_alone_reads_the_arrays_of_a_saved_state(tmp_path):

@@ -88,6 +88,7 @@ def test_labels_and_keys_may_be_written_in_several_ways(folder, change, protocol
     for (x, y), (expected_x, expected_y) in zip(found, expected, strict=True):
         np.testing.assert_array_equal(x, expected_x)
         np.testing.assert_array_equal(y, expected_y)
+        assert type(x) is type(expected_x) is np.ndarray
 
 
 def test_archives_of_numpy_are_read_as_pickles_are(folder):

@@ -286,9 +286,9 @@ def state(shape, data):
         (b"Pname\n.", DAMAGED),
         (b"\x82\x01.", DAMAGED),
         (b"\x97.", DAMAGED),
-        (b"\x8f()\x85\x90.", "refuses to load a key that is a tuple;"),
-        (b"()\x85\x91.", "refuses to load a key that is a tuple;"),
-        (b"}" + b")\x85Ns.", "refuses to load a key that is a tuple;"),
+        (b"\x8f()\x85\x90.", "refuses to load a dict or set with a tuple as a key;"),
+        (b"()\x85\x91.", "refuses to load a dict or set with a tuple as a key;"),
+        (b"}" + b")\x85Ns.", "refuses to load a dict or set with a tuple as a key;"),
     ],
 )
 def test_instructions_that_data_do_not_need_are_refused_by_name(tmp_path, content, expected):
@@ -360,7 +360,7 @@ def test_far_places_of_the_memo_cost_no_memory(tmp_path, put):
 def test_deep_nesting_neither_recurses_nor_crashes(tmp_path):
     depth = 200_000
     refused = refusal(tmp_path, b"}" + b")" + b"\x85" * depth + b"Ns.")
-    assert refused.startswith("refuses to load a key that is a tuple")
+    assert refused.startswith("refuses to load a dict or set with a tuple as a key")
     for content in (b"]" * depth + b"a" * (depth - 1) + b".", b")" + b"\x85" * depth + b"."):
         value = read(tmp_path, content)
         for _ in range(depth - 1):

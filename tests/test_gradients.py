@@ -515,7 +515,6 @@ def test_the_anticipated_turn_is_the_measured_one_to_first_order(method, n, seed
 
 OPTIMIZERS = {
     "momentum": lambda p, lr: SGD(p, lr, momentum=0.9, weight_decay=0.1),
-    "nesterov": lambda p, lr: SGD(p, lr, momentum=0.9, nesterov=True),
     "Adam": Adam,
     "AdamW": lambda p, lr: AdamW(p, lr, weight_decay=0.1),
 }

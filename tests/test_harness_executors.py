@@ -354,6 +354,7 @@ def test_results_json_alone_can_be_read_and_continued(tmp_path):
     assert found.arrays("SP", 0)["values"] == [1]
     found.add(a_run(1), {})
     assert len(Results(tmp_path, "trial", config).runs) == 2
+    assert "runs" not in json.loads((tmp_path / "runs.jsonl").read_text().splitlines()[0])
 
 
 def test_runs_alone_without_their_configuration_are_refused(tmp_path):

@@ -79,8 +79,9 @@ def test_only_the_blocks_of_the_given_results_are_replaced(tmp_path, capsys):
     assert main(folders[0]) == 0
     block = capsys.readouterr().out
     assert file.read_text(encoding="utf-8") == f"{before}{block}after\n"
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
     assert main(folders[0], "--into", file) == 0
-    assert file.read_text(encoding="utf-8") == f"{before}{block}after\n"
+    assert file.read_bytes() == f"{before}{block}after\n".replace("\n", "\r\n").encode()
 
 
 def test_a_block_without_an_end_does_not_swallow_the_next_one(tmp_path, capsys):

@@ -30,12 +30,12 @@ def rng(seed=0):
 # Optimizers ---------------------------------------------------------------------------------------
 
 
-def sgd_recursion(p, gradients, lr, momentum=0.0, nesterov=False, weight_decay=0.0):
+def sgd_recursion(p, gradients, lr, momentum=0.0, weight_decay=0.0):
     velocity = 0
     for g in gradients:
         g = g + weight_decay * p
         velocity = momentum * velocity + g
-        p = p - lr * (g + momentum * velocity if nesterov else velocity)
+        p = p - lr * velocity
     return p
 
 
@@ -61,9 +61,8 @@ def adamw_recursion(p, gradients, **options):
 OPTIMIZERS = [
     (SGD, sgd_recursion, {"lr": 0.1}),
     (SGD, sgd_recursion, {"lr": 0.1, "momentum": 0.9}),
-    (SGD, sgd_recursion, {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
     (SGD, sgd_recursion, {"lr": 0.1, "weight_decay": 0.05}),
-    (SGD, sgd_recursion, {"lr": 0.1, "momentum": 0.8, "nesterov": True, "weight_decay": 0.05}),
+    (SGD, sgd_recursion, {"lr": 0.1, "momentum": 0.8, "weight_decay": 0.05}),
     (Adam, adam_recursion, {"lr": 1e-3}),
     (Adam, adam_recursion, {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-3}),
     (Adam, adam_recursion, {"lr": 0.05, "weight_decay": 0.1}),
@@ -180,7 +179,6 @@ def test_parameters_must_be_tensors(optimizer, parameters):
     [(kind, {"lr": lr}, "lr") for kind in (SGD, Adam, AdamW) for lr in (-0.1, np.inf, np.nan)]
     + [(kind, {"lr": 0.1, "weight_decay": -1}, "weight_decay") for kind in (SGD, Adam, AdamW)]
     + [(SGD, {"lr": 0.1, "momentum": value}, "momentum") for value in (-0.1, 1.0, np.nan)]
-    + [(SGD, {"lr": 0.1, "nesterov": True}, "nesterov needs a momentum")]
     + [(Adam, {"betas": (value, 0.9)}, r"betas\[0\]") for value in (-0.1, 1.0, np.nan)]
     + [(Adam, {"betas": (0.9, value)}, r"betas\[1\]") for value in (-0.1, 1.0, np.nan)]
     + [(AdamW, {"eps": value}, "eps") for value in (-1e-8, np.inf, np.nan)],

@@ -54,8 +54,8 @@ def test_the_reader_takes_a_byte_order_mark_and_spaces(tmp_path):
     [
         ("0.1,abc,1", "'abc' to float64 at row 1, column 2"),
         (",0.1,1", "'' to float64 at row 1, column 1"),
-        ("nan,0.1,1", "expected finite numbers, found nan in row 1"),
-        ("0.1,1e999,1", "expected finite numbers, found inf in row 1"),
+        ("nan,0.1,1", "expected finite numbers, found nan at row 1"),
+        ("0.1,1e999,1", "expected finite numbers, found inf at row 1"),
         ("1_0,0.1,1", "'1_0' to float64"),
         ("0.1,0.1,0", "two numbers and the class, −1 or 1"),
         ("0.1,0.1,one", "'one' to float64 at row 1, column 3"),

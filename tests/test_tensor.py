@@ -643,6 +643,9 @@ FIXED = """
 @pytest.mark.parametrize("name", FIXED.split())
 def test_public_names_stay_where_they_are(name):
     assert operator.attrgetter(name)(geonet) is not None
+    package, _, last = name.rpartition(".")
+    if package in ("", "nn", "train", "graph") and last != "__version__":
+        assert last in (getattr(geonet, package) if package else geonet).__all__
 
 
 OPERATORS = {

@@ -4,9 +4,9 @@ from geonet.data.image_arrays import ImageSet
 from geonet.data.image_files import read_imagenet32
 from geonet.data.tables import Split, standardize_features, standardize_target
 from geonet.data.uci import read_uci, split_uci
-from geonet.lazy import lazily
+from geonet.lazy import lazily, public_names
 
-__all__ = ["ImageFolders", *(name for name in dir() if not name.startswith("_"))]
+__all__ = public_names(globals(), "ImageFolders")
 
 # With it comes Pillow, and the processes that decode run a module of this package by themselves.
 # The paper's own sets have moved to the reproduction of its experiments.

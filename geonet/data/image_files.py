@@ -110,6 +110,7 @@ def _images(path, data):
     expected = f"{path}: expected data of shape (N, {columns}), N > 0, and dtype uint8, found"
     if not isinstance(data, np.ndarray):
         raise ValueError(f"{expected} a {type(data).__name__}")
+    data = np.asarray(data)  # without the class that the reader of pickles gives it
     if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != columns or not len(data):
         raise ValueError(f"{expected} {data.shape} of {data.dtype}")
     return data.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)

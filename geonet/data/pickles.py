@@ -119,7 +119,7 @@ for _core in ("numpy.core", "numpy._core"):  # of NumPy 1 and 2
 
 def _set_items(load, keys, unpickler):
     if any(isinstance(key, tuple) for key in unpickler.stack[keys]):
-        raise _Refused("a key that is a tuple")
+        raise _Refused("a dict or set with a tuple as a key")
     load(unpickler)
 
 

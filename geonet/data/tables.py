@@ -124,8 +124,9 @@ def read_numbers(path, **options):
             warnings.simplefilter("error")  # an empty file is no more than a warning
             rows = np.loadtxt(path, **options)
     except (ValueError, UserWarning) as error:
-        raise ValueError(f"{path}: expected rows of numbers: {error}") from None
+        why = str(error).partition(";")[0]
+        raise ValueError(f"{path}: expected rows of numbers: {why}") from None
     for row, column in np.argwhere(~np.isfinite(rows)):
         found = rows[row, column]
-        raise ValueError(f"{path}: expected finite numbers, found {found} in row {row}")
+        raise ValueError(f"{path}: expected finite numbers, found {found} at row {row}")
     return rows

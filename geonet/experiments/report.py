@@ -52,15 +52,21 @@ def main(arguments):
     if arguments.into is None:
         print(*blocks.values(), sep="\n\n")
         return 0
-    text, status = arguments.into.read_text(encoding="utf-8"), 0
+    try:
+        with open(arguments.into, encoding="utf-8", newline="") as file:
+            text, status = file.read(), 0
+    except UnicodeDecodeError as error:
+        raise BadInput(f"--into {arguments.into} is not a text file in UTF-8") from error
+    line_end = "\r\n" if "\r\n" in text else "\n"
     for name, block in blocks.items():
+        block = block.replace("\n", line_end)
         start = re.escape(f"<!-- report: {name} -->")
         pattern = f"{start}((?!<!-- report: ).)*?<!-- end -->"
         text, found = re.subn(pattern, lambda _, block=block: block, text, flags=re.DOTALL)
         if not found:
             print(f"geonet: {arguments.into} has no block called {name}", file=sys.stderr)
             status = 1
-    write_whole(arguments.into, lambda path: path.write_text(text, encoding="utf-8"))
+    write_whole(arguments.into.resolve(), lambda path: path.write_bytes(text.encode()))
     return status
 
 

@@ -15,5 +15,6 @@ this costs almost nothing: the engine only checks that there are none.
 from geonet.graph.nodes import Graph, Node, equations, trace
 from geonet.graph.recording import Anomaly, anomalies, watch
 from geonet.graph.summary import Statistics, statistics
+from geonet.lazy import public_names
 
-__all__ = [name for name in dir() if not name.startswith("_")]  # what help() lists
+__all__ = public_names(globals())

@@ -8,13 +8,12 @@ from geonet.kernels.switch import equal_to, lazy_jit
 
 @equal_to(reference.sgd)
 @lazy_jit
-def sgd(parameter, gradient, velocity, lr, momentum, weight_decay, nesterov):
+def sgd(parameter, gradient, velocity, lr, momentum, weight_decay):
     """Change parameter and velocity in place; all arrays are flat and of the same length."""
     for i in range(parameter.size):
         g = gradient[i] + weight_decay * parameter[i]
-        u = momentum * velocity[i] + g
-        velocity[i] = u
-        parameter[i] -= lr * (g + momentum * u if nesterov else u)
+        velocity[i] = u = momentum * velocity[i] + g  # u is not rounded to the velocity's type
+        parameter[i] -= lr * u
 
 
 @equal_to(reference.adam)

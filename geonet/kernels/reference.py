@@ -385,16 +385,15 @@ def _tiles(x, rows, columns, padding):
 # Optimizers ---------------------------------------------------------------------------------------
 
 
-def sgd(parameter, gradient, velocity, lr, momentum, weight_decay, nesterov):
+def sgd(parameter, gradient, velocity, lr, momentum, weight_decay):
     """Change parameter and velocity u in place; all arrays are flat and of the same length.
 
-    With g = ∂L/∂p + weight_decay · p:  u ← momentum · u + g,  p ← p − lr · u, or
-    p ← p − lr · (g + momentum · u) under Nesterov.
+    With g = ∂L/∂p + weight_decay · p:  u ← momentum · u + g,  p ← p − lr · u.
     """
     g = gradient + weight_decay * parameter
     velocity *= momentum
     velocity += g
-    parameter -= lr * (g + momentum * velocity if nesterov else velocity)
+    parameter -= lr * velocity
 
 
 def adam(parameter, gradient, m, v, step_size, beta1, beta2, scale, eps):

@@ -1,5 +1,6 @@
 """Optimizers, schedules, the training loop, and checkpoints."""
 
+from geonet.lazy import public_names
 from geonet.train.checkpoints import CheckpointNotWritten, Checkpoints, load_state, save_state
 from geonet.train.divergence import Diverged
 from geonet.train.fit import fit, predict
@@ -14,4 +15,4 @@ from geonet.train.schedules import (
     WarmUp,
 )
 
-__all__ = [name for name in dir() if not name.startswith("_")]  # what help() lists
+__all__ = public_names(globals())

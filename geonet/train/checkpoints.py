@@ -190,6 +190,8 @@ def _pack(value, path, arrays):
 
 def _write(path, record, arrays):
     """Write a record and arrays to a file, which gets its name when all of it is on the disk."""
+    if reserved := arrays.keys() & set(RESERVED):
+        raise TypeError(f"{path}: an array cannot be called {reserved.pop()!r}")
     unfinished = path.with_name(f"{path.name}.part")
     members = arrays | {RECORD: np.frombuffer(json.dumps(record).encode(), np.uint8)}
     try:
@@ -199,21 +201,10 @@ def _write(path, record, arrays):
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
-        _flush_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             unfinished.unlink()
         raise CheckpointNotWritten(f"{path}: {error.strerror or error}") from error
-
-
-def _flush_folder(folder):
-    """Wait until the names in a folder are on the disk, if the system can."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _read(path):

@@ -132,7 +132,7 @@ class SGD(Optimizer):
     """Stochastic gradient descent.
 
     With g = G + weight_decay · p and the velocity u ← momentum · u + g, from 0:
-    p ← p − lr · u, or p − lr · (g + momentum · u) under Nesterov.
+    p ← p − lr · u.
 
     G is ∂L/∂p. For angles θ with a metric damping δ, however, it is (∂L/∂θ_k) / (s_k² + δ), the
     natural gradient on the sphere, whose metric is the diagonal s_k² (Amari 1998). A decay is added
@@ -148,8 +148,6 @@ class SGD(Optimizer):
         Learning rate.
     momentum : float
         In [0, 1).
-    nesterov : bool
-        Needs a momentum above 0.
     weight_decay : float or list of float
         Times the parameter, it is added to the gradient. One number for all parameters, or one for
         each, as from `decay_of`.
@@ -163,13 +161,9 @@ class SGD(Optimizer):
         there is a damping for a parameter that does not hold angles.
     """
 
-    def __init__(
-        self, parameters, lr, momentum=0.0, nesterov=False, weight_decay=0.0, metric_damping=None
-    ):
+    def __init__(self, parameters, lr, momentum=0.0, weight_decay=0.0, metric_damping=None):
         super().__init__(parameters, lr)
         check_range("momentum", momentum, 0, 1)
-        if nesterov and not momentum:
-            raise ValueError("nesterov needs a momentum above 0")
         count = len(self.parameters)
         if np.ndim(weight_decay) == 0:
             weight_decay = [weight_decay] * count
@@ -190,7 +184,7 @@ class SGD(Optimizer):
                     f"but is {damping}: use geonet.train.damping_of"
                 )
             check_range("metric_damping", damping or 0, 0)
-        self.momentum, self.nesterov = momentum, nesterov
+        self.momentum = momentum
         self.weight_decay, self.metric_damping = list(weight_decay), list(metric_damping)
         self._memory = {"velocities": self._zeros() if momentum else []}
 
@@ -205,7 +199,7 @@ class SGD(Optimizer):
                 gradient = gradient / (metric(parameter.data) + damping)
             if self.momentum:
                 flat, velocity = parameter.data.reshape(-1), self._memory["velocities"][i]
-                rule = self.momentum, decay, self.nesterov
+                rule = self.momentum, decay
                 sgd(flat, gradient.reshape(-1), velocity, self.lr, *rule)
             else:
                 parameter.data -= self.lr * (gradient + decay * parameter.data)

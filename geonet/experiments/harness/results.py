@@ -23,7 +23,7 @@ COMMON_FIELDS = ("method", "seed", "lr", "split", "metrics")
 NOT_OURS = (ValueError, KeyError, TypeError, AttributeError)  # what other content raises
 WRITTEN = (
     *("results.json", "runs.jsonl", "boundaries/*.npz", "figures/*.png", "figures/*.svg"),
-    *("checkpoints/*/step-*.npz", "checkpoints/*/step-*.npz.part"),
+    *("checkpoints/*/step-*.npz", "checkpoints/*/*.part"),
     # writes that a kill cut short
     *(".*.json.*", ".*.jsonl.*", "boundaries/.*.npz.*", "figures/.*.png.*", "figures/.*.svg.*"),
 )
@@ -268,9 +268,9 @@ class Results(Runs):
         content = {"experiment": self.experiment, "config": self.config, "versions": first}
         content |= {"also_versions": others} if others else {}
         content["runs"] = self.find()
-        text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-        if not self._path.exists() or self._path.read_text(encoding="utf-8") != text:
-            write_whole(self._path, lambda path: path.write_text(text, encoding="utf-8"))
+        text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+        if not self._path.exists() or self._path.read_bytes() != text:
+            write_whole(self._path, lambda path: path.write_bytes(text))
 
 
 def read(folder):
@@ -288,7 +288,8 @@ def _read(path):
     """The header and the runs in a results.json."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return [_checked(content), *map(_checked, content.pop("runs"))]
+        runs = content.pop("runs")
+        return [_checked(content), *map(_checked, runs)]
     except FileNotFoundError:
         raise ValueError(f"{path} is missing") from None
     except NOT_OURS:
