@@ -26,7 +26,8 @@ def add_arguments(parser):
     text = "folder with a results.json, or with the report.json of claims"
     parser.add_argument("folders", nargs="+", metavar="DIR", help=text)
     text = "replace what stands between <!-- report: NAME --> and <!-- end --> in this file, for "
-    text += "results of these names; by default, everything is printed"
+    text += "results of these names, such as levy clean, whatever their seeds; "
+    text += "by default, everything is printed"
     parser.add_argument("--into", type=Path, metavar="FILE", help=text)
 
 
