@@ -8,7 +8,7 @@ import numpy as np
 
 from geonet import ops, plots
 from geonet.experiments.banana import points
-from geonet.experiments.harness import small_networks, tables
+from geonet.experiments.harness import figures, small_networks, tables
 from geonet.experiments.harness.experiment import Experiment, first_runs, generators
 from geonet.experiments.sets.banana import split_banana
 from geonet.gradients import Inspector
@@ -74,14 +74,14 @@ class Inspection(Experiment):
         shares = curves("radial_share")
         text = "Radial share of the squared gradient of the weights; coloured below the mean of "
         text += f"the layers, grey where it is angular. {caption}"
-        figure = plots.gradient_shares(steps, shares, layers, text)
+        figure = figures.gradient_shares(steps, shares, layers, text)
         means = tables.list_values({m: values.mean() for m, values in shares.items()}, ".2f")
         description = "One panel per method: how much of the gradient only scales the weights, "
         description += f"and how much turns boundaries. Mean radial share: {means}"
         yield plots.Plot(figure, "shares", "Radial and angular share of the gradient", description)
 
         text = f"Norm of the gradient of each layer's weights w, times ‖w‖. {caption}"
-        figure = plots.layer_curves(steps, curves("flow"), layers, "‖w‖ ‖∂L/∂w‖", text)
+        figure = figures.layer_curves(steps, curves("flow"), layers, "‖w‖ ‖∂L/∂w‖", text)
         description = "One panel per method: the gradient's norm at each layer, on log axes."
         yield plots.Plot(figure, "flow", "Gradient flow by layer", description)
 
@@ -91,7 +91,7 @@ class Inspection(Experiment):
         }
         for kind, (label, what) in kinds.items():
             text = f"{what}, of {UNITS} in each layer. {caption}"
-            figure = plots.layer_curves(steps, curves(kind), layers, label, text, UNITS)
+            figure = figures.layer_curves(steps, curves(kind), layers, label, text, UNITS)
             ends = {m: results.metrics(m, f"{kind}_end")[0] for m in runs}
             description = f"{what}, one panel per method. In all layers at the end: "
             yield plots.Plot(figure, kind, what, description + tables.list_values(ends, ".0f"))

@@ -30,7 +30,7 @@ def scaled_relu(z, bias, scale):
 def scaled_relu_pullback(g, z, bias, scale):
     """∂L/∂z (N, O), ∂L/∂b (O,) and ∂L/∂r (O,); sums are in float64, then rounded."""
     grad = np.empty_like(z)
-    sums = column_sums(2, _backward, z, g, np.zeros_like(bias), bias, scale, grad)
+    sums = column_sums(2, _backward, z, g, bias, scale, grad)
     return grad, *sums.astype(z.dtype, copy=False)
 
 
@@ -48,7 +48,7 @@ def centred_scaled_relu(z, bias, scale):
 def centred_scaled_relu_pullback(g, z, bias, scale):
     """`scaled_relu_pullback` of g − mean g."""
     grad = np.empty_like(z)
-    sums = column_sums(2, _backward, z, g, mean(g), bias, scale, grad)
+    sums = column_sums(2, _backward_centred, z, g, mean(g), bias, scale, grad)
     return grad, *sums.astype(z.dtype, copy=False)
 
 
@@ -79,11 +79,21 @@ def _subtract(y, taken, first, last):
 
 
 @lazy_jit
-def _backward(z, g, level, bias, scale, grad, sums, first, last):
+def _backward(z, g, bias, scale, grad, sums, first, last):
     for i in range(first, last):
         for k in range(z.shape[1]):
             shifted = z[i, k] + bias[k]
-            # a product with 0 or 1, because a branch would not be vectorized
+            active = g[i, k] * (shifted > 0)  # a product, because a branch would not be vectorized
+            grad[i, k] = active * scale[k]
+            sums[0, k] += active * scale[k]
+            sums[1, k] += active * shifted
+
+
+@lazy_jit
+def _backward_centred(z, g, level, bias, scale, grad, sums, first, last):
+    for i in range(first, last):
+        for k in range(z.shape[1]):
+            shifted = z[i, k] + bias[k]
             active = z.dtype.type(g[i, k] - level[k]) * (shifted > 0)
             grad[i, k] = active * scale[k]
             sums[0, k] += active * scale[k]

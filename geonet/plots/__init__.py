@@ -12,8 +12,6 @@ from geonet.plots.curves import (
     errors_by_step,
     exceedance,
     function_fits,
-    gradient_shares,
-    layer_curves,
     learning_curves,
     shares_reached,
 )

@@ -242,7 +242,7 @@ class Adam(Optimizer):
     def step(self):
         """Move every parameter, in place."""
         first, second, (ages,) = self._memory.values()
-        beta1, beta2 = self.betas
+        (beta1, beta2), steps = self.betas, 0
         for i, parameter in enumerate(self.parameters):
             gradient = parameter.grad
             if gradient is None:
@@ -252,7 +252,10 @@ class Adam(Optimizer):
             elif self.weight_decay:
                 gradient = gradient + self.weight_decay * parameter.data
             age = ages[i] = ages.item(i) + 1
-            rule = self.lr / (1 - beta1**age), beta1, beta2, 1 / (1 - beta2**age) ** 0.5, self.eps
+            if age != steps:  # usually all parameters have the same age
+                steps = age
+                step_size, scale = self.lr / (1 - beta1**steps), 1 / (1 - beta2**steps) ** 0.5
+                rule = step_size, beta1, beta2, scale, self.eps
             flat = parameter.data.reshape(-1)  # a view, because parameters are contiguous
             adam(flat, gradient.reshape(-1), first[i], second[i], *rule)
 

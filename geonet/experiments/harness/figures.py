@@ -9,6 +9,7 @@ from geonet.plots import base
 from geonet.plots.boundaries import draw_boundary
 
 OUTCOME_LOOKS = (("#009E73", ""), ("#F0E442", "//"), ("#BBBBBB", ".."), ("#000000", ""))
+LAYER_LINES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1, 1, 1)), (0, (10, 2)))  # repeating
 FARTHEST = 4.0  # effects beyond this or its inverse are drawn at the edge, with their number
 
 
@@ -268,3 +269,60 @@ def _row(panel, y, look, numbers):
     if len(numbers) == 2:
         panel.plot(numbers[0], y, markerfacecolor="white", **look | base.MARKER)
     panel.plot(numbers[1], y, **look | base.MARKER)
+
+
+def gradient_shares(steps, shares, layers, caption):
+    """The radial share of gradients over training, one panel per method.
+
+    Below the mean over layers, a panel is shaded in the method's colour; above it, which stands for
+    the angular share, in grey.
+
+    Parameters
+    ----------
+    steps : dict
+        label -> training steps, shape (T,), from 0.
+    shares : dict
+        label -> radial share of each layer's squared gradient, shape (T, layers), in [0, 1].
+    layers : list of str
+    caption : str
+    """
+    ylabel = "share of the squared gradient"
+    figure = layer_curves(steps, shares, layers, ylabel, caption, top=1.0)
+    looks = base.styles(shares)
+    for panel, (label, values) in zip(figure.axes, shares.items(), strict=False):
+        x, middle, color = steps[label] + 1, values.mean(axis=1), looks[label]["color"]
+        panel.fill_between(x, 0, middle, color=color, alpha=0.25, linewidth=0)
+        panel.fill_between(x, middle, 1, color="0.93", linewidth=0, zorder=0)
+    return figure
+
+
+def layer_curves(steps, values, layers, ylabel, caption, top=None):
+    """A quantity of each layer over training, one panel per method.
+
+    Parameters
+    ----------
+    steps, layers, caption
+        As for `gradient_shares`.
+    values : dict
+        label -> shape (T, layers).
+    ylabel : str
+        The quantity and its unit.
+    top : float, optional
+        Upper end of a linear axis that starts at 0. Without it, the axis is logarithmic.
+    """
+    titles, scale = base.finite_titles(values), {"yscale": "log"}
+    if top is None:
+        values, caption = base.for_log_axis(values, caption)
+    else:
+        scale = {"ylim": (-0.03 * top, 1.03 * top)}
+    figure, panels = base.panels(titles, caption, "training step", ylabel)
+    looks = base.styles(values)
+    lines = [LAYER_LINES[i % len(LAYER_LINES)] for i in range(len(layers))]
+    for panel, (label, curves) in zip(panels, values.items(), strict=True):
+        panel.set(xscale="log", **scale)
+        for line, curve in zip(lines, curves.T, strict=True):
+            look = {"color": looks[label]["color"], "linestyle": line, "linewidth": 1.5}
+            panel.plot(steps[label] + 1, curve, **look)
+    black = {k: {"color": "black", "linestyle": line} for k, line in zip(layers, lines)}
+    base.legend(figure, base.handles(black))
+    return figure
