@@ -12,8 +12,8 @@ from geonet.models import METHODS
 from geonet.tensor import Tensor, no_grad, primitive
 
 __version__ = "0.1.0"
-rooms = "characteristic", "gradients", "graph", "hypersphere", "interop", "nn", "ops", "train"
-__all__ = public_names(globals(), "METHODS", "check", "models", *rooms)
+_rooms = "characteristic", "gradients", "graph", "hypersphere", "interop", "nn", "ops", "train"
+__all__ = public_names(globals(), "METHODS", "check", "models", *_rooms)
 
 # Modules that import Pillow, Matplotlib or the reproduction are loaded at first use.
 __getattr__, __dir__ = lazily(

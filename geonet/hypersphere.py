@@ -214,7 +214,7 @@ def angle_between(u, v):
     return angle.astype(np.result_type(u, v))
 
 
-def random_directions(count, n, rng, dtype=np.float64):
+def random_directions(count, n, rng):
     """Unit vectors drawn uniformly from the sphere in n dimensions: normalized Gaussian vectors.
 
     Parameters
@@ -222,11 +222,10 @@ def random_directions(count, n, rng, dtype=np.float64):
     count, n : int
         Number of vectors, and of their components; n ≥ 1. For n = 1 the vectors are ±1.
     rng : numpy.random.Generator
-    dtype : float32 or float64
 
     Returns
     -------
-    array, shape (count, n)
+    array, shape (count, n), float64
 
     Raises
     ------
@@ -242,7 +241,7 @@ def random_directions(count, n, rng, dtype=np.float64):
         raise ValueError(f"n must be at least 1 and count at least 0, but they are {n} and {count}")
     gaussian = rng.standard_normal((count, n))
     gaussian[~gaussian.any(axis=-1), 0] = 1.0  # a row of zeros is very unlikely, but possible
-    return _normalized(gaussian).astype(dtype)
+    return _normalized(gaussian)
 
 
 def _real(name, x):

@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import math
 from numbers import Integral
 
 
@@ -45,6 +46,12 @@ def check_counts(least, **counts):
             raise ValueError(
                 f"{argument} must be a whole number of at least {least}, but is {value!r}"
             )
+
+
+def check_range(argument, value, low, high=math.inf):
+    """Refuse a number that is not in [low, high), including NaN."""
+    if not low <= value < high:
+        raise ValueError(f"{argument} must be in [{low}, {high}), but is {value}")
 
 
 def check_type(argument, value, kind, words):

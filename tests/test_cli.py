@@ -63,6 +63,7 @@ def test_the_command_starts_itself_anew_at_most_once(tmp_path):
             "'Gmp' is not one of SP, WN, BN, LN, WN+MBN, GmP, GmP+IMN",
         ),
         (("levy", "--lr", "-0.1"), "--lr: must be a positive number, but is '-0.1'"),
+        (("levy", "--lr", "GmP=1, GmP=2"), "--lr: 'GmP, GmP' names one twice"),
         (("levy", "--seeds", "none"), "--seeds: must be a count"),
         (("levy", "--init", "magic"), "init must be one of glorot_uniform"),
         (("levy", "--init", "normal:-1"), "needs a positive scale"),

@@ -1,7 +1,7 @@
 """Decode batches of pictures, in this process or ahead of their use in others.
 
-The others write pixels into memory that they share with this process. Sending them through the
-pool's pipe instead would take a tenth of the time that decoding takes.
+Those write pixels into memory that they share with this process. Sending pixels through the pool's
+pipe instead would take a tenth of the time that decoding takes.
 """
 
 import functools
@@ -71,7 +71,9 @@ class Decoders:
         pending = deque()  # batches, each with its place in the memory and a future per chunk
         try:
             for orders, k in zip(batches, itertools.cycle(range(AHEAD + 1))):
-                start, length = k * largest * picture, min(CHUNK, -(-len(orders) // self._workers))
+                start = k * largest * picture
+                # a task costs time, so there are no more of them than keep all workers busy
+                length = min(CHUNK, -(-len(orders) * (AHEAD + 1) // self._workers))
                 chunks = [
                     (memory.name, start + i * picture, orders[i : i + length], self._size)
                     for i in range(0, len(orders), length)

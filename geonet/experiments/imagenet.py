@@ -29,8 +29,7 @@ from geonet.experiments.harness.options import number
 from geonet.experiments.harness.statistics import mean_interval
 from geonet.experiments.sets.drawn_pictures import write_pictures
 from geonet.models import STEMS, resnet18, resnet34, resnet50
-from geonet.text import BadInput
-from geonet.train.optimizers import check_range
+from geonet.text import BadInput, check_range
 from geonet.train.parallel import DataParallel, sum_over_ranks, world
 
 NETWORKS = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}

@@ -6,7 +6,6 @@ from geonet.nn.module import Module, Parameter, Sequential
 from geonet.nn.normalization import BatchNorm, LayerNorm, MeanNorm
 from geonet.nn.parameterizations import Geometric, Standard, WeightNorm
 
-# These have moved.
-moved = "convert", "export_torch", "import_torch"
-__all__ = public_names(globals(), *moved)
-__getattr__, __dir__ = lazily(__name__, {name: f"geonet.interop:{name}" for name in moved})
+_moved = "convert", "export_torch", "import_torch"
+__all__ = public_names(globals(), *_moved)
+__getattr__, __dir__ = lazily(__name__, {name: f"geonet.interop:{name}" for name in _moved})

@@ -9,13 +9,7 @@ from geonet.kernels.optimizers import adam, sgd
 from geonet.nn.module import Module
 from geonet.nn.parameterizations import Angles, Parameterization
 from geonet.tensor import Tensor
-from geonet.text import check_type
-
-
-def check_range(name, value, low, high=np.inf):
-    """Refuse a number that is not in [low, high), including NaN."""
-    if not low <= value < high:
-        raise ValueError(f"{name} must be in [{low}, {high}), but is {value}")
+from geonet.text import check_range, check_type
 
 
 def decay_of(model, weight_decay):

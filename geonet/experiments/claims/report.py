@@ -25,7 +25,6 @@ from geonet.models import METHODS
 from geonet.text import aligned, duration
 
 ORDER = (NOT_REPRODUCED, INCONCLUSIVE, REPRODUCED)  # from the weakest support for a claim
-FRAME = string.Template(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
 QUICK = (
     "THIS IS A QUICK RUN: few seeds and few steps, to check that everything works. Its verdicts "
     "say nothing about the paper."
@@ -305,7 +304,8 @@ def page(blocks):
             body.append(f"<figure>{image}<figcaption>{title}</figcaption></figure>")
         else:
             body.append(_table(*content))
-    return FRAME.substitute(body="\n".join(body))
+    frame = Path(__file__).with_name("report.html").read_text(encoding="utf-8")
+    return string.Template(frame).substitute(body="\n".join(body))
 
 
 def _table(caption, rows):

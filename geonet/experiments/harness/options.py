@@ -81,14 +81,15 @@ def lr_choice(text):
     Raises
     ------
     argparse.ArgumentTypeError
-        As `lr` does.
+        As `lr` does, or if a method is named twice.
     """
     if text == "sweep":
         return text
     if "=" not in text:
         return lr(text)
-    pairs = (word.strip().partition("=") for word in text.split(","))
-    return {method: lr(number) for method, _, number in pairs}
+    pairs = [word.partition("=") for word in text.split(",")]
+    methods = names()(",".join(method for method, _, _ in pairs))
+    return {method: lr(number) for method, (_, _, number) in zip(methods, pairs)}
 
 
 def default_lr(method):
@@ -201,7 +202,7 @@ def number(kind, low, high=math.inf):
     Returns
     -------
     function
-        text -> number. It raises argparse.ArgumentTypeError if it is none, or out of range.
+        text -> number. It raises argparse.ArgumentTypeError for anything else.
     """
 
     def parse_number(text):

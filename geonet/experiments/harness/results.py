@@ -268,9 +268,10 @@ class Results(Runs):
         content = {"experiment": self.experiment, "config": self.config, "versions": first}
         content |= {"also_versions": others} if others else {}
         content["runs"] = self.find()
-        text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False).encode() + b"\n"
-        if not self._path.exists() or self._path.read_bytes() != text:
-            write_whole(self._path, lambda path: path.write_bytes(text))
+        text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
+        whole = f"{text}\n".encode()
+        if not self._path.exists() or self._path.read_bytes() != whole:
+            write_whole(self._path, lambda path: path.write_bytes(whole))
 
 
 def read(folder):
