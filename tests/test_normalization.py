@@ -101,6 +101,16 @@ def test_layer_norm_uses_the_features_of_each_input_in_both_modes(shape, trainin
     assert not list(layer.buffers)
 
 
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0, 3)])
+def test_layer_norm_of_no_rows_is_no_rows(shape):
+    inputs = [Tensor(a, requires_grad=True) for a in (np.ones(shape), np.ones(3), np.ones(3))]
+    y = ops.layer_norm(*inputs, 1e-3)
+    y.backward(np.ones(shape))
+    assert y.shape == inputs[0].grad.shape == shape
+    assert not inputs[1].grad.any()
+    assert not inputs[2].grad.any()
+
+
 @pytest.mark.parametrize("kind", [nn.BatchNorm, nn.MeanNorm, nn.LayerNorm])
 @pytest.mark.parametrize("training", [True, False])
 def test_a_wrong_number_of_features_names_both(kind, training):
@@ -166,6 +176,8 @@ def test_gradients_do_not_depend_on_whether_the_moments_were_known(shape):
             r"the variance must have \(3,\), but has \(1,\)",
         ),
         (lambda x: ops.centre(x[:0]), r"centre: the input must have entries .* \(0, 3\)"),
+        (lambda x: ops.scaled_relu(x[:, :0], np.ones(0)), r"scaled_relu: the .* \(5, 0\)"),
+        (lambda x: ops.layer_norm(x[:, :0], np.ones(0), np.ones(0), 1), r"layer_norm: .* \(5, 0\)"),
         (lambda x: ops.batch_moments(x[:, :0]), r"batch_moments: the input must .* \(5, 0\)"),
         (
             lambda x: ops.layer_norm(np.ones(()), np.ones(()), np.ones(()), 1),

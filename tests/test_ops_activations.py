@@ -29,6 +29,15 @@ def test_activations_are_right_for_large_inputs(operation, values, derivatives, 
     np.testing.assert_allclose(x.grad, derivatives, rtol=1e-6)
 
 
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (2, 0, 3)])
+def test_log_softmax_of_nothing_is_nothing(shape, axis):
+    x = Tensor(np.zeros(shape), requires_grad=True)
+    y = ops.log_softmax(x, axis)
+    y.backward(np.zeros(shape))
+    assert y.shape == x.grad.shape == shape
+
+
 @both_precisions
 def test_log_softmax_is_right_for_large_inputs(dtype):
     x = Tensor(np.array([[1000, -1000, 0], [-1000, -1000, -1000]], dtype), requires_grad=True)

@@ -56,6 +56,13 @@ def test_only_the_gradients_that_are_wanted_are_computed(wanted, names, monkeypa
     assert [x.grad is not None for x in inputs] == [i in wanted for i in range(3)]
 
 
+def test_integers_of_numpy_are_as_good_as_those_of_python():
+    _, x, weight, _ = arrays(SHAPES)
+    expected = ops.conv2d(x, weight, stride=(2, 1), padding=(1, 100))
+    value = ops.conv2d(x, weight, stride=(np.int64(2), 1), padding=(1, np.int8(100)))
+    np.testing.assert_array_equal(value.data, expected.data)
+
+
 @pytest.mark.parametrize("value", [1.0, "1", None, (1,), (1, 1, 1), (1.0, 1), [1, 1]])
 @pytest.mark.parametrize("name", ["stride", "padding"])
 def test_stride_and_padding_are_whole_numbers_or_pairs(name, value):

@@ -38,6 +38,12 @@ def test_weight_norm_of_no_rows():
     assert [g.shape for g in gradients] == [(0, 3), (0,)]
 
 
+@pytest.mark.parametrize("shapes", [((3,), (3,)), ((3, 4), (1,)), ((2, 3, 4), (2,))])
+def test_weight_norm_names_shapes_that_do_not_fit(shapes):
+    with pytest.raises(ValueError, match=r"v must be \(O, n\) and length \(O,\), but they have"):
+        ops.weight_norm(*zeros(*shapes))
+
+
 @given(hnp.arrays(float, st.tuples(st.integers(1, 3), st.integers(1, 8)), elements=angles))
 def test_hyperspherical_is_exact_at_the_poles(theta):
     value, (gradient,) = value_and_gradients(ops.hyperspherical, (theta,))

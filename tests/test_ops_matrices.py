@@ -25,6 +25,19 @@ def test_linear_of_an_empty_batch(shape):
     assert np.array_equal(to_bias, np.zeros(4))
 
 
+@pytest.mark.parametrize(("x", "weight"), [((3, 0), (4, 0)), ((2, 3, 0), (4, 0)), ((3, 2), (0, 2))])
+def test_linear_without_features_or_units(x, weight):
+    bias = np.ones(weight[:1])
+    value, gradients = value_and_gradients(ops.linear, (np.zeros(x), np.zeros(weight), bias))
+    np.testing.assert_array_equal(value, np.ones((*x[:-1], *weight[:1])))
+    assert [g.shape for g in gradients] == [x, weight, bias.shape]
+
+
+def test_a_weight_that_is_no_matrix_is_refused_before_it_fails_in_the_backward_pass():
+    with pytest.raises(ValueError, match=r"linear: x has shape \(5, 3\), so weight .* \(3,\)"):
+        ops.linear(np.ones((5, 3)), np.ones(3))
+
+
 @pytest.mark.parametrize("shapes", [((0, 3), (3, 2)), ((2, 0), (0, 3)), ((0, 2, 3), (3, 4))])
 def test_matmul_of_empty_matrices(shapes):
     arguments = [np.ones(shape) for shape in shapes]

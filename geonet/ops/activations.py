@@ -6,7 +6,7 @@ g = ∂L/∂y is the gradient of the result; the arrow shows what the pullback m
 import numpy as np
 
 from geonet.kernels import activation as kernel
-from geonet.ops.normalization import _rows
+from geonet.ops.normalization import _by_rows, _rows
 from geonet.tensor import primitive
 
 
@@ -51,6 +51,8 @@ def softplus(x):
 
 
 def _log_softmax(x, axis):
+    if not x.size:  # of nothing there is no maximum
+        return x
     shifted = x - np.real(x).max(axis=axis, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 
@@ -75,16 +77,11 @@ def scaled_relu(z, bias, scale=None):
     Without scale, r = 1. With a = 1 where z + b > 0, else 0: g → g r a, Σ g r a, Σ g a (z + b)."""
     plain = scale is None
     scale = np.ones_like(bias) if plain else scale
-    rows, shape = _rows("scaled_relu", z, empty=True, bias=bias, scale=scale), z.shape
+    rows = _rows("scaled_relu", z, empty=True, bias=bias, scale=scale)
     value = kernel.scaled_relu(rows, bias, scale)
     # y > 0 where z + b > 0, so without a scale y can replace z + b, and z is not kept
     saved = (value, np.zeros_like(bias), scale) if plain else (rows, bias, scale)
-
-    def pullback(g, needs):
-        to_z, *others = kernel.scaled_relu_pullback(g.reshape(saved[0].shape), *saved)
-        return to_z.reshape(shape), *others
-
-    return value.reshape(shape), pullback
+    return _by_rows(z.shape, value, kernel.scaled_relu_pullback, *saved)
 
 
 @primitive(samples=lambda rng: [(inputs, {}) for inputs, _ in _scaled_relus(rng)[:2]])
@@ -96,10 +93,4 @@ def centred_scaled_relu(z, bias, scale, mean=None):
     value, taken = kernel.centred_scaled_relu(rows, bias, scale)
     if mean is not None:
         mean[...] = taken.real
-
-    def pullback(g, needs):
-        g = g.reshape(rows.shape)
-        to_z, *others = kernel.centred_scaled_relu_pullback(g, rows, bias, scale)
-        return to_z.reshape(z.shape), *others
-
-    return value.reshape(z.shape), pullback
+    return _by_rows(z.shape, value, kernel.centred_scaled_relu_pullback, rows, bias, scale)

@@ -3,6 +3,8 @@
 g = ∂L/∂y is the gradient of the result; the arrow points to the gradients of the inputs.
 """
 
+import math
+
 import numpy as np
 
 from geonet.tensor import Tensor, primitive
@@ -15,49 +17,53 @@ def _reductions(rng, shape=(2, 3, 4)):
     return [((rng.normal(size=shape),), options) for options in axes]
 
 
-def _restore(array, axis, ndim, keepdims):
-    """Put back the axes that a reduction removed, with length 1."""
-    if keepdims or axis is None:
-        return np.reshape(array, (1,) * ndim) if axis is None else array
-    return np.expand_dims(array, tuple(a % ndim for a in np.atleast_1d(axis)))
+def _kept(x, axis):
+    """The shape of a reduction of x with the reduced axes kept, with length 1. NumPy lets 0-d
+    arrays be reduced along axis 0 or -1, as if they had one."""
+    axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    reduced = [a % (x.ndim or 1) for a in axes]
+    return tuple(1 if k in reduced else n for k, n in enumerate(x.shape))
+
+
+def _spread(g, x, axis):
+    """g, of a reduction of x, at all the entries of x that were reduced."""
+    return np.broadcast_to(g.reshape(_kept(x, axis)), x.shape)
+
+
+def _count(x, axis):
+    """The number of entries that a reduction combines into one."""
+    return math.prod(n for n, kept in zip(x.shape, _kept(x, axis)) if n != kept)
 
 
 @primitive(samples=_reductions)
 def sum(x, axis=None, keepdims=False):
     """Sum over one axis, several axes or all, y = Σ x. g → g repeated."""
-
-    def spread(g):
-        return np.broadcast_to(_restore(g, axis, x.ndim, keepdims), x.shape)
-
-    return x.sum(axis=axis, keepdims=keepdims), (spread,)
-
-
-def _count(x, axis):
-    """The number of entries that a reduction combines into one."""
-    return x.size if axis is None else int(np.prod([x.shape[a] for a in np.atleast_1d(axis)]))
+    return x.sum(axis=axis, keepdims=keepdims), (lambda g: _spread(g, x, axis),)
 
 
 @primitive(samples=_reductions)
 def mean(x, axis=None, keepdims=False):
     """Mean over one axis, several axes or all, y = Σ x / count. g → g / count, repeated."""
-    count = _count(x, axis)
-
-    def spread(g):
-        return np.broadcast_to(_restore(g / count, axis, x.ndim, keepdims), x.shape)
-
-    return x.mean(axis=axis, keepdims=keepdims), (spread,)
+    count = _count(x, axis) or 1  # the gradient of a mean of nothing is as empty as x
+    return x.mean(axis=axis, keepdims=keepdims), (lambda g: _spread(g / count, x, axis),)
 
 
 @primitive(samples=_reductions)
 def var(x, axis=None, keepdims=False, ddof=0):
-    """Variance, Σ (x − mean)² / (count − ddof). g → 2 g (x − mean) / (count − ddof)."""
-    deviation = x - x.mean(axis=axis, keepdims=True)
-    scale = _count(x, axis) - ddof
+    """Variance, Σ (x − mean)² / (count − ddof). g → 2 g (x − mean) / (count − ddof).
+    Where ddof ≥ count it is infinite or NaN, with NumPy's warning, and the gradient NaN."""
+    count = _count(x, axis)
+    freedom = count - ddof if count > ddof else 0
+
+    def deviation():
+        return x - x.sum(axis=axis, keepdims=True) / (count or 1)
 
     def pullback(g):
-        return _restore(g, axis, x.ndim, keepdims) * (2 / scale) * deviation
+        return _spread(g * (2 / freedom if freedom else np.nan), x, axis) * deviation()
 
-    return (deviation * deviation).sum(axis=axis, keepdims=keepdims) / scale, (pullback,)
+    if x.dtype.kind == "c":  # NumPy's is the mean of |x − mean|², which is not differentiable
+        return np.square(deviation()).sum(axis=axis, keepdims=keepdims) / freedom, (pullback,)
+    return x.var(axis=axis, keepdims=keepdims, ddof=ddof), (pullback,)
 
 
 def _extreme(x, axis, keepdims, find):
@@ -68,11 +74,11 @@ def _extreme(x, axis, keepdims, find):
         chosen = real == find(real, axis=axis, keepdims=True)
         return chosen / chosen.sum(axis=axis, keepdims=True, dtype=real.dtype)
 
-    if x.dtype.kind == "c":
-        value = (x * share()).sum(axis=axis, keepdims=keepdims)
+    if x.dtype.kind == "c":  # 0 · ∞ would be NaN
+        value = (np.where(share(), x, 0) * share()).sum(axis=axis, keepdims=keepdims)
     else:
         value = find(x, axis=axis, keepdims=keepdims)
-    return value, (lambda g: _restore(g, axis, x.ndim, keepdims) * share(),)
+    return value, (lambda g: _spread(g, x, axis) * share(),)
 
 
 @primitive(samples=_reductions)
@@ -127,20 +133,26 @@ def getitem(x, index):
 @primitive(samples=lambda rng: [(tuple(rng.normal(size=(2, 2, 3))), {"axis": a}) for a in (0, -1)])
 def join(*arrays, axis=0):
     """`concatenate` with arrays as separate arguments, x₁, x₂, … -> [x₁ x₂ …]. g → its pieces."""
-    cuts = np.cumsum([array.shape[axis] for array in arrays])[:-1]
-    return np.concatenate(arrays, axis), lambda g, needs: np.split(g, cuts, axis)
+    value = np.concatenate(arrays, axis)  # first, because it refuses what does not fit
+    shapes = [np.shape(array) for array in arrays]
+    cuts = np.cumsum([math.prod(s) if axis is None else s[axis] for s in shapes])[:-1]
+
+    def pullback(g, needs):
+        return [piece.reshape(s) for piece, s in zip(np.split(g, cuts, axis or 0), shapes)]
+
+    return value, pullback
 
 
 def concatenate(arrays, axis=0):
-    """Join arrays along an existing axis."""
+    """Join arrays along an existing axis, or all their entries in one row if the axis is None."""
     return join(*arrays, axis=axis)
 
 
 def stack(arrays, axis=0):
     """Join arrays of the same shape along a new axis."""
     arrays = [array if isinstance(array, Tensor) else Tensor(array) for array in arrays]
-    place = (slice(None),) * (axis % (arrays[0].ndim + 1))
-    return join(*(array[(*place, None)] for array in arrays), axis=axis)
+    places = [(slice(None),) * (axis % (array.ndim + 1)) for array in arrays]
+    return join(*(array[(*p, None)] for array, p in zip(arrays, places)), axis=axis)
 
 
 @primitive(samples=lambda rng: [((rng.normal(size=(2, 3)), lambda g: None), {})])

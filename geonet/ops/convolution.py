@@ -3,15 +3,17 @@
 g = ∂L/∂y is the gradient of the result; the arrow points to the gradients of the inputs.
 """
 
+from numbers import Integral
+
 from geonet.kernels import convolution as kernel
 from geonet.tensor import primitive
 
 
 def _pair(name, value):
     pair = value if isinstance(value, tuple) else (value, value)
-    if len(pair) != 2 or not all(isinstance(number, int) for number in pair):
+    if len(pair) != 2 or not all(isinstance(number, Integral) for number in pair):
         raise TypeError(f"conv2d: {name} must be an int or a pair of them, but is {value!r}")
-    return pair
+    return int(pair[0]), int(pair[1])  # NumPy's small integers would overflow
 
 
 def _images_and_filters(rng):

@@ -14,8 +14,8 @@ def weight_norm(v, length):
     """Rows ℓ v/‖v‖ (Salimans & Kingma 2016, eq. 2): v (O, n), length (O,) -> (O, n).
     With u = v/‖v‖: g → (ℓ/‖v‖) (g − (g·u) u), which is orthogonal to v, and g·u."""
     if v.ndim != 2 or length.shape != v.shape[:1]:
-        raise ValueError(f"weight_norm: v has shape {v.shape}, so length must have {v.shape[:1]}, "
-                         f"not {length.shape}")  # fmt: skip
+        raise ValueError(f"weight_norm: v must be (O, n) and length (O,), but they have shapes "
+                         f"{v.shape} and {length.shape}")  # fmt: skip
     norm = np.sqrt((v * v).sum(axis=1, keepdims=True))
     direction = v / norm
 

@@ -3,6 +3,8 @@
 g = ∂L/∂y is the gradient of the result; the arrow shows what the pullback makes of it.
 """
 
+import math
+
 import numpy as np
 
 from geonet.kernels import outer_product as kernel
@@ -70,9 +72,9 @@ def _transposed_product(g, x):
 def linear(x, weight, bias=None):
     """Affine map of rows, x Wᵀ + b: x (..., n), weight (O, n), bias (O,) -> (..., O).
     g → g W, gᵀ x, g."""
-    if x.ndim == 0 or x.shape[-1] != weight.shape[-1]:
-        raise ValueError(f"linear: x has shape {x.shape}, but weight {weight.shape} takes "
-                         f"{weight.shape[-1]} features")  # fmt: skip
+    if not x.ndim or weight.ndim != 2 or x.shape[-1] != weight.shape[-1]:
+        raise ValueError(f"linear: x has shape {x.shape}, so weight must be (O, n) with the same "
+                         f"last length, but has {weight.shape}")  # fmt: skip
     if bias is not None and bias.shape != weight.shape[:1]:  # (O, 1) would broadcast if N = O
         raise ValueError(f"linear: bias has shape {bias.shape}, but weight {weight.shape} needs "
                          f"{weight.shape[:1]}")  # fmt: skip
@@ -81,6 +83,8 @@ def linear(x, weight, bias=None):
         value = np.add(value, bias, out=value if value.dtype == bias.dtype else None)
 
     def to_weight(g):
-        return _transposed_product(g.reshape(-1, weight.shape[0]), x.reshape(-1, weight.shape[1]))
+        rows = math.prod(x.shape[:-1])  # which NumPy cannot tell if there are no features
+        units, features = weight.shape
+        return _transposed_product(g.reshape(rows, units), x.reshape(rows, features))
 
     return value, (lambda g: _product(g, weight), to_weight, lambda g: g)

@@ -10,8 +10,9 @@ from geonet.tensor import Tensor, primitive
 
 
 def _rows(operation, x, moments=None, empty=False, **features):
-    """x as a matrix (N, C), after checking that all other arrays are (C,): kernels do not check."""
-    if not x.ndim or not (x.size or empty):
+    """x as a matrix (N, C), after checking that all other arrays are (C,): kernels do not check.
+    There must be rows, unless they may be `empty`, and features."""
+    if not x.ndim or not (x.size or (empty and x.shape[-1])):
         raise ValueError(f"{operation}: the input must have entries and a last axis of features, "
                          f"but has shape {x.shape}")  # fmt: skip
     if moments is not None:
@@ -21,6 +22,18 @@ def _rows(operation, x, moments=None, empty=False, **features):
             raise ValueError(f"{operation}: the input has shape {x.shape}, so {name} must have "
                              f"{x.shape[-1:]}, but has {array.shape}")  # fmt: skip
     return x.reshape(-1, x.shape[-1])
+
+
+def _by_rows(shape, value, pull_back, *saved):
+    """Value and pullback of an operation on an x of this shape, from its value (N, C) on the rows
+    of x and a function of the rows of g and what was saved, which gives the gradients of the rows
+    and of all other inputs."""
+
+    def pullback(g, needs):
+        to_rows, *others = pull_back(g.reshape(-1, shape[-1]), *saved)
+        return to_rows.reshape(shape), *others
+
+    return value.reshape(shape), pullback
 
 
 def batch_moments(x, variance=True):
@@ -45,13 +58,7 @@ def batch_norm(x, gamma, beta, eps, moments=None):
     rows = _rows("batch_norm", x, moments, gamma=gamma, beta=beta)
     mean, var = kernel.moments(rows) if moments is None else moments
     value = kernel.affine(rows, mean, gamma / np.sqrt(var + eps), beta)
-
-    def pullback(g, needs):
-        g = g.reshape(rows.shape)
-        to_rows, *others = kernel.batch_norm_pullback(g, rows, mean, var, gamma, eps)
-        return to_rows.reshape(x.shape), *others
-
-    return value.reshape(x.shape), pullback
+    return _by_rows(x.shape, value, kernel.batch_norm_pullback, rows, mean, var, gamma, eps)
 
 
 @primitive(samples=lambda rng: [(a[:n], {}) for n in (1, 2) for a in _samples(rng, 1)])
@@ -61,16 +68,14 @@ def centre(x, shift=None, moments=None):
     g → g − mean g, Σ g."""
     rows = _rows("centre", x, moments, shift=shift)
     mean = kernel.mean(rows) if moments is None else moments[0]
-    (count, features), shape = rows.shape, x.shape  # all that the pullback keeps of x
-    one, zero = np.ones(features), np.zeros(features, x.dtype)
+    one, zero = np.ones(rows.shape[1]), np.zeros(rows.shape[1], x.dtype)
 
-    def pullback(g, needs):
-        g = g.reshape(count, features)
+    def pull_back(g):  # which keeps nothing of x
         level = kernel.mean(g)
-        return kernel.affine(g, level, one, zero).reshape(shape), count * level
+        return kernel.affine(g, level, one, zero), len(g) * level
 
     value = kernel.affine(rows, mean, one, zero if shift is None else shift)
-    return value.reshape(shape), pullback
+    return _by_rows(x.shape, value, pull_back)
 
 
 @primitive(samples=lambda rng: [(arrays, {}) for arrays in _samples(rng, 1)])
@@ -79,12 +84,8 @@ def scaled_centre(x, scale, moments=None):
     This is also r (x + b) minus its mean, for every b."""
     rows = _rows("scaled_centre", x, moments, scale=scale)
     mean = kernel.mean(rows) if moments is None else moments[0]
-
-    def pullback(g, needs):
-        to_rows, to_scale = kernel.scaled_centre_pullback(g.reshape(rows.shape), rows, mean, scale)
-        return to_rows.reshape(x.shape), to_scale
-
-    return kernel.affine(rows, mean, scale, np.zeros_like(scale)).reshape(x.shape), pullback
+    value = kernel.affine(rows, mean, scale, np.zeros_like(scale))
+    return _by_rows(x.shape, value, kernel.scaled_centre_pullback, rows, mean, scale)
 
 
 @primitive(samples=lambda rng: [((*arrays, 0.1), {}) for arrays in _samples(rng, 2)])
@@ -92,10 +93,6 @@ def layer_norm(x, gamma, beta, eps):
     """y = γ x̂ + β, x̂ = (x − μ)/σ, σ = √(var + eps), with the mean μ and var over the last axis
     (Ba et al. 2016): x (..., C), gamma and beta (C,). With h = γ g and means over the last axis:
     g → (h − mean h − x̂ mean(h x̂))/σ, Σ g x̂, Σ g."""
-    rows = _rows("layer_norm", x, gamma=gamma, beta=beta)
-
-    def pullback(g, needs):
-        to_rows, *others = kernel.layer_norm_pullback(g.reshape(rows.shape), rows, gamma, eps)
-        return to_rows.reshape(x.shape), *others
-
-    return kernel.layer_norm(rows, gamma, beta, eps).reshape(x.shape), pullback
+    rows = _rows("layer_norm", x, empty=True, gamma=gamma, beta=beta)
+    value = kernel.layer_norm(rows, gamma, beta, eps)
+    return _by_rows(x.shape, value, kernel.layer_norm_pullback, rows, gamma, eps)
