@@ -10,6 +10,7 @@ from geonet.check import check_model, gradcheck, hvp
 from geonet.lazy import lazily, public_names
 from geonet.models import METHODS
 from geonet.tensor import Tensor, no_grad, primitive
+from geonet.threads import keep_memory, set_threads
 
 __version__ = "0.1.0"
 _rooms = "characteristic", "gradients", "graph", "hypersphere", "interop", "nn", "ops", "train"

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from geonet import environment
+from geonet import threads
 from geonet.kernels.switch import PLAIN
 from geonet.text import BadInput, Parser, aligned
 
@@ -75,10 +75,10 @@ def build_parser(experiments):
         "Without a command: a tour of about a minute.",
     )
     words = "threads that kernels run on (default: 1, or all cores for bench and convnets)"
-    threads = {"type": number(int, 1, 10_000), "help": words}
-    parser.add_argument("--threads", **threads)
+    number_of_threads = {"type": number(int, 1, 10_000), "help": words}
+    parser.add_argument("--threads", **number_of_threads)
     commands = parser.add_subparsers(metavar="COMMAND")
-    parser.set_defaults(run=lambda arguments: tour(experiments), default_threads=1, unset=())
+    parser.set_defaults(run=lambda arguments: tour(experiments), default_threads=1)
     for name, experiment in experiments.items():
         command = commands.add_parser(name, help=experiment.summary, description=experiment.summary)
         experiment.add_arguments(command)
@@ -92,7 +92,7 @@ def build_parser(experiments):
         command.set_defaults(run=module.main)
         module.add_arguments(command)
     for command in commands.choices.values():  # --threads may also come after the command
-        command.add_argument("--threads", default=argparse.SUPPRESS, **threads)
+        command.add_argument("--threads", default=argparse.SUPPRESS, **number_of_threads)
     return parser
 
 
@@ -102,12 +102,14 @@ def main():
         stream.reconfigure(errors="replace")  # for terminals that cannot show ± and λ
     try:
         from geonet.experiments import find
+        from geonet.train.parallel import cores
 
         arguments = build_parser(find()).parse_args()
-        environment.restart(arguments.threads or arguments.default_threads, arguments.unset)
         if PLAIN:
             print(f"geonet: {PLAIN}, so kernels run in plain NumPy, more slowly", file=sys.stderr)
-        return arguments.run(arguments) or 0
+        threads.keep_memory()
+        with threads.limited(arguments.threads or arguments.default_threads or cores()):
+            return arguments.run(arguments) or 0
     except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

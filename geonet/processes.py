@@ -9,13 +9,15 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.context import SpawnContext, SpawnProcess
 from types import ModuleType
 
+from geonet import threads
+
 
 class ProcessPool(ProcessPoolExecutor):
     """A pool whose processes leave interruptions to this one, from their first moment on."""
 
     def submit(self, function, /, *arguments, **options):
         """Start a process if none is idle; it inherits that interruptions are blocked."""
-        if os.name == "nt":
+        if not hasattr(signal, "pthread_sigmask"):  # as on Windows
             return super().submit(function, *arguments, **options)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -25,9 +27,13 @@ class ProcessPool(ProcessPoolExecutor):
 
 
 def start_worker():
-    """Leave interruptions to the parent, and end when it ends, so that a kill leaves no orphans."""
+    """Leave interruptions to the parent, and end when it ends, so that a kill leaves no orphans.
+
+    This process is geonet's own, so it keeps its memory for reuse.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # for Windows, where they cannot be blocked
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    threads.keep_memory()
 
 
 def _end_with_parent():

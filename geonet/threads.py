@@ -1,32 +1,174 @@
-"""Python threads that run kernels in parallel, and scratch memory for each of them.
+"""Threads of kernels and of BLAS, and memory for reuse: all that is set while the program runs.
 
-NumPy and compiled kernels release the interpreter's lock, so Python's threads are enough. Each
-should have one BLAS thread (OPENBLAS_NUM_THREADS=1 and the like, which `python -m geonet --threads`
-sets). Otherwise they compete for the same cores.
+Kernels run on Python's threads, because NumPy and compiled kernels release the interpreter's lock.
+While they do, BLAS has one thread, or its threads and these would compete for the same cores.
+Outside kernels it has as many as before.
 """
 
+import contextlib
 import contextvars
+import ctypes
 import functools
 import math
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
+from itertools import product
+from pathlib import Path
 
 import numpy as np
+
+from geonet.text import BadInput, check_counts
 
 LARGEST_SCRATCH = 2**24  # bytes; a larger array is allocated afresh
 
 ONE_THREAD = 2**26  # multiplications; for fewer, starting a second thread does not pay
 
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
+
 _memory = threading.local()
+_limit = contextvars.ContextVar("limit", default=None)  # inside `limited`
+_default = None  # what `set_threads` was given
+
+
+def affinity():
+    """The numbers of the cores that this process may use; taskset and schedulers allow only some.
+
+    Systems that do not tell are taken to allow all.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def available():
+    """Number of cores that this process may use."""
+    return len(affinity())
+
+
+def set_threads(count):
+    """Set how many threads kernels use. By default, one for each core that this process may use.
+
+    Parameters
+    ----------
+    count : int or None
+        None restores the default. The environment variable GEONET_THREADS replaces it.
+
+    Raises
+    ------
+    ValueError
+        If it is not a whole number of at least 1.
+    """
+    global _default
+    if count is not None:
+        check_counts(1, count=count)
+    _default = count
 
 
 def count():
-    """Number of threads that kernels use: the environment variable GEONET_THREADS, or 1."""
-    text = os.environ.get("GEONET_THREADS", "1")
+    """Number of threads that kernels use here."""
+    return _limit.get() or _default or _from_environment() or available()
+
+
+def _from_environment():
+    text = os.environ.get("GEONET_THREADS")
+    if text is None:
+        return None
     if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"GEONET_THREADS must be a whole number above 0, but is {text!r}")
+        raise BadInput(f"GEONET_THREADS must be a whole number above 0, but is {text!r}")
     return int(text)
+
+
+@contextlib.contextmanager
+def limited(count):
+    """Inside this `with`, kernels of this thread use so many threads, and BLAS always one.
+
+    For programs that know how many cores are theirs, such as the processes of a sweep. Their
+    numbers then do not depend on how BLAS divides its work.
+
+    Parameters
+    ----------
+    count : int
+    """
+    token = _limit.set(count)
+    try:
+        with _one_blas_thread:
+            yield
+    finally:
+        _limit.reset(token)
+
+
+@functools.cache
+def openblas(name):
+    """A C function of the OpenBLAS that NumPy has loaded, such as "get_num_threads", or None."""
+    core = Path(np.linalg._umath_linalg.__file__)  # on most systems, it finds what it is linked to
+    beside = Path(np.__file__).parents[1].glob("numpy.libs/*openblas*")  # Windows needs the file
+    for path, before, after in product([core, *beside], ("scipy_", ""), ("64_", "")):
+        with contextlib.suppress(OSError, AttributeError):
+            return getattr(ctypes.CDLL(str(path)), f"{before}openblas_{name}{after}")
+    return None
+
+
+@functools.cache
+def _blas():
+    """Functions that get and set the number of threads, for each BLAS that is known."""
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        functions = openblas("get_num_threads"), openblas("set_num_threads")
+        return [functions] if all(functions) else []
+    found = ThreadpoolController().select(user_api="blas").lib_controllers
+    return [(library.get_num_threads, library.set_num_threads) for library in found]
+
+
+class _OneBlasThread:
+    """A `with` inside which BLAS has one thread. It may be entered again, and by several threads.
+
+    The number belongs to the whole process. So the first to enter notes it, and the last to leave
+    restores it.
+    """
+
+    def __init__(self):
+        self._lock, self._entered, self._before = threading.Lock(), 0, []
+
+    def __enter__(self):
+        with self._lock:
+            if self._entered == 0:
+                self._before = [get() for get, _ in _blas()]
+                self._set([1] * len(self._before))
+            self._entered += 1
+
+    def __exit__(self, *_):
+        with self._lock:
+            self._entered -= 1
+            if self._entered == 0:
+                self._set(self._before)
+
+    def _set(self, counts):
+        for (_, change), before, count in zip(_blas(), self._before, counts):
+            if before != 1:
+                change(count)
+
+
+_one_blas_thread = _OneBlasThread()
+
+
+def keep_memory():
+    """Have the C library keep freed memory for the next array, until this process ends.
+
+    Fresh pages cost more than arithmetic. `python -m geonet` calls this; a program that trains
+    convnets may too. It then holds the most memory that it has ever used.
+
+    Returns
+    -------
+    bool
+        False where the C library is not glibc, and nothing has changed.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # TypeError on Windows
+        return False
+    return bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, -1))
 
 
 @functools.cache
@@ -39,7 +181,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def parallel_for(function, parts, multiplications=math.inf):
-    """Call `function(*part)` for every part, on `count()` threads.
+    """Call `function(*part)` for every part, on `count()` threads, with one thread of BLAS.
 
     Thread k of n takes the parts k, k + n, k + 2n, …, in this order, however long they take.
 
@@ -51,21 +193,23 @@ def parallel_for(function, parts, multiplications=math.inf):
     multiplications : int
         Approximate number in all parts. If it is small, the calling thread takes all parts.
     """
-    threads = min(count(), len(parts)) if multiplications > ONE_THREAD else 1
+    most = count()
+    threads = min(most, len(parts)) if multiplications > ONE_THREAD else 1
 
     def run(thread):
         for part in parts[thread::threads]:
             function(*part)
 
-    others = []
-    for thread in range(1, threads):
-        context = contextvars.copy_context()  # np.errstate is part of it
-        others.append(_pool(count() - 1).submit(context.run, run, thread))
-    try:
-        if parts:
-            run(0)
-    finally:
-        wait(others)  # even after an error, since they write into the caller's arrays
+    with _one_blas_thread:
+        others = []
+        for thread in range(1, threads):
+            context = contextvars.copy_context()  # np.errstate is part of it
+            others.append(_pool(most - 1).submit(context.run, run, thread))
+        try:
+            if parts:
+                run(0)
+        finally:
+            wait(others)  # even after an error, since they write into the caller's arrays
     for other in others:
         other.result()
 

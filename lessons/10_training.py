@@ -15,11 +15,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # %%
-import os
-
-# One thread for matrix products, which are small here: set before NumPy loads.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
 import numpy as np
 from matplotlib.figure import Figure
 

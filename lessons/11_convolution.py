@@ -15,11 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # %%
-import os
 import time
-
-# One thread for matrix products, as geonet's kernels expect: set before NumPy loads.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numba
 import numpy as np

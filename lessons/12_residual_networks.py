@@ -16,11 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # %%
 import math
-import os
 import tempfile
-
-# One thread for matrix products, as geonet's kernels expect: set before NumPy loads.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 from matplotlib.figure import Figure

@@ -9,12 +9,12 @@ import collections
 import csv
 import io
 import json
-import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from geonet import threads
 from geonet.files import write_whole
 from geonet.text import BadInput, aligned
 from lessons import exercises, handed_in, report, submission
@@ -86,7 +86,7 @@ def grade(folder, json_path=None, csv_path=None, seed=None):
         return each
 
     graded = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(threads.available()) as pool:
         for each in pool.map(work, submissions):
             graded.append(each)
             print(_line(each, len(graded), len(submissions)), flush=True)

@@ -39,8 +39,7 @@ def run(lesson, folder):
         One for each code cell up to the first that failed; its output then ends with the traceback.
     """
     answer = Path(folder, f"shown-{lesson.number}.json")
-    # Lessons that train ask for one thread of BLAS before NumPy loads; here it is loaded earlier.
-    environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     try:
         done = subprocess.run(
             [sys.executable, "-m", "lessons.running", str(lesson.path), str(answer)],

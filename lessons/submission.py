@@ -17,7 +17,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from geonet import environment
+from geonet import threads
 from lessons import exercises
 from lessons.compare import Mistake
 from lessons.grader import Result, describe, failed, grade, show
@@ -74,7 +74,7 @@ def _run(job, seconds):
         paths = {"events": str(Path(folder, "events")), "trace": str(Path(folder, "trace"))}
         for path in paths.values():
             Path(path).touch()
-        variables = environment.wanted(1, ()) | {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+        variables = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
         process = subprocess.Popen(
             [sys.executable, "-m", "lessons.submission"],
             stdin=subprocess.PIPE,
@@ -102,7 +102,7 @@ def _run(job, seconds):
 def _kill(process):
     """End the process and all that it started."""
     with contextlib.suppress(ProcessLookupError):
-        if os.name == "posix":
+        if hasattr(os, "killpg"):  # not on Windows
             os.killpg(process.pid, 9)
         else:
             process.kill()
@@ -130,7 +130,11 @@ def main():
     """Grade as the job on standard input says, and write one line of JSON for every event."""
     job = json.load(sys.stdin)
     _limit_memory(job["memory"])
-    with open(job["events"], "a", encoding="utf-8") as events, open(job["trace"], "w") as trace:
+    with (
+        threads.limited(1),
+        open(job["events"], "a", encoding="utf-8") as events,
+        open(job["trace"], "w") as trace,
+    ):
 
         def say(**event):
             events.write(json.dumps(event) + "\n")

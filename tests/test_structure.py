@@ -25,7 +25,7 @@ every_module_and_the_course = pytest.mark.parametrize("module", list(SOURCES))
 
 # The rooms of the house. One imports only those above it, and small helpers stand at the top.
 ROOMS = (
-    "lazy", "text", "files", "environment", "processes", "threads", "tensor", "kernels",
+    "lazy", "text", "files", "threads", "processes", "tensor", "kernels",
     "hypersphere", "ops", "nn", "models", "characteristic", "train", "check", "graph", "gradients",
     "interop", "data", "plots", "__init__", "experiments", "bench", "__main__",
 )  # fmt: skip

@@ -12,15 +12,15 @@ from geonet.text import BadInput, aligned
 
 SUMMARY = "time training steps, u(θ) and convolutions, compared with PyTorch if it is installed"
 HEADER = ("", "geonet", "PyTorch", "PyTorch / geonet", "")
-# PyTorch picks its kernels by the processor; unset what keeps OpenBLAS from doing the same.
-SET_ASIDE = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+# PyTorch picks its kernels by the processor; these keep OpenBLAS from doing the same.
+HINDER_BLAS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 PARTS = ("mlp", "conv", "resnet")
 TURNS = 15
 
 
 def add_arguments(parser):
-    """Declare the options of `bench`, which has all cores and an environment of its own."""
-    parser.set_defaults(default_threads=os.cpu_count(), unset=SET_ASIDE)
+    """Declare the options of `bench`, which has all cores."""
+    parser.set_defaults(default_threads=None)
     words = "small networks and u(θ), convolutions and VGG-6, or ResNet-18 (default: mlp)"
     parser.add_argument("part", nargs="?", choices=PARTS, default=PARTS[0], help=words)
     words = f"turns to time (default: {TURNS})"
@@ -37,10 +37,9 @@ def main(arguments):
     version = pytorch.installed()
     beside = "PyTorch is not installed" if version is None else f"PyTorch {version}"
     print(f"medians of {turns} turns, {threads.count()} thread(s); {beside}\n")
-    process = contextlib.nullcontext()
-    if version is not None:
-        process = pytorch.process(pytorch.without_ours())
-    with process as peer:
+    if found := [name for name in HINDER_BLAS if name in os.environ]:
+        print(f"{', '.join(found)} may keep NumPy from its fastest kernels: unset it first\n")
+    with contextlib.nullcontext() if version is None else pytorch.process() as peer:
         rows = _rows(arguments.part, peer, turns)
     print(aligned([HEADER, *((*row, *[""] * (len(HEADER) - len(row))) for row in rows)]))
 

@@ -96,20 +96,19 @@ def _time_rows(peer, turns, name, module, shape):
 def _memory_rows(peer, module, shape):
     found = []
     for method in module.METHODS:
-        ours = _megabytes(os.environ, shape, module.step, method)
+        ours = _megabytes(shape, _our_step, module.step, threads.count(), method)
         row = f"peak memory of this step, {method}", f"{ours:.0f} MB"
         if peer is not None and method in module.IN_PYTORCH:
             make = _torch_step, module.torch_step, threads.count(), method
-            plain = pytorch.without_ours()
-            theirs = min(_megabytes(plain, shape, *make, layout) for layout in pytorch.LAYOUTS)
+            theirs = min(_megabytes(shape, *make, layout) for layout in pytorch.LAYOUTS)
             row += f"{theirs:.0f} MB", f"{theirs / ours:.2f}"
         found.append(row)
     return found
 
 
-def _megabytes(variables, shape, *make):
-    """Memory of a step in a process of its own, with these environment variables."""
-    with pytorch.process(variables) as process:
+def _megabytes(shape, *make):
+    """Memory of a step in a process of its own."""
+    with pytorch.process() as process:
         return process.submit(memory_of_a_step, functools.partial(*make), *shape).result()
 
 
@@ -124,6 +123,12 @@ def memory_of_a_step(make, images, side):
     for _ in range(3):
         step()
     return _resident("VmHWM") - idle
+
+
+def _our_step(make, count, *arguments):
+    threads.keep_memory()  # as the command line does
+    threads.set_threads(count)
+    return make(*arguments)
 
 
 def _torch_step(make, count, *arguments):

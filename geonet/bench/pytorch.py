@@ -1,17 +1,15 @@
 """PyTorch's side: a process of its own, and what several of the comparisons do in it.
 
 geonet's command line makes the C library keep freed memory, which would help PyTorch as well. The
-comparison is with PyTorch as its users run it, so its process starts in their environment.
+comparison is with PyTorch as its users run it, so it gets a process in which nothing is set.
 """
 
-import contextlib
 import functools
 import multiprocessing
-import os
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 
-from geonet import environment, threads
+from geonet import threads
 from geonet.bench.timing import seconds_a_call
 
 LAYOUTS = "channels_last", "contiguous_format"  # PyTorch's names for them
@@ -27,24 +25,9 @@ def installed():
         return None
 
 
-def without_ours():
-    """The environment for other programs: this one's, without what geonet puts into it."""
-    ours = environment.KEEP_MEMORY | dict.fromkeys(environment.ONE_THREAD, "1")
-    return {name: value for name, value in os.environ.items() if ours.get(name) != value}
-
-
-@contextlib.contextmanager
-def process(variables):
-    """A new process with these environment variables, as an executor with one worker."""
-    ours, theirs = dict(os.environ), dict(variables)
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
-        try:
-            os.environ.clear()
-            os.environ.update(theirs)
-            executor.submit(os.getpid).result()  # the first task starts the process
-        finally:
-            os.environ.update(ours)
-        yield executor
+def process():
+    """A new process, as an executor with one worker."""
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
 
 def functions(peer, make, cases, count=None):

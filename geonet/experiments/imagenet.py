@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from geonet import train
+from geonet import threads, train
 from geonet.data.image_folders import ImageFolders
 from geonet.experiments.harness.classification import MOMENTUM, Classification, Curves
 from geonet.experiments.harness.experiment import generators
@@ -34,7 +34,7 @@ from geonet.train.parallel import DataParallel, sum_over_ranks, world
 
 NETWORKS = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}
 SCHEDULES = "cosine", "step"
-CORES = max(2, os.cpu_count())
+CORES = max(2, threads.available())
 LARGE_SIZE = 64  # the stem reduces pictures whose side is at least this
 MAX_NAMED = 3  # how many damaged pictures are named below the table
 NUMBERS = {  # type, default for drawn pictures, default with --data, and help of options

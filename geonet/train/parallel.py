@@ -13,6 +13,7 @@ import os
 
 import numpy as np
 
+from geonet import threads
 from geonet.text import BadInput
 
 # Variables that launchers set: Open MPI; MPICH, Intel MPI and Slurm; MVAPICH
@@ -46,6 +47,17 @@ def world():
             "mpiexec and mpi4py must belong to the same MPI"
         )
     return comm.Get_rank(), ranks, comm
+
+
+def cores():
+    """Number of cores for this process: its share if others of MPI run on the same machine."""
+    if (comm := world()[2]) is None:
+        return threads.available()
+    from mpi4py import MPI
+
+    neighbours = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    together = set().union(*neighbours.allgather(threads.affinity()))
+    return min(threads.available(), max(1, len(together) // neighbours.Get_size()))
 
 
 def sum_over_ranks(comm, array):

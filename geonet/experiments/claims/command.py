@@ -5,13 +5,12 @@ This command runs the experiments that the chosen claims depend on, or reuses ex
 reports what was measured, the effect with its interval, and a verdict.
 """
 
-import contextlib
-import os
 import time
 from pathlib import Path
 
 import numpy as np
 
+from geonet import threads
 from geonet.experiments import find
 from geonet.experiments.claims import report
 from geonet.experiments.claims.statements import CLAIMS, EVIDENCE
@@ -26,7 +25,7 @@ class Claims:
 
     name = "claims"
     summary = "a verdict on every claim of the paper, in a report"
-    default_threads = 1
+    default_threads = None  # for convnets; each experiment sets its own
 
     def add_arguments(self, parser):
         """Declare the options."""
@@ -100,16 +99,14 @@ class Claims:
         runs = {}
         for key, own in config["options"].items():
             runs[key] = runs_of = experiments[key].arguments(**own)
-            threads = getattr(arguments, "threads", None)
-            runs_of.threads = threads or experiments[key].default_threads
+            runs_of.threads = getattr(arguments, "threads", None)
             vars(runs_of).update((name, v) for name, v in execution.items() if v is not None)
         left = {key: seeds_left(key, experiments[key], own) for key, own in runs.items()}
         print(cost(left, config["quick"]), flush=True)
         start, status, results, figures = time.perf_counter(), 0, {}, {}
         for key, own in runs.items():
             print(f"== {key}: {command(key, config['options'][key])}", flush=True)
-            with _threads(own.threads):
-                results[key], drawn, failed = experiments[key].conduct(own)
+            results[key], drawn, failed = experiments[key].conduct(own)
             figures[key], status = drawn.get(EVIDENCE[key].figure), status | failed
         content = self.report(config, results, figures, experiments)
         content["seconds"] = round(time.perf_counter() - start)
@@ -217,17 +214,6 @@ def seeds_left(key, experiment, arguments):
     return max(0.0, 1 - kept / whole) * count
 
 
-@contextlib.contextmanager
-def _threads(count):
-    """Give kernels as many threads as if the experiment ran as a command of its own."""
-    before = os.environ.get("GEONET_THREADS", "1")
-    os.environ["GEONET_THREADS"] = str(count)
-    try:
-        yield
-    finally:
-        os.environ["GEONET_THREADS"] = before
-
-
 def cost(seeds, quick):
     """The estimated computing time, one line per experiment, measured on the author's machine.
 
@@ -243,7 +229,7 @@ def cost(seeds, quick):
     """
     if quick:
         return "Quick: few seeds and steps, about ten minutes on two cores; no verdict is final."
-    cores = os.cpu_count()
+    cores = threads.available()
     seconds = {key: 60 * count * EVIDENCE[key].minutes for key, count in seeds.items() if count}
     if not seconds:
         return "All runs exist already."

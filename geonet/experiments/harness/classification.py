@@ -1,7 +1,5 @@
 """What the experiments on images share: accuracies, learning curves, and their figure."""
 
-import os
-
 import numpy as np
 
 from geonet import ops, plots
@@ -133,7 +131,7 @@ class Classification(Experiment):
     further_metrics = (("test_top5", "test top-5"),)
     larger_is_better = True
     seeds, quick_seeds = "3", "1"
-    default_threads = os.cpu_count()
+    default_threads = None
     workers = 1  # its threads already use all cores
 
     def configure(self, arguments):

@@ -1,6 +1,6 @@
 """Where a sweep's runs are executed: anything with the interface of concurrent.futures.Executor.
 
-By default, that is one process per core of this machine, each with one BLAS thread. A Dask cluster
+By default, that is one process per core, as many as this one may use. A Dask cluster
 or MPI processes can be chosen by name, and any other executor from Python. Runs are independent and
 draw from generators of their own seeds, so their numbers do not depend on where or when they run.
 """
@@ -9,12 +9,10 @@ import argparse
 import contextlib
 import importlib.util
 import multiprocessing
-import os
 import sys
 from concurrent.futures import as_completed
 from functools import partial
 
-from geonet import environment
 from geonet.experiments.harness.options import number
 from geonet.processes import ProcessPool, start_worker
 
@@ -87,7 +85,7 @@ def open_executor(name, workers):
 
 @contextlib.contextmanager
 def process_pool(workers):
-    """A pool of processes with the environment that kernels want, which end with this one.
+    """A pool of processes that end with this one.
 
     Parameters
     ----------
@@ -97,10 +95,8 @@ def process_pool(workers):
     ------
     geonet.processes.ProcessPool
     """
-    others, before = multiprocessing.active_children(), dict(os.environ)
-    context = multiprocessing.get_context("spawn")  # so that NumPy loads in that environment
-    pool = ProcessPool(workers, context, initializer=start_worker)
-    os.environ.update(environment.wanted(before.get("GEONET_THREADS", 1), unset=()))
+    others = multiprocessing.active_children()
+    pool = ProcessPool(workers, multiprocessing.get_context("spawn"), initializer=start_worker)
     try:
         yield pool
     except BaseException:  # do not wait for runs whose results nobody will use
@@ -110,8 +106,6 @@ def process_pool(workers):
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def completed(executor, function, tasks):

@@ -1,13 +1,13 @@
 """What all experiments share: options, runs of methods and seeds, the table, the files."""
 
 import contextlib
-import os
 import sys
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import numpy as np
 
+from geonet import threads
 from geonet.experiments.harness import executors, options, tables
 from geonet.experiments.harness.results import Results, locked
 from geonet.experiments.harness.sweep import sweep
@@ -40,7 +40,7 @@ class Experiment(ABC):
     init = "glorot_uniform"
     init_type = staticmethod(options.initializer)  # what --init takes
     takes_lr = True  # whether each method has a learning rate, which --lr sets
-    default_threads = 1  # small networks do not gain from more
+    default_threads = 1  # small networks do not gain from more; None for all
     workers = None  # processes that share the runs; None for as many as cores and threads allow
     resume_hint = "the same command (without --overwrite)"  # continues after an interruption
     case = None  # config field that lists the cases, such as "batch_size": each is run separately
@@ -126,8 +126,7 @@ class Experiment(ABC):
         """The executor that does the runs, for use in a `with`."""
         workers = arguments.workers
         if workers is None and arguments.executor is None:
-            threads = getattr(arguments, "threads", None) or self.default_threads
-            workers = self.workers or max(1, os.cpu_count() // threads)
+            workers = self.workers or max(1, threads.available() // threads.count())
         return executors.open_executor(arguments.executor, workers)
 
     @abstractmethod
@@ -222,7 +221,8 @@ class Experiment(ABC):
             If an argument is invalid or a file cannot be used (then nothing has been run), or if
             workers died.
         """
-        with contextlib.ExitStack() as stack:
+        count = getattr(arguments, "threads", None) or self.default_threads or threads.count()
+        with threads.limited(count), contextlib.ExitStack() as stack:
             try:
                 config = self.configure(arguments)
                 stack.enter_context(locked(arguments.out))

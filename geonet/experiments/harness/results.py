@@ -52,14 +52,15 @@ def locked(folder):
         raise ValueError(f"--out must be a folder, but {folder} is a file or within one") from None
     with open(Path(folder, ".lock"), "wb") as file:
         try:
-            if os.name == "nt":
-                import msvcrt
+            with contextlib.suppress(ImportError):  # a system with neither has no such locks
+                if os.name == "nt":
+                    import msvcrt
 
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
+                    msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+                else:
+                    import fcntl
 
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise ValueError(
                 f"another sweep is running into {folder}: wait for it, or choose another --out"

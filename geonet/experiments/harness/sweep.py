@@ -13,6 +13,7 @@ from itertools import product
 
 import numpy as np
 
+from geonet import threads
 from geonet.experiments.harness import executors
 from geonet.experiments.harness.results import case_of
 from geonet.text import BadInput
@@ -49,7 +50,8 @@ def sweep(experiment, config, results, executor):
         ]
         todo = [run for run in runs if not results.has(run)]
         progress = Progress(len(runs), label, done=len(runs) - len(todo))
-        ended = executors.completed(executor, partial(execute_run, experiment, config), todo)
+        execute = partial(execute_run, experiment, config, threads.count())
+        ended = executors.completed(executor, execute, todo)
         with contextlib.closing(ended), contextlib.closing(progress):
             for run, result in ended:
                 try:
@@ -79,13 +81,15 @@ def sweep(experiment, config, results, executor):
         results.write()
 
 
-def execute_run(experiment, config, run):
+def execute_run(experiment, config, count, run):
     """Metrics and arrays of one run. If it diverged or failed, the metrics say so, and why.
 
     Parameters
     ----------
     experiment : Experiment
     config : dict
+    count : int
+        Threads of kernels.
     run : dict
         method, seed, lr, split, and the fields of the case.
 
@@ -97,7 +101,8 @@ def execute_run(experiment, config, run):
     start = time.perf_counter()
     which = run["method"], run["seed"], run["lr"], run["split"]
     try:
-        metrics, arrays = experiment.run_one(config | case_of(run), *which)
+        with threads.limited(count):
+            metrics, arrays = experiment.run_one(config | case_of(run), *which)
         metrics = {name: _json_number(value) for name, value in metrics.items()}
         metrics["diverged"] = False
         json.dumps(metrics, allow_nan=False)  # a run whose metrics cannot be stored has failed

@@ -9,13 +9,10 @@ from pathlib import Path
 import numpy as np
 
 import geonet
+from geonet import threads
 from geonet.kernels.switch import PLAIN
 
 PACKAGES = ("numpy", "numba", "matplotlib")
-CORE_NAMES = (  # of OpenBLAS's function, from NumPy's wheels to other builds
-    *("scipy_openblas_get_corename64_", "scipy_openblas_get_corename"),
-    *("openblas_get_corename64_", "openblas_get_corename"),
-)
 
 
 def versions():
@@ -52,11 +49,11 @@ def _commit():
 
 def _blas_kernel():
     """The name of the processor family whose kernels OpenBLAS uses, such as Haswell."""
-    library = ctypes.CDLL(np.linalg._umath_linalg.__file__)  # finds what it is linked with, too
-    for function in filter(None, (getattr(library, name, None) for name in CORE_NAMES)):
-        function.restype = ctypes.c_char_p
-        return function().decode()
-    return None
+    function = threads.openblas("get_corename")
+    if function is None:
+        return None
+    function.restype = ctypes.c_char_p
+    return function().decode()
 
 
 def _processor():
