@@ -102,13 +102,12 @@ def main():
         stream.reconfigure(errors="replace")  # for terminals that cannot show ± and λ
     try:
         from geonet.experiments import find
-        from geonet.train.parallel import cores
 
         arguments = build_parser(find()).parse_args()
         if PLAIN:
             print(f"geonet: {PLAIN}, so kernels run in plain NumPy, more slowly", file=sys.stderr)
         threads.keep_memory()
-        with threads.limited(arguments.threads or arguments.default_threads or cores()):
+        with threads.limited(arguments.threads or arguments.default_threads or threads.count()):
             return arguments.run(arguments) or 0
     except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

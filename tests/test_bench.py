@@ -8,11 +8,10 @@ import time
 import numpy as np
 import pytest
 
-from geonet import Tensor, bench, environment, ops
+from geonet import Tensor, bench, ops, threads
 from geonet.bench import classifiers, convnets, inspector, mlps, pytorch, resnets, timing
 from geonet.experiments.sets.drawn_pictures import write_pictures
 
-KEPT = "MALLOC_TRIM_THRESHOLD_"
 STEPS = {  # data of a small network
     "levy": mlps.levy_data(),
     "uci": mlps.uci_data(np.float64),
@@ -193,7 +192,7 @@ def hungry_step(images, side):
 
 @pytest.mark.skipif(not os.path.exists(classifiers.STATUS), reason="Linux tells of its memory")
 def test_the_memory_of_a_step_is_what_it_adds():
-    with pytorch.process(pytorch.without_ours()) as process:
+    with pytorch.process() as process:
         megabytes = process.submit(classifiers.memory_of_a_step, hungry_step, 5, 20).result()
     assert megabytes == pytest.approx(5 * 20, rel=0.1)
 
@@ -201,18 +200,9 @@ def test_the_memory_of_a_step_is_what_it_adds():
 # PyTorch in its own process -----------------------------------------------------------------------
 
 
-def test_a_process_has_the_environment_that_it_is_given(monkeypatch):
-    monkeypatch.setenv("UNWANTED", "1")
-    without = {name: value for name, value in os.environ.items() if name != "UNWANTED"}
-    for variables, value in ((os.environ, "1"), (without, None)):
-        with pytorch.process(variables) as process:
-            assert process.submit(os.getenv, "UNWANTED").result() == value
-    assert os.environ["UNWANTED"] == "1"
-
-
 def work_of_a_user(torch, count):
-    """For the process with PyTorch: fails where the environment is not the one of its users."""
-    assert KEPT not in os.environ
+    """For the process with PyTorch: fails where something of geonet's has been set."""
+    assert not threads._limit.get()
 
     def work():
         assert torch.get_num_threads() == count
@@ -220,26 +210,8 @@ def work_of_a_user(torch, count):
     return work
 
 
-def test_pytorch_runs_in_the_environment_of_its_users(torch, monkeypatch):
-    monkeypatch.setenv(KEPT, environment.KEEP_MEMORY[KEPT])
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    with pytorch.process(pytorch.without_ours()) as peer:
+def test_pytorch_runs_in_a_process_in_which_nothing_is_set(torch):
+    with threads.limited(1), pytorch.process() as peer:
         for count in (1, 2):
             work = pytorch.functions(peer, work_of_a_user, {"work": (count,)}, count)["work"]
             assert 0 < work(3) < 60
-    assert os.environ[KEPT] == environment.KEEP_MEMORY[KEPT]
-    assert os.environ["OMP_NUM_THREADS"] == "1"
-
-
-def test_what_users_set_is_kept_for_both(monkeypatch):
-    for name in (*environment.KEEP_MEMORY, *environment.ONE_THREAD):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv(KEPT, "7")
-    monkeypatch.setenv("UNWANTED", "1")
-    wanted = environment.wanted(3, ["UNWANTED"])
-    assert (wanted[KEPT], wanted["GEONET_THREADS"], wanted["OMP_NUM_THREADS"]) == ("7", "3", "1")
-    assert "UNWANTED" not in wanted
-    monkeypatch.setattr(os, "environ", wanted)
-    plain = pytorch.without_ours()
-    assert plain[KEPT] == "7"
-    assert not {"OMP_NUM_THREADS", "MALLOC_MMAP_THRESHOLD_"} & plain.keys()

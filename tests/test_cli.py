@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from absent_helpers import environment_without
 from kernel_helpers import without_notice
 
 ROOT = Path(__file__).parents[1]
@@ -46,13 +47,6 @@ def test_help_lists_the_commands(tmp_path):
     experiments = "perturbation", "levy", "banana", "uci", "robustness", "imagenet32", "imagenet"
     for command in (*experiments, "graph", "gradcheck", "report", "bench"):
         assert f"\n    {command} " in text
-
-
-def test_the_command_starts_itself_anew_at_most_once(tmp_path):
-    (tmp_path / "sitecustomize.py").write_text("import os; os.environ['OMP_NUM_THREADS'] = '4'")
-    path = os.pathsep.join([str(tmp_path), str(ROOT)])
-    assert geonet("--threads", "2", "levy", "--help", cwd=tmp_path).returncode == 0
-    assert "'none'" in refusal("levy", "--seeds", "none", cwd=tmp_path, PYTHONPATH=path)
 
 
 @pytest.mark.parametrize(
@@ -176,10 +170,20 @@ def test_graph_prints_a_table_and_leaves_a_page_and_a_figure(model, tmp_path):
     assert str(ROOT) not in page
 
 
-@pytest.mark.slow
-def test_the_tour_ends_with_pictures(tmp_path):
-    result = geonet(cwd=tmp_path)
+@pytest.mark.parametrize("words", [("levy", *QUICK, "--workers", "2"), ("gradcheck",)])
+def test_commands_work_where_a_system_lacks_what_others_have(words, tmp_path):
+    result = geonet(*words, cwd=tmp_path, **environment_without(tmp_path))
     assert result.returncode == 0
+    assert set(result.stderr.splitlines()) >= {"absent"}
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lacking", [False, True])
+def test_the_tour_ends_with_pictures(lacking, tmp_path):
+    result = geonet(cwd=tmp_path, **(environment_without(tmp_path) if lacking else {}))
+    assert result.returncode == 0
+    assert ("absent" in result.stderr) == lacking
     assert len(list(tmp_path.glob("results/tour/*/figures/*.png"))) >= 8
     assert "results/tour" in result.stdout
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from geonet import threads
 from geonet.experiments.harness.executors import completed, process_pool
 from geonet.experiments.harness.experiment import Experiment
 from geonet.experiments.harness.results import Results, locked, read
@@ -58,6 +59,18 @@ class Draws(Experiment):
 DRAWS = Draws()
 
 
+class Asks(Draws):
+    """Runs that say how many threads kernels and BLAS have there."""
+
+    def run_one(self, config, method, seed, lr, split):
+        blas = threads.openblas("get_num_threads")
+        numbers = {"kernels": threads.count(), "blas": 1 if blas is None else blas()}
+        return {f"{split}_error": 0.0, "steps": 1} | numbers, {}
+
+
+ASKS = Asks()
+
+
 def numbers(folder):
     """The bytes of results.json without the lines on time, and the arrays."""
     lines = (folder / "results.json").read_bytes().splitlines()
@@ -84,11 +97,16 @@ def test_processes_threads_and_this_process_give_the_same_numbers(tmp_path, caps
     np.testing.assert_equal(three, one)
 
 
-def test_workers_have_one_thread_of_blas_and_end_with_the_pool(monkeypatch):
-    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-    with process_pool(1) as pool:
-        assert pool.submit(os.getenv, "OPENBLAS_NUM_THREADS").result() == "1"
-    assert "OPENBLAS_NUM_THREADS" not in os.environ
+def test_a_run_has_its_share_of_the_cores_and_one_thread_of_blas_wherever_it_is_done(tmp_path):
+    words = "--seeds", "2", "--methods", "SP", "--out"
+    before = threads.count()
+    for workers in ("1", "2"):
+        assert ASKS.run(*words, tmp_path / workers, "--workers", workers) == 0
+    with ThreadPoolExecutor(2) as executor:
+        assert ASKS.run(*words, tmp_path / "3", executor=executor) == 0
+    found = [run["metrics"] for folder in tmp_path.iterdir() for run in read(folder).find()]
+    assert [(metrics["kernels"], metrics["blas"]) for metrics in found] == [(1, 1)] * 6
+    assert threads.count() == before
 
 
 @pytest.mark.parametrize(

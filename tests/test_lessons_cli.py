@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from absent_helpers import environment_without
 
 from lessons import exercises, progress, workspace
 from lessons.__main__ import main
@@ -172,3 +173,12 @@ def test_the_commands_run_from_any_folder_and_without_colour_in_a_pipe():
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "\033" not in result.stdout
     assert workspace.path(LESSON).exists()
+
+
+def test_the_grader_works_where_a_system_lacks_what_others_have(tmp_path):
+    write(right_program())
+    command = [sys.executable, "-m", "lessons", "check", LESSON]
+    environment = environment_without(tmp_path) | {"PYTHONUTF8": "1"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result
+    assert result.stderr == "absent\n"

@@ -3,15 +3,16 @@
 import sys
 import threading
 import types
+from unittest import mock
 
 import numpy as np
 import pytest
 
-from geonet import ops
+from geonet import ops, threads
 from geonet.models import mlp
 from geonet.text import BadInput
 from geonet.train import SGD, Adam, Diverged, ReduceLROnPlateau, fit
-from geonet.train.parallel import SIZES, DataParallel, sum_over_ranks, world
+from geonet.train.parallel import SIZES, DataParallel, cores, sum_over_ranks, world
 
 EPOCHS, ROWS = 3, (3, 5)  # rows of each rank's batch: a damaged picture makes one smaller
 
@@ -157,6 +158,28 @@ def test_sums_are_over_all_ranks_entry_by_entry():
     for total in results:
         assert np.array_equal(total, 2 * (np.arange(6).reshape(2, 3).T + 1.0))
     assert all(r.shape == () for r in together(lambda comm: sum_over_ranks(comm, 1.0))[0])
+
+
+# Cores --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("affinities", "shares"),
+    [
+        ([{0, 1, 2, 3}] * 2, [2, 2]),  # all may use all
+        ([{0, 1}, {2, 3}], [2, 2]),  # bound to cores of their own
+        ([{0}, {1}, {0}], [1, 1, 1]),
+        ([{0, 1, 2}, {3}], [2, 1]),
+    ],
+)
+def test_processes_on_one_machine_share_its_cores(affinities, shares, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mpi4py", mock.MagicMock())
+    neighbours = mock.Mock()
+    neighbours.allgather.return_value = affinities
+    neighbours.Get_size.return_value = len(affinities)
+    for own, share in zip(affinities, shares):
+        monkeypatch.setattr(threads, "affinity", lambda own=own: own)
+        assert cores(mock.Mock(Split_type=lambda kind: neighbours)) == share
 
 
 # The launcher -------------------------------------------------------------------------------------

@@ -1,33 +1,232 @@
-"""Threads for kernels: every part is done, and which parts go together is no matter of chance."""
+"""Threads for kernels: every part is done, and which parts go together is no matter of chance.
 
+BLAS has one thread inside kernels and its own number outside; memory is kept where glibc can."""
+
+import ctypes
 import multiprocessing
+import os
+import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import geonet
 from geonet import threads
 
-
-@pytest.fixture(params=["1", "2", "5"])
-def count(request, monkeypatch):
-    monkeypatch.setenv("GEONET_THREADS", request.param)
-    return int(request.param)
+ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_without_the_variable_there_is_one_thread(monkeypatch):
-    monkeypatch.delenv("GEONET_THREADS", raising=False)
-    assert threads.count() == 1
+@pytest.fixture(params=[1, 2, 5])
+def count(request):
+    geonet.set_threads(request.param)
+    yield request.param
+    geonet.set_threads(None)
+
+
+def in_a_new_process(program, **variables):
+    """What a program prints that imports NumPy and geonet's threads, as a notebook does."""
+    environment = {k: v for k, v in os.environ.items() if k != "GEONET_THREADS"}
+    result = subprocess.run(
+        [sys.executable, "-c", f"import os, numpy, geonet\nfrom geonet import threads\n{program}"],
+        env=environment | {"PYTHONPATH": str(ROOT)} | variables,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return result.stdout.strip()
+
+
+# How many -----------------------------------------------------------------------------------------
+
+
+def test_by_default_kernels_use_every_core_that_the_process_may_use():
+    assert in_a_new_process("print(threads.count())") == str(len(threads.affinity()))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a way to give up cores")
+def test_a_process_that_may_use_one_core_uses_one_thread():
+    program = "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(threads.count())"
+    assert in_a_new_process(program) == "1"
+
+
+def test_a_system_that_does_not_tell_is_taken_to_allow_all_cores(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert threads.available() == os.cpu_count()
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert threads.available() == 1
+
+
+def test_the_number_can_be_set_and_restored():
+    before = threads.count()
+    geonet.set_threads(before + 3)
+    with ThreadPoolExecutor(1) as other:
+        assert threads.count() == other.submit(threads.count).result() == before + 3
+    geonet.set_threads(None)
+    assert threads.count() == before
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, "2"])
+def test_a_number_that_is_none_is_refused_and_changes_nothing(number):
+    before = threads.count()
+    with pytest.raises(ValueError, match="count must be a whole number of at least 1"):
+        geonet.set_threads(number)
+    assert threads.count() == before
+
+
+def test_the_variable_replaces_the_default(monkeypatch):
+    monkeypatch.setenv("GEONET_THREADS", "7")
+    assert threads.count() == 7
+    geonet.set_threads(3)
+    assert threads.count() == 3
+    geonet.set_threads(None)
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "two", "1.5"])
-def test_a_count_that_is_none_is_refused(text, monkeypatch):
+def test_a_variable_that_is_no_count_is_refused(text, monkeypatch):
     monkeypatch.setenv("GEONET_THREADS", text)
     with pytest.raises(ValueError, match="GEONET_THREADS must be a whole number above 0"):
         threads.count()
+
+
+def test_a_limit_is_that_of_one_thread_and_ends_with_its_block(count):
+    with threads.limited(9), ThreadPoolExecutor(1) as other:
+        with threads.limited(4):
+            assert threads.count() == 4
+        assert (threads.count(), other.submit(threads.count).result()) == (9, count)
+    assert threads.count() == count
+
+
+# BLAS ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def blas(monkeypatch):
+    """The number of threads of a BLAS that is not there, in a list; it has three at first."""
+    numbers = [3]
+    library = SimpleNamespace(
+        get_num_threads=lambda: numbers[0], set_num_threads=lambda n: numbers.__setitem__(0, n)
+    )
+    controller = SimpleNamespace(select=lambda user_api: SimpleNamespace(lib_controllers=[library]))
+    module = ModuleType("threadpoolctl")
+    module.ThreadpoolController = lambda: controller
+    monkeypatch.setitem(sys.modules, "threadpoolctl", module)
+    threads._blas.cache_clear()
+    yield numbers
+    threads._blas.cache_clear()
+
+
+def test_blas_has_one_thread_inside_kernels_and_its_own_number_outside(blas, count):
+    found = []
+    threads.parallel_for(lambda: found.append(*blas), [()] * 4)
+    assert (found, blas) == ([1] * 4, [3])
+
+
+def test_blas_gets_its_own_number_back_after_an_error(blas, count):
+    with pytest.raises(ZeroDivisionError):
+        threads.parallel_for(lambda: 1 / 0, [()] * 4)
+    assert blas == [3]
+
+
+def test_blas_gets_its_own_number_back_when_the_last_of_two_callers_has_left(blas):
+    inside, leave = threading.Event(), threading.Event()
+
+    def stay():
+        inside.set()
+        assert leave.wait(10)
+
+    with ThreadPoolExecutor(1) as other:
+        longer = other.submit(threads.parallel_for, stay, [()])
+        assert inside.wait(10)
+        threads.parallel_for(lambda: None, [()])
+        assert blas == [1]
+        leave.set()
+        longer.result()
+    assert blas == [3]
+
+
+def test_blas_has_one_thread_all_the_time_within_a_limit(blas):
+    with threads.limited(2):
+        threads.parallel_for(lambda: None, [()])
+        assert blas == [1]
+    assert blas == [3]
+
+
+def test_a_number_that_the_user_sets_between_kernels_is_kept(blas):
+    threads.parallel_for(lambda: None, [()])
+    blas[0] = 2
+    threads.parallel_for(lambda: None, [()])
+    assert blas == [2]
+
+
+REAL_BLAS = """
+get, change = (threads.openblas(f"{name}_num_threads") for name in ("get", "set"))
+if get is None:
+    print([2, 1, 2])
+else:
+    change(2)
+    numbers = [get()]
+    threads.parallel_for(lambda: numbers.append(get()), [()])
+    print([*numbers, get()])
+"""
+
+
+def test_the_openblas_of_numpy_is_found_in_the_process():
+    assert in_a_new_process(REAL_BLAS) == "[2, 1, 2]"
+
+
+def test_another_blas_is_left_alone(monkeypatch):
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)  # not installed
+    monkeypatch.setattr(threads, "openblas", lambda name: None)
+    threads._blas.cache_clear()
+    done = []
+    threads.parallel_for(done.append, [(1,)])
+    assert done == [1]
+    threads._blas.cache_clear()
+
+
+# Memory -------------------------------------------------------------------------------------------
+
+FAULTS = """
+import resource
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        numpy.ones(2**27, numpy.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+kept = geonet.keep_memory()
+first, second = faults(), faults()
+print(kept, second < 0.1 * first)
+"""
+
+
+def test_freed_memory_is_kept_where_the_c_library_is_glibc():
+    try:
+        glibc = hasattr(ctypes.CDLL(None), "mallopt")
+    except TypeError:  # on Windows
+        glibc = False
+    if not glibc:
+        assert not geonet.keep_memory()
+    else:
+        assert in_a_new_process(FAULTS) == "True True"
+
+
+@pytest.mark.parametrize("error", [TypeError, OSError, AttributeError])
+def test_without_glibc_nothing_is_kept_and_nothing_fails(error, monkeypatch):
+    def refuse(name):
+        raise error
+
+    monkeypatch.setattr(ctypes, "CDLL", refuse)
+    assert not geonet.keep_memory()
+
+
+# Parts --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("length", [0, 1, 4, 17])

@@ -30,7 +30,7 @@ from geonet.experiments.harness.statistics import mean_interval
 from geonet.experiments.sets.drawn_pictures import write_pictures
 from geonet.models import STEMS, resnet18, resnet34, resnet50
 from geonet.text import BadInput, check_range
-from geonet.train.parallel import DataParallel, sum_over_ranks, world
+from geonet.train.parallel import DataParallel, cores, sum_over_ranks, world
 
 NETWORKS = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}
 SCHEDULES = "cosine", "step"
@@ -134,14 +134,15 @@ class ImageNet(Classification):
         rank, _, comm = world()
         if comm is None:
             return super().main(arguments, executor)
-        if rank == 0:
-            try:
-                return super().main(arguments)
-            finally:
-                comm.bcast(None)
-        while (run := comm.bcast(None)) is not None:
-            with contextlib.suppress(train.Diverged):  # as in all processes
-                self._train(*run)
+        with threads.limited(getattr(arguments, "threads", None) or cores(comm)):
+            if rank == 0:
+                try:
+                    return super().main(arguments)
+                finally:
+                    comm.bcast(None)
+            while (run := comm.bcast(None)) is not None:
+                with contextlib.suppress(train.Diverged):  # as in all processes
+                    self._train(*run)
         return 0
 
     def run_one(self, config, method, seed, lr, split):

@@ -49,10 +49,12 @@ def world():
     return comm.Get_rank(), ranks, comm
 
 
-def cores():
-    """Number of cores for this process: its share if others of MPI run on the same machine."""
-    if (comm := world()[2]) is None:
-        return threads.available()
+def cores(comm):
+    """Number of cores for this process, which shares those of the machine with other processes.
+
+    Some launchers bind each process to cores of its own, and others let all use the same ones. All
+    processes of the communicator must call this.
+    """
     from mpi4py import MPI
 
     neighbours = comm.Split_type(MPI.COMM_TYPE_SHARED)
