@@ -4,8 +4,8 @@ import argparse
 import os
 import sys
 
-from geonet import threads
-from geonet.kernels.switch import PLAIN
+from geonet import streams, threads
+from geonet.kernels.switch import PLAIN, check_wanted
 from geonet.text import BadInput, Parser, aligned
 
 TOUR = ("perturbation", "levy", "banana")
@@ -98,26 +98,22 @@ def build_parser(experiments):
 
 def main():
     """Run a command. The exit status is 2 after bad input, and 130 after an interruption."""
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.reconfigure(errors="replace")  # for terminals that cannot show ± and λ
     try:
         from geonet.experiments import find
 
+        check_wanted()
         arguments = build_parser(find()).parse_args()
         if PLAIN:
             print(f"geonet: {PLAIN}, so kernels run in plain NumPy, more slowly", file=sys.stderr)
         threads.keep_memory()
         with threads.limited(arguments.threads or arguments.default_threads or threads.count()):
             return arguments.run(arguments) or 0
-    except BrokenPipeError:  # the reader of the output has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except (BadInput, OSError, MemoryError) as error:
-        print(f"geonet: {error}", file=sys.stderr)
+        print(f"geonet: {str(error) or 'out of memory'}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    streams.run("geonet", main)

@@ -6,11 +6,12 @@ installation, for `doctor`), 2 if the command cannot be carried out as it was gi
 
 import argparse
 import difflib
-import os
 import re
 import sys
 from pathlib import Path
 
+from geonet import streams
+from geonet.kernels.switch import check_wanted
 from geonet.text import BadInput, Parser, aligned
 from lessons import exercises, percent, progress, report, workspace
 
@@ -221,14 +222,10 @@ def build_parser():
 
 def main(words=None):
     """Carry out a command; return the exit status."""
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.reconfigure(errors="replace")  # for terminals that cannot show ± and λ
     try:
+        check_wanted()
         arguments = build_parser().parse_args(words)
         return arguments.run(arguments)
-    except BrokenPipeError:  # the reader of the output has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except (BadInput, OSError) as error:
         print(f"lessons: {error}", file=sys.stderr)
         return 2
@@ -237,4 +234,4 @@ def main(words=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    streams.run("lessons", main)

@@ -113,6 +113,15 @@ def test_a_data_folder_that_does_not_exist_is_refused(tmp_path):
     assert "GEONET_DATA must name a folder" in refusal("banana", cwd=tmp_path, GEONET_DATA="none")
 
 
+@pytest.mark.parametrize("program", ["geonet", "lessons"])
+def test_another_word_for_kernels_is_refused_in_one_line(program, tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "GEONET_KERNELS": "cupy"}
+    command = [sys.executable, "-m", program]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    line = f"{program}: GEONET_KERNELS must be numba or numpy, but is 'cupy'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
+
+
 def test_a_terminal_without_greek_gets_the_table_all_the_same(tmp_path):
     result = geonet("perturbation", *QUICK, cwd=tmp_path, PYTHONIOENCODING="ascii")
     assert result.returncode == 0
@@ -168,6 +177,27 @@ def test_graph_prints_a_table_and_leaves_a_page_and_a_figure(model, tmp_path):
     assert f"<h1>One training step of {model} under BN</h1>" in page
     assert str(tmp_path) not in page
     assert str(ROOT) not in page
+
+
+@pytest.mark.parametrize("backend", ["nonsense", "module://nowhere.backend_inline", "TkAgg"])
+def test_figures_are_drawn_whatever_backend_is_inherited(backend, tmp_path):
+    result = geonet("graph", "--out", "here", cwd=tmp_path, MPLBACKEND=backend, DISPLAY="")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (tmp_path / "here" / "graph.png").exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_results_are_whole_although_standard_output_is_on_a_full_disk(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "geonet", "graph", "--out", "here"]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    message = "geonet: standard output cannot be written: No space left on device\n"
+    assert without_notice(done.stderr) == message
+    assert sorted(p.suffix for p in (tmp_path / "here").iterdir()) == [".html", ".png", ".svg"]
 
 
 @pytest.mark.parametrize("words", [("levy", *QUICK, "--workers", "2"), ("gradcheck",)])

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -48,8 +49,6 @@ PROGRAM = """if True:
 
 def outcome(before, **variables):
     """Losses of three steps under every method, and whether Numba was loaded."""
-    import os
-
     program = PROGRAM.format(before=before)
     environment = {k: v for k, v in os.environ.items() if k != "GEONET_KERNELS"} | variables
     done = subprocess.run(
@@ -74,11 +73,83 @@ def test_every_method_trains_alike_on_plain_numpy(before, variables):
         np.testing.assert_allclose(plain[method], losses, rtol=1e-9)
 
 
-def test_another_word_is_refused_by_name():
-    program = "import os; os.environ['GEONET_KERNELS'] = 'cupy'; import geonet"
+@of_compiled_code
+def test_another_word_is_refused_by_name_and_not_before_a_kernel_runs():
+    program = """if True:
+        import os
+        os.environ["GEONET_KERNELS"] = "cupy"
+        import geonet
+        print("imported")
+        geonet.hypersphere.to_cartesian([[1.0, 2.0]])
+    """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode
+    assert done.stdout == "imported\n"
     assert "GEONET_KERNELS must be numba or numpy, but is 'cupy'" in done.stderr
+
+
+CACHED = """
+import sys
+from geonet.kernels.switch import lazy_jit
+
+@lazy_jit
+def double(x):
+    return 2 * x
+
+@lazy_jit
+def more(x):
+    return double(x) + 1
+
+if sys.argv[1:]:
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # no file may grow, as on a full disk
+print(more(3), sum(more.compiled.stats.cache_hits.values()))
+"""
+
+
+def cached(folder, *words, home=None):
+    """What the program above prints in a folder: a value, and how often the cache had the code."""
+    script = folder / "cached.py"
+    if not script.exists():
+        script.write_text(CACHED, encoding="utf-8")
+    settings = {
+        k: v for k, v in os.environ.items() if k not in ("NUMBA_CACHE_DIR", "GEONET_KERNELS")
+    }
+    settings |= {"PYTHONPATH": str(KERNELS.parents[1]), "HOME": str(home or folder)}
+    settings |= {"XDG_CACHE_HOME": settings["HOME"], "LOCALAPPDATA": settings["HOME"]}
+    done = subprocess.run(
+        [sys.executable, script, *words], env=settings, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return tuple(map(int, done.stdout.split()))
+
+
+@of_compiled_code
+def test_kernels_are_compiled_where_no_folder_can_be_written_to(tmp_path):
+    (tmp_path / "__pycache__").write_text("")
+    (tmp_path / "home").write_text("")
+    assert cached(tmp_path, home=tmp_path / "home") == (7, 0)
+    assert cached(tmp_path, home=tmp_path / "nowhere" / "home") == (7, 0)
+
+
+@of_compiled_code
+@pytest.mark.parametrize("ending", ["nbi", "nbc"])
+def test_a_damaged_cache_is_replaced(ending, tmp_path):
+    assert cached(tmp_path) == (7, 0)
+    assert cached(tmp_path) == (7, 1)
+    first, second = tmp_path.rglob(f"*.{ending}")
+    first.write_bytes(b"")
+    second.write_bytes(second.read_bytes()[:100])
+    assert cached(tmp_path) == (7, 0)
+    assert cached(tmp_path) == (7, 1)
+
+
+@of_compiled_code
+@pytest.mark.skipif(os.name != "posix", reason="limits of files are POSIX")
+def test_a_disk_that_is_full_costs_no_more_than_the_cache(tmp_path):
+    assert cached(tmp_path, "full") == (7, 0)
+    assert cached(tmp_path) == (7, 0)
+    assert cached(tmp_path) == (7, 1)
 
 
 def test_every_function_of_the_reference_has_a_kernel_that_equals_it():

@@ -3,11 +3,13 @@
 ``GEONET_KERNELS=numpy``, or a Python without Numba, runs everything on `geonet.kernels.reference`.
 Otherwise a kernel runs compiled. Importing geonet does not load Numba: the first call does.
 
-Kernels use kernels and constants of their own file only, because Numba's cache on disk does not
-notice changes in another. After a change of the options with which kernels are compiled, empty the
-cache.
+Compiled kernels are kept in Numba's cache on disk: in the folder NUMBA_CACHE_DIR, beside the source
+or in the user's home. Where none of them can be written to, every process compiles its own.
+Kernels use kernels and constants of their own file only, because the cache does not notice changes
+in another. After a change of the options with which kernels are compiled, empty the cache.
 """
 
+import contextlib
 import functools
 import importlib.util
 import os
@@ -15,20 +17,31 @@ import threading
 
 import numpy as np
 
+from geonet.text import BadInput
+
 NATIVE = frozenset((np.dtype(np.float32), np.dtype(np.float64)))  # what compiled kernels take
 
 
 def _why_plain():
     """Why kernels run in plain NumPy; empty if they run compiled."""
-    wanted = os.environ.get("GEONET_KERNELS") or "numba"
-    if wanted not in ("numba", "numpy"):
-        raise ValueError(f"GEONET_KERNELS must be numba or numpy, but is {wanted!r}")
-    if wanted == "numpy":
+    if WANTED == "numpy":
         return "GEONET_KERNELS=numpy"
     return "" if importlib.util.find_spec("numba") else "Numba is not installed"
 
 
+WANTED = os.environ.get("GEONET_KERNELS") or "numba"
 PLAIN = _why_plain()
+
+
+def check_wanted():
+    """Refuse another word in GEONET_KERNELS. Commands do it, so that `import geonet` cannot fail.
+
+    Raises
+    ------
+    BadInput
+    """
+    if WANTED not in ("numba", "numpy"):
+        raise BadInput(f"GEONET_KERNELS must be numba or numpy, but is {WANTED!r}")
 
 
 def equal_to(reference, arrays=0):
@@ -69,6 +82,29 @@ def equal_to(reference, arrays=0):
     return choose
 
 
+class _Cache:
+    """Numba's cache of a kernel, which must not stop a program: it only saves time."""
+
+    def __init__(self, cache):
+        self._cache = cache
+
+    def __getattr__(self, name):
+        return getattr(self._cache, name)
+
+    def load_overload(self, *key):
+        """What is kept for the types of a call. A cache that is damaged is emptied."""
+        try:
+            return self._cache.load_overload(*key)
+        except Exception:  # damaged files can cause any error
+            with contextlib.suppress(Exception):
+                self._cache.flush()
+
+    def save_overload(self, *entry):
+        """Keep what has been compiled, unless the disk is full, for example."""
+        with contextlib.suppress(Exception):
+            self._cache.save_overload(*entry)
+
+
 _lock = threading.RLock()
 
 
@@ -78,7 +114,7 @@ class LazyJit:
     def __init__(self, py_func, options):
         functools.update_wrapper(self, py_func)
         self.py_func = py_func
-        self.options = {"cache": True, "nogil": True, "error_model": "numpy", **options}
+        self.options = {"nogil": True, "error_model": "numpy", **options}
 
     @functools.cached_property
     def compiled(self):
@@ -87,7 +123,12 @@ class LazyJit:
             if "compiled" not in self.__dict__:
                 import numba
 
-                self.compiled = numba.njit(**self.options)(self.py_func)
+                check_wanted()
+                kernel = numba.njit(**self.options)(self.py_func)
+                with contextlib.suppress(RuntimeError):  # there is no folder to write to
+                    kernel.enable_caching()
+                    kernel._cache = _Cache(kernel._cache)
+                self.compiled = kernel
             return self.__dict__["compiled"]
 
     def __call__(self, *arguments):
