@@ -14,7 +14,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # %%
 import numpy as np
-from matplotlib.figure import Figure
 
 from geonet import Tensor, characteristic, ops
 from lessons import figures
@@ -214,7 +213,7 @@ for scale in (1.0, 0.1):
 # ## The figure
 
 # %%
-figure = Figure(figsize=(9.0, 4.2), layout="constrained")
+figure = figures.Figure(figsize=(9.0, 4.2), layout="constrained")
 left, right = figure.subplots(1, 2)
 span = np.linspace(-4.0, 4.0, 2)
 

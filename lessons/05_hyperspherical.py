@@ -14,7 +14,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # %%
 import numpy as np
-from matplotlib.figure import Figure
 
 from geonet import hypersphere
 from lessons import figures
@@ -248,7 +247,7 @@ for k in range(3):
 # ## The figure
 
 # %%
-figure = Figure(figsize=(11.0, 3.8), layout="constrained")
+figure = figures.Figure(figsize=(11.0, 3.8), layout="constrained")
 sphere = figure.add_subplot(1, 3, 1, projection="3d")
 circle = np.linspace(0.0, 2.0 * np.pi, 100)
 for polar in np.linspace(0.0, np.pi, 7):  # circles of equal θ₁ around the first axis

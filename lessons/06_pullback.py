@@ -14,7 +14,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # %%
 import numpy as np
-from matplotlib.figure import Figure
 
 from geonet import Tensor, gradcheck, hypersphere, ops
 from geonet.check.gradcheck import GradientError
@@ -250,7 +249,7 @@ assert np.allclose(theta_tensor.grad[0], grad_theta)
 # ## The figure
 
 # %%
-figure = Figure(figsize=(9.5, 4.2), layout="constrained")
+figure = figures.Figure(figsize=(9.5, 4.2), layout="constrained")
 left, right_panel = figure.subplots(1, 2)
 shown = hypersphere.jacobian(hypersphere.to_hyperspherical(rng.normal(size=8))[0])
 image = left.imshow(shown, cmap="PuOr", vmin=-1, vmax=1)

@@ -27,7 +27,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # %%
 import numpy as np
-from matplotlib.figure import Figure
 
 import geonet
 from lessons import figures
@@ -283,7 +282,7 @@ assert not far_to_z[:, 0].any()
 # ## A figure: three parameters, three motions
 
 # %%
-figure = Figure(figsize=(10.5, 4.0), layout="constrained")
+figure = figures.Figure(figsize=(10.5, 4.0), layout="constrained")
 scale_panel, offset_panel, angle_panel = figure.subplots(1, 3)
 t = np.linspace(-1, 3, 201)
 for k, scale in enumerate((2.0, 1.0, -1.0)):

@@ -21,7 +21,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # %%
 import numpy as np
-from matplotlib.figure import Figure
 
 import geonet
 from lessons import figures
@@ -262,7 +261,7 @@ assert np.ptp([losses[m][0] for m in methods]) < 1e-14
 # seed at one rate, not a race. Lesson 10 asks the question properly.
 
 # %%
-figure = Figure(figsize=(11, 4.2), layout="constrained")
+figure = figures.Figure(figsize=(11, 4.2), layout="constrained")
 sign_panel, spread_panel, loss_panel = figure.subplots(1, 3)
 true_angles = np.linspace(-np.pi, np.pi, 24, endpoint=False) + 0.13
 true = np.stack([np.cos(true_angles), np.sin(true_angles)], axis=1)

@@ -22,7 +22,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # %%
 import numpy as np
-from matplotlib.figure import Figure
 
 import geonet
 from lessons import figures
@@ -282,7 +281,7 @@ for name in names:
     assert np.all(largest[name] <= bounds[name] + 1e-9)
 
 # The parts that stay are drawn once; a frame sets what changes.
-figure = Figure(figsize=(9, 4.8), layout="constrained")
+figure = figures.Figure(figsize=(9, 4.8), layout="constrained")
 grid = figure.add_gridspec(2, 3, width_ratios=(1, 1, 1.35))
 along = np.array([-6.0, 6.0])[:, None]
 

@@ -16,7 +16,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # %%
 import numpy as np
-from matplotlib.figure import Figure
 
 from geonet import METHODS, characteristic, no_grad, ops
 from geonet.experiments.sets.banana import generate_banana, split_banana
@@ -318,7 +317,7 @@ for method in shown:
 # ## The figure
 
 # %%
-figure = Figure(figsize=(9.0, 6.4), layout="constrained")
+figure = figures.Figure(figsize=(9.0, 6.4), layout="constrained")
 top, bottom = figure.subplots(2, 3)
 train_x, train_y = load_levy(np.random.default_rng([0, 0])).train
 test_x, test_y = load_levy(np.random.default_rng([0, 0])).test

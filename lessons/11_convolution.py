@@ -19,7 +19,6 @@ import time
 
 import numba
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.lib.stride_tricks import sliding_window_view
 
 from geonet import Tensor, ops
@@ -407,7 +406,7 @@ for name, way in ways.items():
 # cost.
 
 # %%
-figure = Figure(figsize=(9.0, 3.9), layout="constrained")
+figure = figures.Figure(figsize=(9.0, 3.9), layout="constrained")
 left, right_panel = figure.subplots(1, 2, width_ratios=(1.1, 1))
 copies = im2col(np.arange(16.0).reshape(1, 4, 4, 1), 3, 3)
 left.imshow(copies, cmap="Greys", vmin=0, vmax=30, aspect="auto")

@@ -19,8 +19,6 @@ import math
 import tempfile
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from PIL import Image
 
 from geonet import Tensor, characteristic, no_grad, ops
@@ -327,7 +325,9 @@ for method, rate in (("BN", 0.01), ("GmP+IMN", 0.1)):
 # ## The figure
 
 # %%
-figure = Figure(figsize=(8.5, 7.2), layout="constrained")
+from matplotlib.patches import Rectangle
+
+figure = figures.Figure(figsize=(8.5, 7.2), layout="constrained")
 axes = figure.subplot_mosaic([["lines", "picture"], ["crops", "loss"]])
 direction, place = np.array([0.8, 0.6]), 0.5  # u and λ of a unit with two inputs
 along = np.array([-direction[1], direction[0]]) * np.linspace(-4, 4, 9)[:, None]

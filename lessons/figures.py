@@ -7,9 +7,10 @@ import json
 import re
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from geonet.plots import base
+
+Figure = base.Figure
+base.matplotlib.style.use("default")  # lessons draw with it, whatever style the user has chosen
 
 FOLDER = Path("results", "lessons")
 COLOURS = base.PALETTE

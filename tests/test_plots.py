@@ -1,14 +1,22 @@
 """Figures: complete files, text for screen readers, reproducible bytes, and nothing hidden."""
 
+import ast
+import inspect
+import os
+import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
 
 from geonet import plots
 from geonet.experiments.harness import figures
+from geonet.plots import boundaries, curves, graphs
 
 METHODS = list(plots.METHOD_STYLES)
 SVG = "{http://www.w3.org/2000/svg}"
@@ -89,6 +97,58 @@ def test_same_input_gives_the_same_svg(draw, tmp_path):
     first = plots.save(draw(METHODS[:2]), tmp_path / "a", "name", "t", "d")[1].read_bytes()
     again = plots.save(draw(METHODS[:2]), tmp_path / "b", "name", "t", "d")[1].read_bytes()
     assert first == again
+
+
+UNREADABLE = {"text.usetex": True, "axes.facecolor": "black", "font.size": 40, "lines.linewidth": 9}
+
+
+@EVERY_FIGURE
+def test_the_users_own_style_changes_no_figure_and_stays_theirs(draw, tmp_path):
+    expected = plots.save(draw(METHODS[:2]), tmp_path / "a", "name", "t", "d")[1].read_bytes()
+    with matplotlib.rc_context(UNREADABLE):
+        found = plots.save(draw(METHODS[:2]), tmp_path / "b", "name", "t", "d")[1].read_bytes()
+        assert {key: matplotlib.rcParams[key] for key in UNREADABLE} == UNREADABLE
+    assert found == expected
+
+
+@pytest.mark.parametrize("module", [boundaries, curves, graphs, figures])
+def test_whatever_makes_a_figure_draws_it_in_the_default_style(module):
+    makers = 0
+    for node in ast.parse(inspect.getsource(module)).body:
+        if isinstance(node, ast.FunctionDef) and re.search(
+            r"\bpanels\(|Figure\(", ast.unparse(node)
+        ):
+            assert "base.default_style" in map(ast.unparse, node.decorator_list), node.name
+            makers += 1
+    assert makers
+
+
+@pytest.mark.parametrize(("backend", "found"), [("svg", "svg"), ("nonsense", "agg")])
+def test_importing_leaves_the_users_backend_as_it_is_and_needs_none(backend, found):
+    program = """if True:
+        import os
+        from geonet import plots
+        import matplotlib
+        print(os.environ["MPLBACKEND"], matplotlib.rcParams["backend"].lower())
+    """
+    environment = os.environ | {"MPLBACKEND": backend, "DISPLAY": "", "WAYLAND_DISPLAY": ""}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == [backend, found]
+
+
+def test_importing_after_a_choice_of_backend_does_not_undo_it():
+    program = """if True:
+        import os
+        os.environ["MPLBACKEND"] = "svg"
+        import matplotlib
+        matplotlib.use("pdf")
+        from geonet import plots
+        print(matplotlib.get_backend())
+    """
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["pdf"]
 
 
 def test_saving_twice_gives_the_same_files(tmp_path):

@@ -6,6 +6,7 @@ panels, and a caption below them: the argument `caption` says what is shown, ove
 What a panel cannot show (out of view, not finite) is noted in its title.
 """
 
+from geonet.plots import backend  # first, as it imports Matplotlib
 from geonet.plots.base import METHOD_STYLES, Plot, save, styles
 from geonet.plots.boundaries import boundary_evolution, decision_regions, step_changes, trajectories
 from geonet.plots.curves import (

@@ -8,7 +8,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
+import matplotlib.style
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -38,6 +38,8 @@ OTHER_STYLES = (
     _look("#8B4513", (0, (8, 1, 2, 1)), "p"),
     _look("#4B0082", (0, (2, 1)), "h"),
 )
+# Decorates what draws: colours and sizes fit together in this style alone, whatever the user's is.
+default_style = matplotlib.style.context("default")
 LINE, MARKER = {"marker": ""}, {"linestyle": ""}  # what leaves only the line or only the marker
 
 
@@ -56,6 +58,7 @@ def styles(labels, **common):
     return looks
 
 
+@default_style
 def save(figure, folder, name, title, description):
     """Write folder/name.png (150 dpi) and folder/name.svg, each whole or not at all.
 

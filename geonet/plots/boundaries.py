@@ -20,6 +20,7 @@ def draw_boundary(panel, weight, bias, window, **line):
     return True
 
 
+@base.default_style
 def boundary_evolution(stages, locations, caption):
     """Where the boundaries of a 1-D layer lie at several stages of training, as stacked bars.
 
@@ -53,6 +54,7 @@ def boundary_evolution(stages, locations, caption):
     return figure
 
 
+@base.default_style
 def step_changes(steps, changes, ylabel, caption):
     """A positive quantity at every training step, one panel per method, with the others in grey.
 
@@ -79,6 +81,7 @@ def step_changes(steps, changes, ylabel, caption):
     return figure
 
 
+@base.default_style
 def trajectories(locations, caption):
     """The paths of the locations of 2-D units during training, one panel per method.
 
@@ -106,6 +109,7 @@ def trajectories(locations, caption):
     return figure
 
 
+@base.default_style
 def decision_regions(grid, probabilities, points, labels, boundaries, caption):
     """Where each method decides for class 1 (shaded) in the plane, one panel each.
 

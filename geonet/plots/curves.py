@@ -5,6 +5,7 @@ import numpy as np
 from geonet.plots import base
 
 
+@base.default_style
 def function_fits(test_x, test_y, train_x, train_y, predictions, caption):
     """Each method's fit to a 1-D regression problem, one panel each.
 
@@ -123,6 +124,7 @@ def exceedance(edges, counts, xlabel, ylabel, caption):
     return _lines(share_above, counts, *labels, axes, 2, (4.2, 2.9), **base.LINE)
 
 
+@base.default_style
 def _lines(curve, values, xlabel, ylabel, caption, axes, widest=4, size=(3.0, 2.7), **look):
     """Lines with a legend, from title of the panel -> dict of label -> what `curve` takes.
 

@@ -7,12 +7,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 
+from geonet.plots import base
+
 SIZE = 7.5  # font size in points
 LETTER, LINE = 0.61 * SIZE / 72, 1.35 * SIZE / 72  # width and height in inches
 MARGIN = 0.15  # inches
 COLORS = {"parameter": "#e2f4ec", "input": "#f3ecdd"}
 
 
+@base.default_style
 def computation(drawing, caption):
     """Modules or operations as boxes, from top to bottom.
 

@@ -13,6 +13,7 @@ LAYER_LINES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1, 1, 1)), (0, (10, 2)))
 FARTHEST = 4.0  # effects beyond this or its inverse are drawn at the edge, with their number
 
 
+@base.default_style
 def perturbation_boundaries(epsilons, boundaries, caption):
     """Where a perturbation of size ε moves the boundary of one unit in the plane.
 
@@ -51,6 +52,7 @@ def perturbation_boundaries(epsilons, boundaries, caption):
     return figure
 
 
+@base.default_style
 def turning_angles(norms, measured, bounds, caption):
     """How far perturbations of norm ‖ε‖ turn the direction of a unit, and the bound on it.
 
@@ -90,6 +92,7 @@ def turning_angles(norms, measured, bounds, caption):
     return figure
 
 
+@base.default_style
 def lr_maps(lrs, names, values, threshold, quantity, caption):
     """A quantity from 0 to 1 over learning rates and names, one panel per method.
 
@@ -123,6 +126,7 @@ def lr_maps(lrs, names, values, threshold, quantity, caption):
     return figure
 
 
+@base.default_style
 def stacked_shares(shares, xlabel, caption):
     """The shares that make up a whole, one panel per set, one bar per method.
 
@@ -148,6 +152,7 @@ def stacked_shares(shares, xlabel, caption):
     return figure
 
 
+@base.default_style
 def ratios(intervals, xlabel, caption):
     """Methods compared with another one: ratios and their intervals, one panel per data set.
 
@@ -171,6 +176,7 @@ def ratios(intervals, xlabel, caption):
     return figure
 
 
+@base.default_style
 def effects(claims, caption):
     """A forest plot: ratios with their intervals, one line per comparison, grouped by claim.
 
@@ -230,6 +236,7 @@ def _effect(panel, y, look, value, low, high):
     panel.plot(value, y, **look)
 
 
+@base.default_style
 def boundary_statistics(quantities, caption):
     """How the boundaries of each method behave, one panel per quantity, one row per method.
 
@@ -271,6 +278,7 @@ def _row(panel, y, look, numbers):
     panel.plot(numbers[1], y, **look | base.MARKER)
 
 
+@base.default_style
 def gradient_shares(steps, shares, layers, caption):
     """The radial share of gradients over training, one panel per method.
 
@@ -296,6 +304,7 @@ def gradient_shares(steps, shares, layers, caption):
     return figure
 
 
+@base.default_style
 def layer_curves(steps, values, layers, ylabel, caption, top=None):
     """A quantity of each layer over training, one panel per method.
 
