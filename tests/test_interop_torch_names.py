@@ -164,11 +164,18 @@ def test_states_of_other_networks_are_refused_and_change_nothing():
     before, state = model.state_dict(), export_torch(model)
     missing = {name: a for name, a in state.items() if name != "layer1.1.bn2.bias"}
     for wrong in (missing, state | {"layer1.1.bn2.bias2": np.zeros(3)}):
-        with pytest.raises(ValueError, match=r"names of this model, but differs in \['layer1.1.b"):
+        with pytest.raises(ValueError, match=r"this object's names, but differs in \['layer1.1.b"):
             import_torch(model, wrong)
     turned = state | {"conv1.weight": state["conv1.weight"].transpose(0, 2, 3, 1)}
-    with pytest.raises(ValueError, match=r"state\['conv1.weight'\] must have shape \(3, 3, 7, 7"):
+    with pytest.raises(ValueError, match=r"conv1.weight'\] has .* needs \(3, 3, 7, 7"):
         import_torch(model, turned)
+    for bad in (np.full(3, "1"), np.ones(3, complex), [None] * 3, np.ones(3, object)):
+        last = {name: a + 1 for name, a in state.items()} | {"fc.bias": bad}
+        with pytest.raises(ValueError, match=r"state\['fc.bias'\] must be numbers"):
+            import_torch(model, last)
+    for eps in (-1, np.nan):
+        with pytest.raises(ValueError, match="eps must be in"):
+            import_torch(model, state, eps=eps)
     np.testing.assert_equal(model.state_dict(), before)
     assert model[0].normalization.eps == 1e-3
     counted = {name: a for name, a in state.items() if not name.endswith("num_batches_tracked")}

@@ -90,6 +90,9 @@ def test_load_state_dict_restores_in_place():
         (lambda state: state.pop("own"), r"differs in \['own'\]"),
         (lambda state: state.update(extra=0), r"differs in \['extra'\]"),
         (lambda state: state.update({"rest.2.count": np.ones(4)}), r"rest.2.count.*\(4,\).*\(1,\)"),
+        (lambda state: state.update({"rest.2.count": np.array(["1"])}), r"rest.2.count.* numbers"),
+        (lambda state: state.update({"rest.2.count": np.array([1j])}), r"rest.2.count.* numbers"),
+        (lambda state: state.update({"rest.2.count": [None]}), r"rest.2.count.* numbers"),
     ],
 )
 def test_a_state_that_does_not_fit_changes_nothing(change, message):
@@ -99,6 +102,18 @@ def test_a_state_that_does_not_fit_changes_nothing(change, message):
     with pytest.raises(ValueError, match=message):
         tree.load_state_dict(state)
     assert all(np.array_equal(v, Tree().state_dict()[k]) for k, v in tree.state_dict().items())
+
+
+def test_any_real_numbers_and_any_mapping_are_loaded(tmp_path):
+    tree, other = Tree(), Tree()
+    other.rest[0].scale.data[...] = 7
+    np.savez(tmp_path / "state.npz", **other.state_dict())
+    with np.load(tmp_path / "state.npz") as state:
+        tree.load_state_dict(state)
+    assert np.all(tree.rest[0].scale.data == 7)
+    for kind in (">f8", np.float32, np.float16, np.uint8, bool):
+        tree.load_state_dict({n: np.ones_like(a, kind) for n, a in tree.state_dict().items()})
+        assert all(np.all(a == 1) and a.dtype == np.float64 for a in tree.state_dict().values())
 
 
 def test_train_and_eval_reach_every_module():

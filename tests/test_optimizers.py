@@ -1,5 +1,7 @@
 """Optimizers against their recursions and PyTorch; schedules and early stopping."""
 
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -156,7 +158,7 @@ def test_every_initial_weight_learns_whatever_its_layout_in_memory(optimizer):
 
 @pytest.mark.parametrize("kind", [Adam, AdamW])
 def test_parameters_that_are_not_contiguous_are_refused(kind):
-    with pytest.raises(ValueError, match="parameters must be contiguous"):
+    with pytest.raises(ValueError, match=r"parameters\[0\].data must be contiguous and writeable"):
         kind([Tensor(np.ones((2, 3)).T, requires_grad=True)])
 
 
@@ -186,6 +188,127 @@ def test_parameters_must_be_tensors(optimizer, parameters):
 def test_a_number_out_of_range_is_named(optimizer, options, name):
     with pytest.raises(ValueError, match=f"^{name}"):
         optimizer([nn.Parameter(np.ones(2))], **options)
+
+
+# Data and gradients that were replaced ------------------------------------------------------------
+
+
+def two_parameters(optimizer, options):
+    """A rule for two parameters (2, 3) with gradients, after one step."""
+    parameters = [nn.Parameter(rng(i).normal(size=(2, 3))) for i in range(2)]
+    rule = optimizer(parameters, **options)
+    for parameter in parameters:
+        parameter.grad = np.ones((2, 3))
+    rule.step()
+    return rule, parameters
+
+
+@EVERY_OPTIMIZER
+def test_data_replaced_by_an_array_of_the_same_form_are_trained(optimizer, recursion, options):
+    start, gradients = rng(1).normal(size=(2, 3)), rng(2).normal(size=(4, 2, 3))
+    parameter, flat = nn.Parameter(start), np.zeros(20)
+    rule = optimizer([parameter], **options)
+    for t, gradient in enumerate(gradients):
+        if t == 2:  # a part of a larger array, as where all parameters share one
+            flat[5:11] = parameter.data.ravel()
+            parameter.data = flat[5:11].reshape(2, 3)
+        parameter.grad = np.repeat(gradient, 2, axis=1)[:, ::2] if t % 2 else gradient.T.copy().T
+        rule.step()
+    expected = recursion(start, gradients, **options)
+    np.testing.assert_allclose(flat[5:11].reshape(2, 3), expected, rtol=1e-12)
+    assert not np.any(flat[11:])
+
+
+@EVERY_OPTIMIZER
+def test_the_copy_of_an_optimizer_trains_the_copies_of_its_parameters(
+    optimizer, recursion, options
+):
+    rule, parameters = two_parameters(optimizer, options)
+    before = [p.data.copy() for p in parameters]
+    twin, copies = copy.deepcopy((rule, parameters))
+    twin.step()
+    assert all(np.array_equal(p.data, old) for p, old in zip(parameters, before))
+    rule.step()
+    assert all(np.array_equal(p.data, c.data) for p, c in zip(parameters, copies))
+    assert not any(np.array_equal(p.data, old) for p, old in zip(parameters, before))
+
+
+def frozen(array):
+    array.flags.writeable = False
+    return array
+
+
+REPLACED = {  # by what: what it becomes, and what is said of it
+    "another size": (lambda a: np.ones(400), r"\(2, 3\) as .* is a float64 ndarray \(400,\)"),
+    "fewer entries": (lambda a: a[:1], r"is a float64 ndarray \(1, 3\)"),
+    "no entries": (lambda a: a[:0], r"is a float64 ndarray \(0, 3\)"),
+    "another shape": (lambda a: a.reshape(3, 2), r"is a float64 ndarray \(3, 2\)"),
+    "one row": (lambda a: a.reshape(1, 2, 3), r"is a float64 ndarray \(1, 2, 3\)"),
+    "single precision": (lambda a: a.astype("f"), "is a float32 ndarray"),
+    "integers": (lambda a: a.astype(int), "is a int64 ndarray"),
+    "complex": (lambda a: a.astype(complex), "is a complex128 ndarray"),
+    "big-endian": (lambda a: a.astype(">f8"), "is a >f8 ndarray"),
+    "a list": (lambda a: a.tolist(), r"is a  list \(2, 3\)"),
+    "a number": (lambda a: 1.0, r"is a  float \(\)"),
+    "a Tensor": (lambda a: Tensor(a), r"is a float64 Tensor \(2, 3\)"),
+    "another class": (lambda a: np.ma.array(a), "is a float64 MaskedArray"),
+}
+LAYOUTS = {
+    "Fortran order": lambda a: np.asfortranarray(a),
+    "a stride": lambda a: np.repeat(a, 2, axis=1)[:, ::2],
+    "a repeated row": lambda a: np.broadcast_to(a[:1], a.shape),
+    "read-only": lambda a: frozen(a.copy()),
+    "read-only in place": frozen,
+}
+
+
+def check_refusal(rule, parameters, message):
+    """A step is refused, and neither parameters nor state change."""
+    state, before = rule.state_dict(), [np.copy(p.data) for p in parameters]
+    with pytest.raises(ValueError, match=message):
+        rule.step()
+    np.testing.assert_equal(rule.state_dict(), state)
+    assert all(np.array_equal(p.data, old) for p, old in zip(parameters, before))
+
+
+@EVERY_OPTIMIZER
+@pytest.mark.parametrize("kind", REPLACED)
+@pytest.mark.parametrize("name", ["data", "grad"])
+def test_what_does_not_fit_is_named_before_anything_moves(
+    optimizer, recursion, options, name, kind
+):
+    rule, parameters = two_parameters(optimizer, options)
+    change, words = REPLACED[kind]
+    if (name, kind) == ("data", "a Tensor"):
+        return  # has no array in `data`, but a Tensor
+    setattr(parameters[1], name, change(getattr(parameters[1], name)))
+    check_refusal(rule, parameters, rf"^parameters\[1\].{name} must be a float64 array .*{words}")
+
+
+@EVERY_OPTIMIZER
+@pytest.mark.parametrize("kind", LAYOUTS)
+def test_data_that_cannot_be_changed_in_place_are_named(optimizer, recursion, options, kind):
+    rule, parameters = two_parameters(optimizer, options)
+    parameters[1].data = LAYOUTS[kind](parameters[1].data)
+    message = r"^parameters\[1\].data must be contiguous and writeable"
+    check_refusal(rule, parameters, message)
+    with pytest.raises(ValueError, match=message):
+        optimizer(parameters, **options)
+    parameters[1].data = parameters[1].data.copy()
+    rule.step()
+
+
+@EVERY_KIND
+def test_what_no_step_can_train_is_refused_from_the_start(optimizer):
+    parameter, fixed = nn.Parameter(np.ones(2)), Tensor(np.ones(2))
+    single, half = Tensor(1j, requires_grad=True), Tensor(np.ones(2, "e"), requires_grad=True)
+    for wrong in (fixed, parameter * 2.0, half, single):
+        with pytest.raises(ValueError, match=r"^parameters\[1\] must be float32 or float64 and"):
+            optimizer([parameter, wrong], lr=0.1)
+    with pytest.raises(ValueError, match=r"^parameters must be given once each"):
+        optimizer([parameter, nn.Parameter(np.ones(2)), parameter], lr=0.1)
+    layer = nn.Linear(3, 3, rng=rng())
+    optimizer(nn.Sequential(layer, layer).parameters(), lr=0.1)  # a shared layer counts once
 
 
 # Weight decay -------------------------------------------------------------------------------------
@@ -281,10 +404,63 @@ def test_the_state_of_another_optimizer_is_refused_and_changes_nothing(change):
         velocity[...] = 1
     state["lr"] = 1.0
     change(state)
-    with pytest.raises(ValueError, match="state must be of an optimizer of this kind"):
+    with pytest.raises(ValueError, match=r"^state"):
         rule.load_state_dict(state)
     assert rule.lr == 0.5
     assert not any(np.any(velocity) for velocity in rule.state_dict()["velocities"])
+
+
+NOT_NUMBERS = "0.1", "nan", 1j, np.nan, None, [0.1], {}, np.inf, -0.1
+
+
+@pytest.mark.parametrize("value", NOT_NUMBERS)
+def test_a_rate_that_is_none_is_refused_and_changes_nothing(value):
+    rule, _ = two_parameters(Adam, {"lr": 0.5})
+    state = rule.state_dict()
+    other = state | {"first": [a + 1 for a in state["first"]], "lr": value}
+    with pytest.raises(ValueError, match=r"^state\['lr'\]"):
+        rule.load_state_dict(other)
+    np.testing.assert_equal(rule.state_dict(), state)
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.full(6, "1"), np.ones(6, complex), np.ones(5), np.ones((2, 3)), None, "text"]
+)
+def test_arrays_of_a_state_must_be_like_the_optimizers_own(wrong):
+    rule, _ = two_parameters(Adam, {"lr": 0.5})
+    state = rule.state_dict()
+    other = state | {"lr": 0.25, "second": [state["second"][0], wrong]}
+    with pytest.raises(ValueError, match=r"^state\['second'\]\[1\]"):
+        rule.load_state_dict(other)
+    with pytest.raises(ValueError, match=r"^state\['steps'\]\[0\] must be numbers that fit int64"):
+        rule.load_state_dict(state | {"lr": 0.25, "steps": [np.array([1.5, 1.0])]})
+    np.testing.assert_equal(rule.state_dict(), state)
+    rule.load_state_dict(state | {"second": [a.astype(">f4") for a in state["second"]]})
+    assert all(a.dtype == np.float64 for a in rule.state_dict()["second"])
+    rule.step()
+
+
+def test_the_state_of_a_schedule_fits_as_a_whole_or_changes_nothing():
+    model = mlp([2, 3, 1], rng=rng())
+    rules = [make(optimizer_at(0.3)) for make in SCHEDULES.values()]
+    rules.append(EarlyStopping(model, patience=2))
+    rules[-1].step(1.0)
+    for rule in rules:
+        state = rule.state_dict()
+        for name, value in state.items():
+            others = {n: v + 1 for n, v in state.items() if isinstance(v, int | float)}
+            wrong = ["text", 1j, np.nan, [1.0]] if name in others else [{}, 3.0]
+            for bad in wrong:
+                with pytest.raises(ValueError, match=rf"^state\['{name}'\]"):
+                    rule.load_state_dict(state | others | {name: bad})
+            missing = {n: v for n, v in (state | others).items() if n != name}
+            with pytest.raises(ValueError, match="must have exactly this object's names"):
+                rule.load_state_dict(missing)
+            if isinstance(value, dict):  # one place further inside
+                inner = value | {next(iter(value)): "text"}
+                with pytest.raises(ValueError, match=rf"^state\['{name}'\]\['"):
+                    rule.load_state_dict(state | others | {name: inner})
+        np.testing.assert_equal(rule.state_dict(), state)
 
 
 SCHEDULES = {

@@ -139,6 +139,33 @@ def test_parameters_without_a_gradient_are_left_alone():
         assert gradients == [None, [1.5] * 4, None, None]
 
 
+def test_a_gradient_that_only_some_ranks_have_is_averaged_over_all():
+    def work(comm):
+        model = mlp([3, 4, 1], rng=np.random.default_rng(0))
+        rule = DataParallel(SGD(model.parameters(), 0.1), comm)
+        if comm.rank:
+            rule.parameters[1].grad = np.full(rule.parameters[1].shape, 1.0)
+        assert rule.all_reduce(2.0, 3 if comm.rank else 1) == 2.0
+        return [None if p.grad is None else p.grad.tolist() for p in rule.parameters]
+
+    for gradients in together(work)[0]:
+        assert gradients == [None, [0.75] * 4, None, None]
+
+
+def test_a_gradient_of_another_size_is_refused_before_it_is_sent():
+    def work(comm):
+        rule = DataParallel(
+            SGD(mlp([3, 4, 1], rng=np.random.default_rng(0)).parameters(), 0.1), comm
+        )
+        for parameter in rule.parameters:
+            parameter.grad = np.ones(7)
+        rule.all_reduce(2.0, 1)
+
+    results, comms = together(work)
+    assert all("parameters[0].grad must be a float64" in str(error) for error in results)
+    assert [comm.calls for comm in comms] == [0, 0]
+
+
 def test_it_stands_for_its_optimizer():
     model = mlp([3, 4, 1], rng=np.random.default_rng(0))
     inner = Adam(model.parameters(), 0.1)

@@ -185,3 +185,27 @@ def test_a_position_can_be_saved_in_an_epoch_of_a_million_batches(tmp_path):
     other = Position()
     other.load_state_dict(checkpoints.load()[0]["position"])
     assert other.losses == position.losses
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.pop("losses"),
+        lambda state: state["history"].pop("lr"),
+        lambda state: state["history"].update(more=[]),
+        lambda state: state["history"].update(loss=["0.5"]),
+        lambda state: state["history"].update(steps="3"),
+        lambda state: state.update(losses=np.ones(3, complex)),
+        lambda state: state.update(losses="text"),
+        lambda state: state.update(history=None),
+    ],
+)
+def test_a_position_that_does_not_fit_changes_nothing(change):
+    position = Position()
+    position.history.loss, position.losses = [2.0], [3.0]
+    before, state = position.state_dict(), Position().state_dict()
+    state["history"]["loss"] = [1.0, 2.0]
+    change(state)
+    with pytest.raises(ValueError, match=r"^state"):
+        position.load_state_dict(state)
+    np.testing.assert_equal(position.state_dict(), before)

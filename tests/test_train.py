@@ -1,5 +1,7 @@
 """The training loop: what it sees and keeps, when it stops and how it fails."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -176,6 +178,68 @@ def test_a_monitor_that_leaves_the_model_in_evaluation_mode_does_not_change_trai
     assert runs[0] == runs[1]
 
 
+MONITORS = {  # what a careless one does with the model
+    "evaluates": lambda model, x: model(x),
+    "trains": lambda model, x: model.train()(x),
+    "fails": lambda model, x: model.train()(x[:, :2]),
+    "trains on NaN": lambda model, x: model.train()(np.full_like(x, np.nan)),
+    "loads its own state": lambda model, x: model.load_state_dict(model.state_dict()),
+}
+
+
+def everything(model):
+    """Modes and arrays of all modules, with what the last batch left."""
+    kept = {}
+    for name, module in model.named_modules():
+        arrays = [n for n, v in vars(module).items() if v is None or isinstance(v, np.ndarray)]
+        kept[name] = {n: np.copy(getattr(module, n)) for n in ("training", *arrays)}
+    return model.state_dict(), kept
+
+
+@pytest.mark.parametrize("method", ["BN", "WN+MBN", "GmP+IMN"])
+@pytest.mark.parametrize("careless", MONITORS.values(), ids=MONITORS)
+def test_a_monitor_moves_neither_statistics_nor_modes(method, careless):
+    def run(monitor):
+        model, seen = some_model(method), []
+
+        def steered(asked):
+            seen.append([module.training for _, module in asked.named_modules()])
+            with contextlib.suppress(ValueError):
+                monitor(asked, 3 + some_data()[0])
+            return 0.0
+
+        train_some(model, batch_size=4, rng=rng(), monitor=steered, on_epoch=lambda: seen.append(
+            [module.training for _, module in model.named_modules()]))  # fmt: skip
+        assert not np.any(seen[::2])
+        assert np.all(seen[1::2])
+        return everything(model)
+
+    np.testing.assert_equal(run(careless), run(lambda model, x: None))
+
+
+def test_the_model_is_as_before_when_a_monitor_raises_an_error():
+    model, before = some_model("BN"), []
+
+    def monitor(asked):
+        asked.train()(some_data()[0])
+        raise KeyError("of the monitor")
+
+    with pytest.raises(KeyError, match="of the monitor"):
+        train_some(model, monitor=monitor, on_step=lambda: before.append(everything(model)))
+    np.testing.assert_equal(everything(model), before[0])
+
+
+@pytest.mark.parametrize("hook", ["on_gradients", "on_step", "on_epoch"])
+def test_a_hook_that_evaluates_the_model_does_not_end_its_training_mode(hook):
+    states = []
+    for evaluate in (False, True):
+        model = some_model("BN")
+        options = {hook: model.eval} if evaluate else {}
+        losses = train_some(model, batch_size=4, rng=rng(), **options).loss
+        states.append((losses, model.state_dict()))
+    np.testing.assert_equal(*states)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_full_batch_stopping_restores_the_weights_that_gave_the_best_loss(method):
     model = some_model(method, seed=3)
@@ -322,6 +386,16 @@ def test_a_loss_may_overflow_though_all_outputs_are_finite(model):
     before = model.state_dict()
     assert diverge(model, loss=lambda y, t: ops.mse(y * 1e250, t)) == (0, "the model", "loss")
     assert all(np.array_equal(before[name], p.data) for name, p in model.named_parameters())
+
+
+@pytest.mark.usefixtures("_quiet")
+def test_the_search_for_a_divergence_moves_no_statistics():
+    model, x = some_model("BN"), some_data()[0]
+    model(x)
+    once = everything(model)
+    again = some_model("BN")
+    diverge(again, loss=lambda y, t: ops.mse(y * 1e250, t))
+    np.testing.assert_equal(everything(again), once)
 
 
 @pytest.mark.usefixtures("_quiet")

@@ -27,10 +27,10 @@ import numpy as np
 from geonet import ops
 from geonet.interop.convert import convert
 from geonet.nn.layers import ACTIVATIONS, Layer, MaxPool2d, ResidualBlock, Unit, identity
-from geonet.nn.module import Sequential
+from geonet.nn.module import Sequential, matching
 from geonet.nn.normalization import BatchNorm
 from geonet.nn.parameterizations import Standard
-from geonet.text import check_type
+from geonet.text import check_range, check_type
 
 COUNTED = "num_batches_tracked"  # PyTorch has it; geonet does not need it
 
@@ -71,9 +71,7 @@ def export_torch(model, eps=1e-5):
             raise ValueError(f"eps must be at most the variance + {norm.eps} of every unit, but is "
                              f"{eps}, too large for {name}")  # fmt: skip
     for theirs, (array, filters) in _table(model).items():
-        if filters is not None:
-            array = array.reshape(-1, *filters).transpose(0, 3, 1, 2).copy()
-        state[theirs] = array
+        state[theirs] = _as_theirs(array, filters).copy()
         if theirs.endswith("running_var"):
             state[theirs.replace("running_var", COUNTED)] = np.array(0)
     return state
@@ -101,9 +99,10 @@ def import_torch(model, state, eps=1e-5):
     Raises
     ------
     ValueError
-        If a name is missing or unknown, a shape differs, or the model has other layers than those
-        above. Then nothing is changed.
+        If a name is missing or unknown, a shape differs, something is not a number, or the model
+        has other layers than those above. Then nothing is changed.
     """
+    check_range("eps", eps, 0)
     check_type("model", model, Sequential, "a geonet.nn.Sequential")
     for name, module in model.named_modules():
         if not _is_plain(module):
@@ -112,21 +111,19 @@ def import_torch(model, state, eps=1e-5):
                 f"kind of {type(module).__name__}: import first, then convert"
             )
     table = _table(model)
-    given = {name for name in state if not name.endswith(COUNTED)}
-    if difference := sorted(table.keys() ^ given):
-        raise ValueError(f"state must have the names of this model, but differs in {difference}")
-    state = {name: np.asarray(state[name]) for name in table}
+    given = {name: state[name] for name in state if not name.endswith(COUNTED)}
+    given = matching(given, {name: _as_theirs(*ours) for name, ours in table.items()})
     for theirs, (array, filters) in table.items():
-        shape = array.shape if filters is None else (len(array), filters[2], *filters[:2])
-        found = state[theirs].shape
-        if found != shape:
-            raise ValueError(f"state[{theirs!r}] must have shape {shape}, but has {found}")
-    for theirs, (array, filters) in table.items():
-        found = state[theirs]
+        found = given[theirs]
         array[...] = found if filters is None else found.transpose(0, 2, 3, 1).reshape(array.shape)
     for _, norm in _batch_norms(model):
         norm.eps = eps
     return model
+
+
+def _as_theirs(array, filters):
+    """An array in PyTorch's layout: filters (O, kh·kw·C) as (O, C, kh, kw), others as they are."""
+    return array if filters is None else array.reshape(-1, *filters).transpose(0, 3, 1, 2)
 
 
 def _batch_norms(model):

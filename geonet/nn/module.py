@@ -1,5 +1,9 @@
 """Module: a tree of parameters, buffers and other modules."""
 
+import copy
+from collections.abc import Mapping
+from contextlib import contextmanager
+
 import numpy as np
 
 from geonet.tensor import Tensor
@@ -8,6 +12,62 @@ from geonet.tensor import Tensor
 def dotted(path, name):
     """The name of something in a module with a dotted path; the outermost one has none."""
     return f"{path}.{name}" if path else name
+
+
+def matching(given, own, name="state"):
+    """A copy of a given state in the form of one's own: the same names, shapes and dtypes.
+
+    Every `load_state_dict` takes its state from here, and so changes nothing unless all of it fits.
+
+    Parameters
+    ----------
+    given : dict, list, array_like or number
+    own : dict, list, numpy.ndarray or number
+        What `given` must be like. The type `list` stands for a list of any numbers, and None for
+        anything.
+    name : str
+        Of the state, for errors.
+
+    Raises
+    ------
+    ValueError
+        At the first name, shape or kind of number that differs. A single number cannot be NaN.
+    """
+    if own is None:
+        return given
+    if isinstance(own, dict):
+        names = given.keys() if isinstance(given, Mapping) else ()
+        if difference := sorted(own.keys() ^ names, key=str):
+            raise ValueError(
+                f"{name} must have exactly this object's names, but differs in {difference}"
+            )
+        return {key: matching(given[key], own[key], f"{name}[{key!r}]") for key in own}
+    if isinstance(own, list):
+        return list(matching(dict(enumerate(given)), dict(enumerate(own)), name).values())
+    array, single = np.asarray(given), not isinstance(own, np.ndarray)
+    shape = (array.size,) if own is list else np.shape(own)
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}, but needs {shape}")
+    dtype = np.dtype(float) if single else own.dtype
+    if not np.can_cast(array.dtype, dtype, "same_kind") or (single and np.any(array != array)):
+        raise ValueError(f"{name} must be numbers that fit {dtype}, but is {given!r:.40}")
+    return array.tolist() if single else array.astype(dtype)
+
+
+@contextmanager
+def undisturbed(model):
+    """Restore modes and statistics of a model at the end, whatever was computed with it inside."""
+    kept = []
+    for _, module in model.named_modules():
+        names = "training", *module.buffers, *module.transient
+        kept.append((vars(module), {name: getattr(module, name) for name in names}))
+    for attributes, before in kept:  # what changes an array in place will change a copy
+        attributes.update({name: copy.copy(value) for name, value in before.items()})
+    try:
+        yield
+    finally:
+        for attributes, before in kept:
+            attributes.update(before)
 
 
 class Parameter(Tensor):
@@ -23,11 +83,12 @@ class Module:
     """Base class of layers and models.
 
     Attributes that are Parameters, Modules or lists of Modules are found automatically. `buffers`
-    names other attributes: arrays that belong to the state but are not trained.
+    names other attributes: arrays that belong to the state but are not trained. `transient` names
+    what a training pass leaves behind that does not even belong to the state.
     """
 
     training = True
-    buffers = ()
+    buffers = transient = ()
 
     def children(self):
         """Yield (name, module) for the modules directly below."""
@@ -73,20 +134,12 @@ class Module:
         Raises
         ------
         ValueError
-            If a name is missing or unknown, or a shape differs. Then nothing is changed.
+            If a name is missing or unknown, a shape differs, or something is not a number. Then
+            nothing is changed.
         """
         targets = self._state()
-        if difference := sorted(targets.keys() ^ state.keys()):
-            raise ValueError(
-                f"state must have exactly this module's names, but differs in {difference}"
-            )
-        for name, target in targets.items():
-            if np.shape(state[name]) != target.shape:
-                raise ValueError(
-                    f"state[{name!r}] has shape {np.shape(state[name])}, but needs {target.shape}"
-                )
-        for name, target in targets.items():
-            target[...] = state[name]
+        for name, value in matching(state, targets).items():
+            targets[name][...] = value
 
     def train(self, training=True):
         """Use batch statistics (and update the running ones) from now on."""

@@ -26,6 +26,7 @@ class BatchStatistics(Module):
     Evaluation uses running values, new = momentum · old + (1 − momentum) · batch.
     """
 
+    transient = ("batch_mean", "batch_var")
     running_var = None
     batch_mean = batch_var = None  # of the last training batch
 

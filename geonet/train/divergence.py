@@ -3,6 +3,7 @@
 import numpy as np
 
 from geonet.nn import Sequential
+from geonet.nn.module import undisturbed
 from geonet.tensor import no_grad
 
 
@@ -52,7 +53,7 @@ def locate_divergence(model, x, step):
     stages = {"the model": model}
     if isinstance(model, Sequential):
         stages = {f"steps.{i}": stage for i, stage in enumerate(model.steps)}
-    with no_grad(), np.errstate(all="ignore"):
+    with undisturbed(model), no_grad(), np.errstate(all="ignore"):
         for name, stage in stages.items():
             x = stage(x)
             if not np.isfinite(x.data).all():

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from geonet.nn.module import undisturbed
 from geonet.tensor import no_grad
 from geonet.text import check_counts
 from geonet.train.divergence import Diverged, check_finite, locate_divergence
@@ -27,14 +28,8 @@ def predict(model, x):
     -------
     numpy.ndarray
     """
-    modes = [(module, module.training) for _, module in model.named_modules()]
-    model.eval()
-    try:
-        with no_grad():
-            return model(x).data
-    finally:
-        for module, training in modes:
-            module.training = training
+    with undisturbed(model), no_grad():
+        return model.eval()(x).data
 
 
 def _source(data, epochs, batch_size, rng):
@@ -68,11 +63,6 @@ def _batches(x, y, batch_size, rng, skip):
     for start in range(skip * batch_size, len(x), batch_size):
         rows = order[start : start + batch_size]
         yield x[rows], y[rows]
-
-
-def _call(function):
-    if function is not None:
-        function()
 
 
 def fit(
@@ -115,6 +105,7 @@ def fit(
         Draws the order of each epoch; needed for batches smaller than the data.
     monitor : function, optional
         model -> float at the end of each epoch, the quantity that steers `schedule` and `stopping`.
+        The model is in evaluation mode. Its modes and running statistics are restored afterwards.
         By default this is the epoch's mean training loss. Its weights are then those before the
         last update (with one batch per epoch: exactly those that gave this loss).
     schedule, stopping : objects with step(quantity), optional
@@ -126,7 +117,7 @@ def fit(
         Called without arguments: after every backward pass, when there are gradients (under
         `DataParallel` those of this process's share of the batch); after every update; and after
         every epoch, including its monitor and schedule. They observe, like ``tracker.record`` or
-        ``inspector.record``, or save.
+        ``inspector.record``, or save. The model is in training mode before and after each.
     label : str or None
         Of the progress line; None for no line.
 
@@ -148,6 +139,11 @@ def fit(
     history, parameters = position.history, list(model.named_parameters())
     rows, start = 0, time.perf_counter()
 
+    def call(function):
+        if function is not None:
+            function()
+            model.train()  # the function may have evaluated the model
+
     def steer(quantity):
         if not math.isfinite(quantity):
             raise Diverged(history.steps, "the model", "monitored quantity")
@@ -164,7 +160,7 @@ def fit(
                 optimizer.zero_grad()
                 value = loss(model(x), y)
                 value.backward()
-                _call(on_gradients)
+                call(on_gradients)
                 position.losses.append(optimizer.all_reduce(value.item(), len(x)))
                 if not math.isfinite(position.losses[-1]):
                     locate_divergence(model, x, history.steps)
@@ -173,16 +169,18 @@ def fit(
                     steer(sum(position.losses) / batches)
                 optimizer.step()
                 history.steps += 1
-                _call(on_step)
+                call(on_step)
                 rows += len(x)
                 speed = rows / (time.perf_counter() - start)
                 progress.update("loss {:.4g}, {:,.0f} rows/s", position.losses[-1], speed)
             if monitor is not None:
-                steer(monitor(model))
+                with undisturbed(model):
+                    quantity = monitor(model.eval())
+                steer(quantity)
             if schedule is not None:
                 schedule.step(history.monitored[-1])
             position.end_epoch(optimizer.lr, rng)
-            _call(on_epoch)
+            call(on_epoch)
     if stopping is not None:
         stopping.restore()
     check_finite(parameters, history.steps)

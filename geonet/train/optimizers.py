@@ -6,7 +6,8 @@ import numpy as np
 
 from geonet.hypersphere import metric
 from geonet.kernels.optimizers import adam, sgd
-from geonet.nn.module import Module
+from geonet.kernels.switch import NATIVE
+from geonet.nn.module import Module, matching
 from geonet.nn.parameterizations import Angles, Parameterization
 from geonet.tensor import Tensor
 from geonet.text import check_range, check_type
@@ -69,15 +70,25 @@ def damping_of(model, damping):
 class Optimizer:
     """What optimizers share: the parameters, the learning rate, and clearing gradients.
 
-    A parameter whose gradient is None does not change. The data of all must be contiguous.
+    A parameter whose gradient is None does not change. Its `data` may be replaced by another array
+    of the same shape and dtype. A step with data or a gradient that do not fit is a ValueError, and
+    then no parameter changes.
     """
 
     def __init__(self, parameters, lr):
         self.parameters = list(parameters)
         if not self.parameters or not all(isinstance(p, Tensor) for p in self.parameters):
             raise ValueError("parameters must be a list of at least one Tensor")
-        if not all(p.data.flags.c_contiguous for p in self.parameters):
-            raise ValueError("parameters must be contiguous: use np.ascontiguousarray")
+        if len({*map(id, self.parameters)}) < len(self.parameters):
+            raise ValueError("parameters must be given once each, but one is given twice")
+        self._known = [(p.data, p.shape, p.dtype) for p in self.parameters]  # data as last checked
+        for i, p in enumerate(self.parameters):
+            if not p.requires_grad or p._record is not None or p.dtype not in NATIVE:
+                raise ValueError(
+                    f"parameters[{i}] must be float32 or float64 and made with requires_grad=True, "
+                    f"not by an operation, but is {p!r:.60}"
+                )
+            self._check(i, p.data, p.data)
         check_range("lr", lr, 0)
         self.lr = lr
         self._memory = {}  # what steps keep for later steps: lists of arrays by name
@@ -90,6 +101,31 @@ class Optimizer:
     def _zeros(self):
         """A flat array of zeros for each parameter."""
         return [np.zeros(p.size, p.dtype) for p in self.parameters]
+
+    def due(self):
+        """Number, data and gradient of each parameter with a gradient, after checking them all."""
+        due = []
+        for i, (parameter, (known, shape, dtype)) in enumerate(zip(self.parameters, self._known)):
+            data, gradient = parameter.data, parameter.grad
+            if gradient is None:
+                continue
+            fits = data is known and data.flags.carray and type(gradient) is np.ndarray
+            if not fits or gradient.shape != shape or gradient.dtype is not dtype:
+                self._check(i, data, gradient)
+            due.append((i, data, gradient))
+        return due
+
+    def _check(self, i, data, gradient):
+        """Refuse data or a gradient that a step cannot use."""
+        _, shape, dtype = self._known[i]
+        for name, array in (("data", data), ("grad", gradient)):
+            if type(array) is not np.ndarray or (array.shape, array.dtype) != (shape, dtype):
+                words = f"{getattr(array, 'dtype', '')} {type(array).__name__} {np.shape(array)}"
+                raise ValueError(f"parameters[{i}].{name} must be a {dtype} array of shape {shape} "
+                                 f"as when the optimizer was made, but is a {words}")  # fmt: skip
+        if not data.flags.carray:
+            raise ValueError(f"parameters[{i}].data must be contiguous and writeable: use a copy")
+        self._known[i] = data, shape, dtype
 
     def all_reduce(self, loss, rows):
         """The loss that a step uses; it may also replace the gradients of the parameters.
@@ -110,16 +146,12 @@ class Optimizer:
         Raises
         ------
         ValueError
-            If names, numbers or shapes of the arrays differ. Then nothing is changed.
+            If names, numbers, shapes or kinds of the arrays differ, or the learning rate is out of
+            range. Then nothing is changed.
         """
-        given = {name: list(map(np.shape, state[name])) for name in state.keys() - {"lr"}}
-        shapes = {name: list(map(np.shape, arrays)) for name, arrays in self._memory.items()}
-        if shapes != given or "lr" not in state:
-            raise ValueError("state must be of an optimizer of this kind for parameters like these")
-        self.lr = state["lr"]
-        for name, arrays in self._memory.items():
-            for array, value in zip(arrays, state[name]):
-                array[...] = value
+        state = matching(state, self.state_dict())
+        check_range("state['lr']", state["lr"], 0)
+        self.lr, self._memory = state.pop("lr"), state
 
 
 class SGD(Optimizer):
@@ -184,19 +216,15 @@ class SGD(Optimizer):
 
     def step(self):
         """Move every parameter, in place."""
-        rules = zip(self.parameters, self.weight_decay, self.metric_damping)
-        for i, (parameter, decay, damping) in enumerate(rules):
-            gradient = parameter.grad
-            if gradient is None:
-                continue
+        for i, data, gradient in self.due():
+            decay, damping = self.weight_decay[i], self.metric_damping[i]
             if damping is not None:
-                gradient = gradient / (metric(parameter.data) + damping)
+                gradient = gradient / (metric(data) + damping)
             if self.momentum:
-                flat, velocity = parameter.data.reshape(-1), self._memory["velocities"][i]
-                rule = self.momentum, decay
-                sgd(flat, gradient.reshape(-1), velocity, self.lr, *rule)
+                rule = self._memory["velocities"][i], self.lr, self.momentum, decay
+                sgd(data.ravel(), gradient.ravel(), *rule)
             else:
-                parameter.data -= self.lr * (gradient + decay * parameter.data)
+                data -= self.lr * (gradient + decay * data)
 
 
 class Adam(Optimizer):
@@ -237,21 +265,18 @@ class Adam(Optimizer):
         """Move every parameter, in place."""
         first, second, (ages,) = self._memory.values()
         (beta1, beta2), steps = self.betas, 0
-        for i, parameter in enumerate(self.parameters):
-            gradient = parameter.grad
-            if gradient is None:
-                continue
+        update = getattr(adam, "compiled", adam)  # looked up once, not for every parameter
+        for i, data, gradient in self.due():
             if self.weight_decay and self.decoupled:
-                parameter.data *= 1 - self.lr * self.weight_decay
+                data *= 1 - self.lr * self.weight_decay
             elif self.weight_decay:
-                gradient = gradient + self.weight_decay * parameter.data
+                gradient = gradient + self.weight_decay * data
             age = ages[i] = ages.item(i) + 1
             if age != steps:  # usually all parameters have the same age
                 steps = age
                 step_size, scale = self.lr / (1 - beta1**steps), 1 / (1 - beta2**steps) ** 0.5
                 rule = step_size, beta1, beta2, scale, self.eps
-            flat = parameter.data.reshape(-1)  # a view, because parameters are contiguous
-            adam(flat, gradient.reshape(-1), first[i], second[i], *rule)
+            update(data.ravel(), gradient.ravel(), first[i], second[i], *rule)  # data as a view
 
 
 class AdamW(Adam):

@@ -14,6 +14,7 @@ import os
 import numpy as np
 
 from geonet import threads
+from geonet.tensor import gradient_of
 from geonet.text import BadInput
 
 # Variables that launchers set: Open MPI; MPICH, Intel MPI and Slurm; MVAPICH
@@ -97,15 +98,19 @@ class DataParallel:
     def all_reduce(self, loss, rows):
         """Replace gradients by their means over the rows of all processes; return the mean loss.
 
-        This is one all-reduce of one flat array: number of rows n, n · loss and n · gradients. A
-        number that is not finite in one process is not finite in any, so all processes detect
-        divergence at the same step. Gradients are views of the result.
+        This is one all-reduce of one flat array: number of rows n, n · loss, whether there are
+        gradients, and n · gradients. Its length is that of all parameters, since one process may
+        lack a gradient that another one has. A number that is not finite in one process is not
+        finite in any, so all processes detect divergence at the same step.
         """
-        parameters = [p for p in self.optimizer.parameters if p.grad is not None]
-        pieces = [np.array([1, loss], parameters[0].dtype), *(p.grad.ravel() for p in parameters)]
-        total = sum_over_ranks(self.comm, rows * np.concatenate(pieces))
+        self.optimizer.due()  # refuses gradients of another size
+        parameters = self.optimizer.parameters
+        head = np.array([1, loss, *(p.grad is not None for p in parameters)], parameters[0].dtype)
+        gradients = [gradient_of(parameter).ravel() for parameter in parameters]
+        total = sum_over_ranks(self.comm, rows * np.concatenate([head, *gradients]))
         total /= total[0]
-        parts = np.split(total, np.cumsum([piece.size for piece in pieces[:-1]]))
-        for parameter, part in zip(parameters, parts[1:]):
-            parameter.grad = part.reshape(parameter.shape)
-        return float(parts[0][1])
+        head, *parts = np.split(total, np.cumsum([head.size, *(g.size for g in gradients[:-1])]))
+        for parameter, some, part in zip(parameters, head[2:], parts):
+            part = part.reshape(parameter.shape).astype(parameter.dtype, copy=False)
+            parameter.grad = part if some else None
+        return float(head[1])

@@ -1,9 +1,10 @@
 """The progress of a training, and its record."""
 
-import copy
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
+
+from geonet.nn.module import matching
 
 
 @dataclass
@@ -75,6 +76,7 @@ class Position:
 
     def load_state_dict(self, state):
         """Become a copy of the position with this `state_dict`."""
-        self.history = History(**copy.deepcopy(state["history"]))
-        self.losses = [float(loss) for loss in state["losses"]]
+        history = {"loss": list, "monitored": list, "lr": list, "steps": 0, "stopped": False}
+        state = matching(state, {"history": history, "losses": list, "rng_state": None})
+        self.history, self.losses = History(**state["history"]), state["losses"]
         self.rng_state = state["rng_state"]

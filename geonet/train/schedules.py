@@ -2,6 +2,7 @@
 
 import math
 
+from geonet.nn.module import matching
 from geonet.text import check_choice, check_counts
 
 
@@ -29,6 +30,7 @@ class _Patience:
 
     def load_state_dict(self, state):
         """Continue from a state; the present rate is in the optimizer's state."""
+        state = matching(state, self.state_dict())
         self._best, self._waited = state["best"], state["waited"]
 
 
@@ -49,6 +51,7 @@ class _Schedule:
 
     def load_state_dict(self, state):
         """Continue from a state; the present rate is in the optimizer's state."""
+        state = matching(state, self.state_dict())
         self._initial, self._steps = state["initial"], state["steps"]
 
 
@@ -117,8 +120,11 @@ class EarlyStopping(_Patience):
 
     def load_state_dict(self, state):
         """Continue from a state."""
-        super().load_state_dict(state)
-        self.best_state = state["weights"]
+        state = matching(state, self.state_dict() | {"weights": None})
+        if state["weights"] is not None:
+            own = self.module.state_dict()
+            state["weights"] = matching(state["weights"], own, "state['weights']")
+        self._best, self._waited, self.best_state = state.values()
 
 
 class StepSchedule(_Schedule):
