@@ -156,7 +156,7 @@ EDGES = [
     (lambda x: ops.power(x, 2), [0.0, -3.0], [0, -6]),
     (lambda x: ops.power(x, 1), [0.0, -3.0], [1, 1]),
     (lambda x: ops.power(x, 0), [0.0, -3.0], [0, 0]),
-    (lambda y: ops.power(0.0, y), [0.0, 2.0], [0, 0]),
+    (lambda y: ops.power(0.0, y), [0.0, 2.0, -1.0], [0, 0, -np.inf]),
 ]
 
 

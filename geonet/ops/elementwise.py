@@ -43,11 +43,12 @@ def negative(x):
 
 @primitive(domain=(0.5, 2))
 def power(x, y):
-    """Power, xʸ. g → g y xʸ⁻¹, g xʸ ln x. The second needs x > 0 (0⁰ and 0ʸ: 0)."""
+    """Power, xʸ. g → g y xʸ⁻¹, g xʸ ln x. The second needs x > 0 (at 0: 0 if y ≥ 0, else −∞)."""
     value = x**y
 
     def to_exponent(g):
-        return g * value * np.log(np.where(np.real(x) == 0, 1, x))
+        zero = (np.real(x) == 0) & (np.real(y) >= 0)
+        return g * value * np.log(np.where(zero, 1, x))
 
     # at y = 0 the derivative is 0 for every x, where 0 · 0⁻¹ would be NaN
     return value, (lambda g: g * y * x ** np.where(np.real(y) == 0, 1, y - 1), to_exponent)
