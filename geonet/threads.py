@@ -29,6 +29,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 _memory = threading.local()
 _limit = contextvars.ContextVar("limit", default=None)  # inside `limited`
 _default = None  # what `set_threads` was given
+_lock, _inside, _before = threading.Lock(), 0, []  # of `_one_blas_thread`
 
 
 def affinity():
@@ -92,7 +93,7 @@ def limited(count):
     """
     token = _limit.set(count)
     try:
-        with _one_blas_thread:
+        with _one_blas_thread():
             yield
     finally:
         _limit.reset(token)
@@ -121,36 +122,28 @@ def _blas():
     return [(library.get_num_threads, library.set_num_threads) for library in found]
 
 
-class _OneBlasThread:
-    """A `with` inside which BLAS has one thread. It may be entered again, and by several threads.
+@contextlib.contextmanager
+def _one_blas_thread():
+    """Give BLAS one thread inside this `with`, which several threads may enter at once.
 
-    The number belongs to the whole process. So the first to enter notes it, and the last to leave
-    restores it.
+    The number is that of the whole process: the first to enter notes it, the last to leave restores
+    it.
     """
-
-    def __init__(self):
-        self._lock, self._entered, self._before = threading.Lock(), 0, []
-
-    def __enter__(self):
-        with self._lock:
-            if self._entered == 0:
-                self._before = [get() for get, _ in _blas()]
-                self._set([1] * len(self._before))
-            self._entered += 1
-
-    def __exit__(self, *_):
-        with self._lock:
-            self._entered -= 1
-            if self._entered == 0:
-                self._set(self._before)
-
-    def _set(self, counts):
-        for (_, change), before, count in zip(_blas(), self._before, counts):
-            if before != 1:
-                change(count)
-
-
-_one_blas_thread = _OneBlasThread()
+    global _inside, _before
+    with _lock:
+        if _inside == 0:
+            _before = [(change, get()) for get, change in _blas()]
+            for change, _ in _before:
+                change(1)
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                for change, number in _before:
+                    change(number)
 
 
 def keep_memory():
@@ -183,7 +176,8 @@ if hasattr(os, "register_at_fork"):
 def parallel_for(function, parts, multiplications=math.inf):
     """Call `function(*part)` for every part, on `count()` threads, with one thread of BLAS.
 
-    Thread k of n takes the parts k, k + n, k + 2n, …, in this order, however long they take.
+    Thread k of n takes the parts k, k + n, k + 2n, …, in this order, however long they take. A
+    single part is simply called: nothing competes with it, so BLAS may use its own threads.
 
     Parameters
     ----------
@@ -193,6 +187,9 @@ def parallel_for(function, parts, multiplications=math.inf):
     multiplications : int
         Approximate number in all parts. If it is small, the calling thread takes all parts.
     """
+    if len(parts) == 1:
+        function(*parts[0])
+        return
     most = count()
     threads = min(most, len(parts)) if multiplications > ONE_THREAD else 1
 
@@ -200,14 +197,13 @@ def parallel_for(function, parts, multiplications=math.inf):
         for part in parts[thread::threads]:
             function(*part)
 
-    with _one_blas_thread:
+    with _one_blas_thread():
         others = []
         for thread in range(1, threads):
             context = contextvars.copy_context()  # np.errstate is part of it
             others.append(_pool(most - 1).submit(context.run, run, thread))
         try:
-            if parts:
-                run(0)
+            run(0)
         finally:
             wait(others)  # even after an error, since they write into the caller's arrays
     for other in others:

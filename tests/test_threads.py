@@ -128,6 +128,12 @@ def test_blas_has_one_thread_inside_kernels_and_its_own_number_outside(blas, cou
     assert (found, blas) == ([1] * 4, [3])
 
 
+def test_a_single_part_may_use_the_threads_of_blas(blas):
+    found = []
+    threads.parallel_for(lambda: found.append(*blas), [()])
+    assert found == [3]
+
+
 def test_blas_gets_its_own_number_back_after_an_error(blas, count):
     with pytest.raises(ZeroDivisionError):
         threads.parallel_for(lambda: 1 / 0, [()] * 4)
@@ -142,9 +148,9 @@ def test_blas_gets_its_own_number_back_when_the_last_of_two_callers_has_left(bla
         assert leave.wait(10)
 
     with ThreadPoolExecutor(1) as other:
-        longer = other.submit(threads.parallel_for, stay, [()])
+        longer = other.submit(threads.parallel_for, stay, [()] * 2)
         assert inside.wait(10)
-        threads.parallel_for(lambda: None, [()])
+        threads.parallel_for(lambda: None, [()] * 2)
         assert blas == [1]
         leave.set()
         longer.result()
@@ -153,32 +159,32 @@ def test_blas_gets_its_own_number_back_when_the_last_of_two_callers_has_left(bla
 
 def test_blas_has_one_thread_all_the_time_within_a_limit(blas):
     with threads.limited(2):
-        threads.parallel_for(lambda: None, [()])
+        threads.parallel_for(lambda: None, [()] * 2)
         assert blas == [1]
     assert blas == [3]
 
 
 def test_a_number_that_the_user_sets_between_kernels_is_kept(blas):
-    threads.parallel_for(lambda: None, [()])
+    threads.parallel_for(lambda: None, [()] * 2)
     blas[0] = 2
-    threads.parallel_for(lambda: None, [()])
+    threads.parallel_for(lambda: None, [()] * 2)
     assert blas == [2]
 
 
 REAL_BLAS = """
 get, change = (threads.openblas(f"{name}_num_threads") for name in ("get", "set"))
 if get is None:
-    print([2, 1, 2])
+    print([2, 1, 1, 2])
 else:
     change(2)
     numbers = [get()]
-    threads.parallel_for(lambda: numbers.append(get()), [()])
+    threads.parallel_for(lambda: numbers.append(get()), [()] * 2)
     print([*numbers, get()])
 """
 
 
 def test_the_openblas_of_numpy_is_found_in_the_process():
-    assert in_a_new_process(REAL_BLAS) == "[2, 1, 2]"
+    assert in_a_new_process(REAL_BLAS) == "[2, 1, 1, 2]"
 
 
 def test_another_blas_is_left_alone(monkeypatch):
@@ -186,8 +192,8 @@ def test_another_blas_is_left_alone(monkeypatch):
     monkeypatch.setattr(threads, "openblas", lambda name: None)
     threads._blas.cache_clear()
     done = []
-    threads.parallel_for(done.append, [(1,)])
-    assert done == [1]
+    threads.parallel_for(done.append, [(1,), (1,)])
+    assert done == [1, 1]
     threads._blas.cache_clear()
 
 
