@@ -47,8 +47,7 @@ def power(x, y):
     value = x**y
 
     def to_exponent(g):
-        zero = (np.real(x) == 0) & (np.real(y) >= 0)
-        return g * value * np.log(np.where(zero, 1, x))
+        return g * value * np.log(np.where((np.real(x) == 0) & (np.real(y) >= 0), 1, x))
 
     # at y = 0 the derivative is 0 for every x, where 0 · 0⁻¹ would be NaN
     return value, (lambda g: g * y * x ** np.where(np.real(y) == 0, 1, y - 1), to_exponent)
