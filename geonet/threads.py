@@ -191,7 +191,7 @@ def parallel_for(function, parts, multiplications=math.inf):
         function(*parts[0])
         return
     most = count()
-    threads = min(most, len(parts)) if multiplications > ONE_THREAD else 1
+    threads = min(most, len(parts) or 1) if multiplications > ONE_THREAD else 1
 
     def run(thread):
         for part in parts[thread::threads]:
