@@ -144,11 +144,12 @@ def test_blas_gets_its_own_number_back_when_the_last_of_two_callers_has_left(bla
     inside, leave = threading.Event(), threading.Event()
 
     def stay():
-        inside.set()
-        assert leave.wait(10)
+        with threads.limited(1):
+            inside.set()
+            assert leave.wait(10)
 
     with ThreadPoolExecutor(1) as other:
-        longer = other.submit(threads.parallel_for, stay, [()] * 2)
+        longer = other.submit(stay)
         assert inside.wait(10)
         threads.parallel_for(lambda: None, [()] * 2)
         assert blas == [1]
