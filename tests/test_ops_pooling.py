@@ -35,6 +35,15 @@ def test_global_average_pool_is_average_pool_of_the_whole_image():
     )
 
 
+def test_the_mean_over_no_pixels_is_nan_and_goes_back_to_none():
+    x = Tensor(np.ones((2, 0, 4, 3)), requires_grad=True)
+    with pytest.warns(RuntimeWarning):  # as NumPy does
+        y = ops.global_average_pool(x)
+    assert np.isnan(y.data).all()
+    y.backward(np.ones((2, 3)))  # and no warning
+    assert x.grad.shape == x.shape
+
+
 @POOLS
 @pytest.mark.parametrize(
     ("shape", "window", "message"),

@@ -70,6 +70,6 @@ def global_average_pool(x):
     shape = x.shape
 
     def spread(g):
-        return np.broadcast_to((g / (shape[1] * shape[2]))[:, None, None], shape)
+        return np.broadcast_to((g / (shape[1] * shape[2] or 1))[:, None, None], shape)
 
     return x.mean(axis=(1, 2)), (spread,)
