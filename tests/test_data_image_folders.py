@@ -211,6 +211,17 @@ def test_damage_is_an_error_under_strict(damaged):
         list(data.validation_batches(4))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_picture_that_has_vanished_is_an_error_of_its_own(workers, tmp_path):
+    folder = write_tree(tmp_path, {"a": 4, "b": 4}, {"a": 3, "b": 1})
+    with ImageFolders(folder, 4, workers=workers) as data:
+        (folder / "train" / "a" / "001.png").unlink()
+        with pytest.raises(FileNotFoundError, match=r"No such file .*a.001\.png"):
+            list(data.train_batches(4, rng()))
+        assert data.damaged == {}
+        assert len(list(data.validation_batches(4))) == 1
+
+
 def test_a_training_batch_of_damaged_pictures_alone_is_an_error(damaged):
     folder, (training, _) = damaged
     with pytest.raises(DamagedPicture, match=training) as error:

@@ -81,6 +81,23 @@ def test_a_wrong_file_is_named_with_what_was_expected(tmp_path, name, text, mess
         read_uci(folder)
 
 
+def test_files_from_windows_are_read_and_other_encodings_named(tmp_path):
+    expected = read_uci(write(tmp_path / "set"))
+    for path in (tmp_path / "set").iterdir():
+        lines = path.read_text(encoding="utf-8").split("\n")
+        path.write_bytes("\r\n".join([*lines, "", " "]).encode("utf-8-sig"))
+    found = read_uci(tmp_path / "set")
+    np.testing.assert_array_equal(found.x, expected.x)
+    np.testing.assert_array_equal(found.y, expected.y)
+    np.testing.assert_array_equal(
+        np.concatenate(found.splits[1]), np.concatenate(expected.splits[1])
+    )
+    for encoding, text in (("utf-16", "1 2 3 4\n"), ("latin-1", "1 2 3 4 µ\n")):
+        write(tmp_path / "set", data=text.encode(encoding))
+        with pytest.raises(ValueError, match=r"data.txt: .* another encoding; save it as UTF-8$"):
+            read_uci(tmp_path / "set")
+
+
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"wine/data.txt: no such file; the split layout"):
         read_uci(tmp_path / "wine")

@@ -76,12 +76,12 @@ def test_the_reader_names_file_and_row_of_a_malformed_row(tmp_path, line, expect
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"", "expected the header At1,At2,Class, found ''"),
-        (b"At1,At2\n0,0\n", "expected the header At1,At2,Class, found 'At1,At2'"),
-        (b"0.1,0.2,1\n", "expected the header At1,At2,Class, found '0.1,0.2,1'"),
-        (b"\x89PNG\r\n\x1a\n\x00\x00", "expected the header"),
-        (b"At1,At2,Class\n1,\xff,1", "expected rows of numbers"),
-        ("At1,At2,Class\n0,0,1".encode("utf-16"), "expected the header"),
+        (b"", "the header must be At1,At2,Class, but is ''"),
+        (b"At1,At2\n0,0\n", "the header must be At1,At2,Class, but is 'At1,At2'"),
+        (b"0.1,0.2,1\n", "the header must be At1,At2,Class, but is '0.1,0.2,1'"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00", "expected rows of numbers"),
+        (b"At1,At2,Class\n1,\xff,1", "another encoding; save it as UTF-8"),
+        ("At1,At2,Class\n0,0,1".encode("utf-16"), "another encoding; save it as UTF-8"),
         (b"At1,At2,Class\n", "expected rows of numbers"),
         ("\n".join(good_lines(POINTS - 1)).encode(), "expected at least 1000 rows"),
     ],

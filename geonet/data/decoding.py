@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 from PIL import Image, ImageOps
 
+from geonet.data.reading import reading
 from geonet.text import BadInput
 
 FORMATS = ("JPEG", "PNG")
@@ -56,18 +57,24 @@ def decode(path, size, rng=None):
     Raises
     ------
     DamagedPicture
-        If the file cannot be read or decoded, or has more than 2²⁶ pixels.
+        If the file cannot be decoded, or has more than 2²⁶ pixels.
+    OSError, MemoryError
+        As `reading` does, if the file may be in order.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about odd metadata
-            with Image.open(path, formats=FORMATS) as image:
-                return _square(image, size, rng)
-    except Image.UnidentifiedImageError as error:
-        raise DamagedPicture(str(path), "neither a JPEG nor a PNG file") from error
-    except Exception as error:  # broken files make Pillow raise errors of many types
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise DamagedPicture(str(path), reason) from error
+    with (
+        reading(path, _damaged),
+        warnings.catch_warnings(action="ignore"),  # about odd metadata
+        Image.open(path, formats=FORMATS) as image,
+    ):
+        return _square(image, size, rng)
+
+
+def _damaged(path, error):
+    """Broken files make Pillow raise errors of many types."""
+    reason = str(error) or type(error).__name__
+    if isinstance(error, Image.UnidentifiedImageError):
+        reason = "neither a JPEG nor a PNG file"
+    return DamagedPicture(str(path), reason)
 
 
 def random_box(width, height, rng):

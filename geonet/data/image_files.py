@@ -9,6 +9,7 @@ import numpy as np
 
 from geonet.data.image_arrays import ImageSet
 from geonet.data.pickles import read_pickle
+from geonet.data.reading import reading
 
 TRAINING, VALIDATION = "train_data_batch_", "val_data"
 KEYS = "data", "labels"  # that are used; there may be others
@@ -95,14 +96,13 @@ def _read_batch(path):
 
 
 def _read_npz(path):
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {key: archive[key] for key in KEYS if key in archive}
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # a damaged file can cause any error
-        why = textwrap.shorten(str(error), 100)
-        raise ValueError(f"{path}: expected an archive of plain arrays, but {why}") from None
+    with reading(path, _no_archive), path.open("rb") as file, np.load(file) as archive:
+        return {key: archive[key] for key in KEYS if key in archive}
+
+
+def _no_archive(path, error):
+    why = textwrap.shorten(str(error), 100)
+    return ValueError(f"{path}: expected an archive of plain arrays, but {why}")
 
 
 def _images(path, data):

@@ -38,7 +38,8 @@ class ImageFolders:
     See `geonet.data.decoding`.
 
     A picture that cannot be decoded is left out, so its batch is smaller. The other pictures do not
-    depend on it, and nothing depends on the number of workers.
+    depend on it, and nothing depends on the number of workers. A file that has vanished or cannot
+    be read is no such picture: then the iterator raises an OSError.
 
     Parameters
     ----------

@@ -12,6 +12,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from geonet.data.reading import reading
+
 CONTENT = "a pickle of numpy arrays, numbers, text, lists, tuples and dicts"
 # Where the instructions that fill dicts and sets have their keys on the stack. Python's hash of a
 # tuple recurses without bound, so that a deep one as a key could crash it.
@@ -37,6 +39,8 @@ def read_pickle(path):
     ------
     FileNotFoundError
         If there is no such file.
+    OSError, MemoryError
+        As `geonet.data.reading.reading` does.
     ValueError
         If the file is empty, cut short, damaged or not a pickle, or if it names anything that
         arrays do not need. The message names the file and what it refuses to load.
@@ -45,19 +49,17 @@ def read_pickle(path):
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a pickle")
     size = path.stat().st_size
-    try:
-        with path.open("rb") as file:
-            # whatever a file says, no more memory is allocated than it has
-            read, readline = lambda count: file.read(min(count, size)), file.readline
-            stream = SimpleNamespace(read=read, readline=readline)
-            return _Unpickler(stream, encoding="latin-1").load()
-    except OSError:
-        raise
-    except _Refused as error:
-        reason = error
-    except Exception:  # a damaged program can cause any error
-        reason = "the file is empty, cut short, damaged or not a pickle"
-    raise ValueError(f"{path}: {reason}; expected {CONTENT}")
+    with reading(path, _wrong), path.open("rb") as file:
+        # whatever a file says, no more memory is allocated than it has
+        read, readline = lambda count: file.read(min(count, size)), file.readline
+        stream = SimpleNamespace(read=read, readline=readline)
+        return _Unpickler(stream, encoding="latin-1").load()
+
+
+def _wrong(path, error):
+    damaged = "the file is empty, cut short, damaged or not a pickle"
+    reason = error if isinstance(error, _Refused) else damaged
+    return ValueError(f"{path}: {reason}; expected {CONTENT}")
 
 
 class _Refused(Exception):
@@ -84,14 +86,16 @@ class _Array(np.ndarray):
 
     def __setstate__(self, state):
         *_, shape, dtype, fortran_order, data = state
+        _frombuffer(data, dtype, shape)  # before memory is taken for a shape that does not fit
         super().__setstate__((1, shape, dtype.dtype, bool(fortran_order), data))
 
 
 def _scalar(dtype, data):
-    return _frombuffer(data.encode("latin-1") if isinstance(data, str) else data, dtype, ()).item()
+    return _frombuffer(data, dtype, ()).item()
 
 
 def _frombuffer(data, dtype, shape, order="C"):
+    data = data.encode("latin-1") if isinstance(data, str) else data
     array = np.ndarray(shape, dtype.dtype, data, order=order)
     if array.nbytes != len(data):
         raise ValueError("the shape does not fit the data")

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from geonet.data.reading import reading
 from geonet.text import check_choice
 
 
@@ -96,12 +97,14 @@ def standardize_target(split):
     return Split(*((x, (y - mean) / std) for x, y in split)), std
 
 
-def read_numbers(path, **options):
+def read_numbers(path, header="", **options):
     """The numbers of a text file, as `numpy.loadtxt` reads them; blank lines are ignored.
 
     Parameters
     ----------
     path : str or Path
+    header : str
+        What the first line must be; empty if numbers begin there.
     **options
         Of `numpy.loadtxt`, such as delimiter.
 
@@ -112,21 +115,28 @@ def read_numbers(path, **options):
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
+    OSError, MemoryError
+        As `reading` does: FileNotFoundError if there is no such file.
     ValueError
-        If the file is empty, something in it is not a finite number, or rows differ in length. The
-        message names the file and the row.
+        If the file is empty or not UTF-8, its header is another, something in it is not a finite
+        number, or rows differ in length. The message names the file and the row.
     """
-    options = {"comments": None, "encoding": "utf-8", "ndmin": 2} | options
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # an empty file is no more than a warning
-            rows = np.loadtxt(path, **options)
-    except (ValueError, UserWarning) as error:
-        why = str(error).partition(";")[0]
-        raise ValueError(f"{path}: expected rows of numbers: {why}") from None
+    options = {"comments": None, "ndmin": 2} | options
+    with reading(path, _no_numbers), warnings.catch_warnings(action="ignore"):
+        with open(path, encoding="utf-8-sig") as file:  # skips the mark that Windows begins with
+            if header and (found := file.readline().strip()) != header:
+                raise ValueError(f"the header must be {header}, but is {found[:40]!r}")
+            rows = np.loadtxt(file, **options)
+        if not rows.size:
+            raise ValueError("the file has no data")
     for row, column in np.argwhere(~np.isfinite(rows)):
         found = rows[row, column]
         raise ValueError(f"{path}: expected finite numbers, found {found} at row {row}")
     return rows
+
+
+def _no_numbers(path, error):
+    why = str(error).partition(";")[0]
+    if isinstance(error, UnicodeDecodeError):
+        why = "its text is in another encoding; save it as UTF-8"
+    return ValueError(f"{path}: expected rows of numbers: {why}")

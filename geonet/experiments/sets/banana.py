@@ -49,11 +49,7 @@ def read_banana(path):
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected the Banana set as CSV")
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        header = file.readline().strip()
-    if header != HEADER:
-        raise ValueError(f"{path}: expected the header {HEADER}, found {header[:40]!r}")
-    rows = read_numbers(path, delimiter=",", skiprows=1)
+    rows = read_numbers(path, HEADER, delimiter=",")
     if rows.shape[1] != 3 or not np.isin(rows[:, 2], (-1, 1)).all() or len(rows) < POINTS:
         raise ValueError(
             f"{path}: expected at least {POINTS} rows of two numbers and the class, −1 or 1"
