@@ -220,5 +220,5 @@ def test_a_file_that_is_not_a_picture_is_refused_by_name(tmp_path):
         assert error.value.path == str(tmp_path / name)
         assert error.value.reason
         assert str(error.value) == f"{tmp_path / name}: {error.value.reason}"
-    with pytest.raises(FileNotFoundError, match="No such file or directory: .*absent"):
+    with pytest.raises(FileNotFoundError, match=r"No such file or directory: .*absent"):
         decode(tmp_path / "absent", 8)
