@@ -1,19 +1,41 @@
 """Files that are written completely or not at all."""
 
 import os
+import shutil
 
 
 def write_whole(path, write):
     """Call write(temporary path), then rename the file. A write that fails leaves nothing behind.
 
+    A file of that name is replaced, and passes on its permissions. A process that is killed leaves
+    the temporary file, which `remove_unfinished` removes.
+
     Parameters
     ----------
     path : Path
     write : function
+
+    Raises
+    ------
+    OSError
+        As `write` does, but with the name of the file itself: the disk may be full.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         write(temporary)
-        os.replace(temporary, path)
+        if path.exists():
+            shutil.copymode(path, temporary)
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno:  # the reason, to which the name belongs
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder, pattern):
+    """Remove what killed processes left of writing files whose names match a pattern."""
+    for path in folder.glob(f".{pattern}.*"):
+        if path.suffix[1:].isdecimal():
+            path.unlink()

@@ -4,6 +4,8 @@ import errno
 import io
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -140,7 +142,8 @@ def test_later_ones_go_when_training_takes_another_course(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=1)
     for step in (1, 5):
         checkpoints.save({}, step, score=step)
-    (tmp_path / "step-00000009.npz").write_bytes(b"broken")
+    cut = tmp_path / "step-00000009.npz"
+    cut.write_bytes((tmp_path / "step-00000005.npz").read_bytes()[:-9])
     checkpoints.save({"new": True}, 3, score=0)
     assert steps(tmp_path) == [3]
     assert checkpoints.load() == ({"new": True}, 3)
@@ -154,15 +157,65 @@ def test_a_step_saved_again_is_replaced(tmp_path):
     assert checkpoints.scores == {4: 1}
 
 
-def test_clear_removes_checkpoints_and_nothing_else(tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
-    (tmp_path / "step-1.npz").write_text("mine too")
-    (tmp_path / "step-00000002.npz.part").write_text("of a process that was killed")
+def npz(**arrays):
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def test_clear_removes_checkpoints_and_what_kills_left_of_some(tmp_path):
+    (tmp_path / "step-00000002.npz.part").write_text("of an earlier version that was killed")
+    (tmp_path / ".step-00000003.npz.4242").write_bytes(b"")
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save({}, 1)
+    cut = (tmp_path / "step-00000001.npz").read_bytes()[:700]
+    (tmp_path / "step-00000004.npz").write_bytes(cut)
     checkpoints.clear()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "step-1.npz"]
+    assert os.listdir(tmp_path) == []
     assert checkpoints.load() is None
+
+
+FOREIGN = {
+    "step-00000000.npz": b"results of another program",
+    "step-00000009.npz": b"",
+    "step-00000008.npz": npz(weight=np.ones(3)),
+    "step-1.npz": b"mine",
+    "step-00000005.npz.txt": b"mine",
+    ".step-00000005.npz.bak": b"mine",
+    "step-best.npz.part": b"mine",
+    "movie.part": b"mine",
+}
+
+
+def test_files_that_are_no_checkpoints_stay_whatever_they_are_called(tmp_path):
+    for name, content in FOREIGN.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "step-00000006.npz").mkdir()
+    outside = tmp_path.parent / f"{tmp_path.name}-outside"
+    outside.write_bytes(b"elsewhere")
+    (tmp_path / "step-00000007.npz").symlink_to(outside)
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    for step in (1, 2):
+        checkpoints.save({"step": step}, step)
+    for step in (0, 6, 7, 8, 9):
+        with pytest.raises(CheckpointNotWritten, match=rf"step-0*{step}\.npz is there and is not"):
+            checkpoints.save({}, step)
+    assert checkpoints.load() == ({"step": 2}, 2)
+    checkpoints.clear()
+    assert {p.name: p.read_bytes() for p in tmp_path.glob("*[!67].*")} == FOREIGN
+    assert (tmp_path / "step-00000006.npz").is_dir()
+    assert outside.read_bytes() == b"elsewhere"
+
+
+def test_checkpoints_whose_record_stands_last_are_still_known(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    for step in (1, 2):
+        checkpoints.save({"a": np.ones(3)}, step)
+        path = tmp_path / f"step-{step:08}.npz"
+        with np.load(path) as file:
+            path.write_bytes(npz(a=file["a"], json=file["json"]))
+    checkpoints.save({}, 3)
+    assert steps(tmp_path) == [3]
 
 
 def test_a_missing_folder_holds_no_checkpoint_and_is_made_when_needed(tmp_path):
@@ -201,11 +254,60 @@ def test_a_disk_that_is_full_leaves_the_last_good_one(tmp_path, monkeypatch, pla
     assert checkpoints.load()[0]["seed"] == 3
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
-def test_a_full_device_is_given_as_the_reason(tmp_path):
-    (tmp_path / "step-00000002.npz.part").symlink_to("/dev/full")
-    with pytest.raises(CheckpointNotWritten, match=r"No space left|Illegal seek"):
-        Checkpoints(tmp_path).save(some_state(), 2)
+def fill_disk(monkeypatch, folder, room):
+    """Let the files of a folder have no room for more than some number of bytes."""
+    savez = np.savez
+
+    def save(file, **arrays):
+        savez(file, **arrays)
+        file.flush()
+        if sum(path.stat().st_size for path in folder.iterdir()) > room:
+            full()
+
+    monkeypatch.setattr(np, "savez", save)
+
+
+@pytest.mark.parametrize(
+    ("scores", "left"),
+    [([None, None, None], [2, 3, 4]), ([9, 2, 3], [1, 3, 4]), ([1, 2, 9], [2, 3, 4])],
+)
+def test_the_oldest_gives_way_on_a_full_disk_and_the_best_last(tmp_path, monkeypatch, scores, left):
+    checkpoints = Checkpoints(tmp_path)
+    for step, score in enumerate(scores, start=1):
+        checkpoints.save(some_state(step), step, score)
+    size = (tmp_path / "step-00000001.npz").stat().st_size
+    fill_disk(monkeypatch, tmp_path, 3.5 * size)
+    checkpoints.save(some_state(4), 4)
+    assert steps(tmp_path) == left
+    assert set(checkpoints.scores) == {s for s, x in enumerate(scores, 1) if x and s in left}
+    np.testing.assert_equal(Checkpoints(tmp_path).load(), (some_state(4), 4))
+
+
+def test_the_last_whole_one_never_gives_way(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 2):
+        checkpoints.save(some_state(step), step)
+    path = tmp_path / "step-00000002.npz"
+    path.write_bytes(path.read_bytes()[:-100])
+    fill_disk(monkeypatch, tmp_path, 0)
+    for _ in range(3):
+        with pytest.raises(CheckpointNotWritten, match=r"step-00000003\.npz: No space left"):
+            checkpoints.save(some_state(3), 3)
+    assert steps(tmp_path) == [1]
+    assert checkpoints.load()[1] == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no limits on the size of files")
+def test_a_file_too_large_for_the_system_is_given_as_the_reason(tmp_path):
+    code = (
+        "import resource, signal, sys, numpy as np; from geonet.train import Checkpoints\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))\n"
+        "Checkpoints(sys.argv[1]).save({'a': np.ones(4096)}, 2)"
+    )
+    found = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
+    assert "step-00000002.npz: File too large" in found.stderr
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_folder_that_cannot_be_made_is_given_as_the_reason(tmp_path):
@@ -227,7 +329,6 @@ def test_a_process_killed_while_writing_leaves_the_last_good_one(tmp_path, monke
         patch.setattr(os, "fsync", kill)
         with pytest.raises(Killed):
             checkpoints.save(some_state(2), 2)
-    assert len(os.listdir(tmp_path)) == 2
     assert Checkpoints(tmp_path).load()[1] == 1
     checkpoints.save(some_state(2), 2)
     assert steps(tmp_path) == [1, 2]
@@ -238,12 +339,6 @@ class Bomb:
 
     def __reduce__(self):
         return Path.touch, (Path("exploded"),)
-
-
-def npz(**arrays):
-    file = io.BytesIO()
-    np.savez(file, **arrays)
-    return file.getvalue()
 
 
 def whole_checkpoint(folder):

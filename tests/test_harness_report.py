@@ -117,7 +117,7 @@ def test_two_folders_with_results_of_one_name_are_refused(tmp_path):
         ("results.json", '{"experiment": "x", "config": {}, "runs": []}', "not a results file"),
         (
             "results.json",
-            '{"experiment": "x", "config": {"seeds": []}, "runs": []}',
+            '{"experiment": "x", "config": {"seeds": []}, "versions": {"geonet": "1"}, "runs": []}',
             "holds no results that this version can read",
         ),
         ("report.json", "[]", "holds no results that this version can read"),

@@ -7,6 +7,7 @@ import numpy as np
 
 from geonet import METHODS, graph, ops, plots
 from geonet.data.image_arrays import ImageSet
+from geonet.experiments.harness.results import check_name
 from geonet.experiments.sets.banana import generate_banana
 from geonet.experiments.sets.drawn_pictures import draw_pictures
 from geonet.models import mlp, vgg6
@@ -27,6 +28,7 @@ def convnet(method):
     return vgg6(method, num_classes=10, width=0.25, rng=rng), ops.cross_entropy, x, labels
 
 
+HEADING = "One training step"  # on the page, by which it is known
 MODELS = {"mlp": small_network, "vgg6": convnet}
 
 
@@ -45,13 +47,17 @@ def add_arguments(parser):
 def main(arguments):
     """Print the table of one step's graph and write graph.html, graph.png and graph.svg."""
     kind, method, folder = arguments.model, arguments.method, arguments.out
+    check_name(folder)
+    page = Path(folder, "graph.html")
+    if page.exists() and HEADING.encode() not in page.read_bytes():
+        raise FileExistsError(f"{page} is not of geonet: choose another --out")
+    plots.base.own_files(folder, "graph")
     model, loss, x, y = MODELS[kind](method)
     with graph.watch(gradients=True):
         value = loss(model(x), y)
         value.backward()
     found = graph.trace(value)
-    title = f"One training step of {kind} under {method}"
-    page = Path(folder, "graph.html")
+    title = f"{HEADING} of {kind} under {method}"
     found.html(page, title)
     caption = f"{title}, on a batch of {len(x)}: shapes, and norms of gradients."
     if kind == "mlp":

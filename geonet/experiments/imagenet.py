@@ -26,8 +26,9 @@ from geonet.data.image_folders import ImageFolders
 from geonet.experiments.harness.classification import MOMENTUM, Classification, Curves
 from geonet.experiments.harness.experiment import generators
 from geonet.experiments.harness.options import number
+from geonet.experiments.harness.results import NOT_OURS
 from geonet.experiments.harness.statistics import mean_interval
-from geonet.experiments.sets.drawn_pictures import write_pictures
+from geonet.experiments.sets.drawn_pictures import WNIDS, write_pictures
 from geonet.models import STEMS, resnet18, resnet34, resnet50
 from geonet.text import BadInput, check_range
 from geonet.train.parallel import DataParallel, cores, sum_over_ranks, world
@@ -56,7 +57,7 @@ NUMBERS = {  # type, default for drawn pictures, default with --data, and help o
 }  # fmt: skip
 EXECUTION = "workers", "checkpoint_every", "keep"  # those that do not affect results
 QUICK = {"width": 0.25, "size": 64, "epochs": 2}  # defaults with --quick
-NOT_OF_ONE_RUN = "methods", "seeds", "lr", "execution"  # config that is not of one run alone
+NOT_OF_ONE_RUN = "methods", "seeds", "lr", "execution", "data"  # the last is where the pictures are
 
 
 class ImageNet(Classification):
@@ -123,6 +124,10 @@ class ImageNet(Classification):
         folder = Path(arguments.out, "pictures").resolve()
         if not folder.exists():
             write_pictures(folder, np.random.default_rng(0))
+        elif not all(Path(folder, "train", name).is_dir() for name in WNIDS):
+            raise ValueError(
+                f"{folder} is there, without the drawn pictures: choose another --out, or --data"
+            )
         return folder
 
     def execution(self, arguments):
@@ -278,8 +283,8 @@ class Run:
             on_epoch=lambda: self.save(self.curves.epochs[-1][3]),
             label=self.label,
         )
-        self.checkpoints.keep, self.checkpoints.scores = 1, {}
-        self.save()  # keep the last weights only
+        self.checkpoints.keep, self.checkpoints.scores = 1, {}  # keep the last weights only
+        self.save(needed=True)
         train_loss, _, _, top1, top5 = self.curves.epochs[-1].tolist()
         metrics = {"test_top1": top1, "test_top5": top5, "train_loss": train_loss}
         return metrics | {"steps": history.steps, "damaged": self.damaged()}, self.curves.arrays()
@@ -289,22 +294,29 @@ class Run:
         found = self._load() if self.rank == 0 else None
         if self.comm is not None:
             found = self.comm.bcast(found)
-        if found is not None:
-            state, _ = found
+        if found is None:
+            return
+        state, _ = found
+        try:
+            shared, *run = json.loads(state["identity"])
+            shared.pop("data", None)  # earlier versions stored where the pictures were
+            if [shared, *run] != json.loads(self.identity):
+                raise ValueError("the configuration differs")
             for name, part in self.parts.items():
                 part.load_state_dict(state[name])
             damaged = json.loads(state["damaged"])
-            self.data.damaged |= {os.path.join(self.data.path, n): r for n, r in damaged.items()}
+        except NOT_OURS as error:
+            raise BadInput(
+                f"{self.checkpoints.folder} holds checkpoints of another run or layout "
+                f"({type(error).__name__}: {error}): choose another --out, or omit --resume to "
+                "replace them"
+            ) from error
+        self.data.damaged |= {os.path.join(self.data.path, n): r for n, r in damaged.items()}
 
     def _load(self):
         found = self.checkpoints.load()
         for sentence in self.checkpoints.refused:
             print(f"imagenet: {sentence}", file=sys.stderr)
-        if found is not None and found[0].get("identity") != self.identity:
-            raise BadInput(
-                f"{self.checkpoints.folder} holds checkpoints of another run: choose another "
-                "--out, or omit --resume to start again"
-            )
         return found
 
     def end_step(self):
@@ -323,8 +335,8 @@ class Run:
         means = {n: self.total(state[n]) / self.ranks for n in state if n not in parameters}
         self.model.load_state_dict(state | means)
 
-    def save(self, score=None):
-        """Write a checkpoint. If that fails, say so and continue."""
+    def save(self, score=None, needed=False):
+        """Write a checkpoint. If that fails, say so and continue, unless it is needed."""
         self._average_statistics()
         self.curves.average_over_processes(self.ranks)
         damaged = self.damaged()
@@ -334,6 +346,8 @@ class Run:
             try:
                 self.checkpoints.save(state, self.position.history.steps, score)
             except train.CheckpointNotWritten as error:
+                if needed:
+                    raise
                 print(f"imagenet: not saved, but training continues: {error}", file=sys.stderr)
 
     def damaged(self):

@@ -76,7 +76,7 @@ def _block(folder, experiments):
     claims = Path(folder, "report.json")
     try:
         if claims.exists():
-            content = json.loads(claims.read_text(encoding="utf-8"))
+            content = json.loads(claims.read_bytes())
             quick, versions = content["quick"], [content["versions"]]
             name = "claims quick" if quick else "claims"
             parts = [*([QUICK] if quick else []), markdown_table(verdict_rows(content))]

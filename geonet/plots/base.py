@@ -17,6 +17,7 @@ from geonet.files import write_whole
 
 # The palette of Okabe and Ito, safe for colour-blind readers; yellow is last, being faint on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+MARKS = b"Software\0geonet", b'<svg role="img" aria-labelledby="'  # in the files of `save`
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK, _ = PALETTE
 
 
@@ -76,13 +77,20 @@ def save(figure, folder, name, title, description):
     -------
     png, svg : Path
         The same figure always gives the same SVG, byte for byte.
+
+    Raises
+    ------
+    FileExistsError
+        If there are files of these names that `save` has not written.
+    OSError
+        If a file cannot be written.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    png, svg = own_files(folder, name)
+    png.parent.mkdir(parents=True, exist_ok=True)
     figure.draw_without_rendering()  # lays out the panels once, for both files
     figure.set_layout_engine("none")
     pixels, drawing = io.BytesIO(), io.StringIO()
-    figure.savefig(pixels, dpi=150)
+    figure.savefig(pixels, dpi=150, metadata={"Software": "geonet"})
     with matplotlib.rc_context({"svg.hashsalt": "geonet"}):
         figure.savefig(drawing, format="svg", metadata={"Date": None})
     before, _, rest = drawing.getvalue().partition("<svg ")
@@ -91,10 +99,24 @@ def save(figure, folder, name, title, description):
     first = f'<title id="{name}-title">{html.escape(title)}</title>'
     second = f'<desc id="{name}-desc">{html.escape(description)}</desc>'
     text = f"{before}{tag}\n{first}\n{second}{body}"
-    png, svg = folder / f"{name}.png", folder / f"{name}.svg"
     write_whole(png, lambda path: path.write_bytes(pixels.getvalue()))
     write_whole(svg, lambda path: path.write_text(text, encoding="utf-8"))
     return png, svg
+
+
+def own_files(folder, name):
+    """The paths that `save` writes, where no other files are: one of an earlier pair says so.
+
+    Raises
+    ------
+    FileExistsError
+        If there are files of these names that `save` has not written.
+    """
+    paths = [Path(folder, f"{name}{ending}") for ending in (".png", ".svg")]
+    starts = [path.read_bytes()[:1000] for path in paths if path.exists()]
+    if starts and not any(mark in start for mark in MARKS for start in starts):
+        raise FileExistsError(f"{paths[0]} or .svg is there, not from geonet: move it away")
+    return paths
 
 
 class Plot(NamedTuple):

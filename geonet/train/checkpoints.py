@@ -1,11 +1,13 @@
 """Checkpoints of a run, and saved states of a module: one .npz file each, as `numpy.savez` writes.
 
-The arrays have their own names, and the rest is JSON in the bytes of the array "json". A file is
-written beside its place and then renamed, so no incomplete file ever has the name of a complete
-one. When it is read, the CRC-32 of every array is checked first, and nothing is unpickled.
+The arrays have their own names, and the rest is JSON in the bytes of the array "json", which stands
+first, so that the beginning of a file tells whether it is a checkpoint. A file is written beside
+its place and then renamed, so no incomplete file ever has the name of a complete one. When it is
+read, the CRC-32 of every array is checked first, and nothing is unpickled.
 """
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -15,22 +17,25 @@ from pathlib import Path
 
 import numpy as np
 
+from geonet.files import remove_unfinished, write_whole
 from geonet.text import check_counts
 
 RECORD = "json"  # name of the array with everything except the arrays
 ARRAY = "npy"  # in the record, {ARRAY: name} stands for an array
 RESERVED = RECORD, ARRAY, "file", "allow_pickle"  # the last two are arguments of `numpy.savez`
+FULL = errno.ENOSPC, errno.EDQUOT  # no space on the disk, or none left for this user
 
 
 class CheckpointNotWritten(OSError):
-    """The disk is full, or writing failed for another reason. Older files are not touched."""
+    """The disk is full, or writing failed for another reason. The last whole one is still there."""
 
 
 class Checkpoints:
     """The checkpoints of one run, in their own folder.
 
     Files are called step-00001234.npz. A file gets its name only when all of it is on the disk. So
-    complete files remain when a process or machine stops at any moment.
+    complete files remain when a process or machine stops at any moment. Files that are no
+    checkpoints are neither replaced nor removed, whatever they are called.
 
     Parameters
     ----------
@@ -56,6 +61,7 @@ class Checkpoints:
         """Write a checkpoint, then remove those that are no longer kept.
 
         Checkpoints of later steps are removed too, because they belong to an abandoned training.
+        If the disk is full, the oldest one is removed first, but never the last that is whole.
 
         Parameters
         ----------
@@ -69,19 +75,28 @@ class Checkpoints:
         Raises
         ------
         CheckpointNotWritten
-            If the file cannot be written.
+            If the file cannot be written, or a file of that name is not a checkpoint.
         TypeError
             If the state holds something else, which is named.
         """
-        arrays, files, path = {}, self._files(), self.folder / f"step-{step:08}.npz"
+        arrays, files, path = {}, self._own(), self.folder / f"step-{step:08}.npz"
         tree = _pack(state, "", arrays)
+        if path.exists() and step not in files:
+            raise CheckpointNotWritten(f"{path} is there and is not a checkpoint: move it away")
+        remove_unfinished(self.folder, "step-*.npz")
         scores = {s: known for s, known in self.scores.items() if s < step and s in files}
         if score is not None and not math.isnan(score):
             scores[step] = float(score)
-        _write(path, {"scores": list(scores.items()), "state": tree}, arrays)
-        files[step] = path
+        record = {"scores": list(scores.items()), "state": tree}
+        try:
+            _write(path, record, arrays)
+        except CheckpointNotWritten as error:
+            if error.__cause__.errno not in FULL or not self._give_way(files):
+                raise
+            _write(path, record, arrays)
+        files = self._own()
         last = sorted(s for s in files if s <= step)[-self.keep :]
-        kept = {*last, max(scores, key=scores.get, default=step)}
+        kept = {*last, max(scores.keys() & files, key=scores.get, default=step)}
         self.scores = {s: known for s, known in scores.items() if s in kept}
         for s in files.keys() - kept:
             with contextlib.suppress(OSError):  # a leftover file should not end a run
@@ -103,8 +118,9 @@ class Checkpoints:
         return None
 
     def clear(self):
-        """Remove all checkpoints from the folder."""
-        for path in (*self._files().values(), *self.folder.glob("step-*.npz.part")):
+        """Remove all checkpoints from the folder, and what killed processes left of some."""
+        remove_unfinished(self.folder, "step-*.npz")
+        for path in (*self._own().values(), *self.folder.glob("step-????????.npz.part")):
             path.unlink()
         self.scores = {}
 
@@ -112,6 +128,22 @@ class Checkpoints:
         """Step -> path, for everything that has the name of a checkpoint."""
         found = (re.fullmatch(r"step-(\d{8,})\.npz", p.name) for p in self.folder.glob("step-*"))
         return {int(match[1]): self.folder / match[0] for match in found if match}
+
+    def _own(self):
+        """Those that are checkpoints, whole or damaged."""
+        return {step: path for step, path in self._files().items() if _is_checkpoint(path)}
+
+    def _give_way(self, files):
+        """Remove the oldest checkpoint, the best last, and return whether there was one to spare.
+
+        The newest one that is whole stays, because nothing else may be left to continue from.
+        """
+        _, whole = Checkpoints(self.folder).load() or (None, None)
+        best = max(self.scores, key=self.scores.get, default=None)
+        spare = sorted(files.keys() - {whole}, key=lambda s: (s == best, s))
+        for s in spare[:1]:
+            files[s].unlink()
+        return bool(spare)
 
 
 def save_state(path, module):
@@ -192,19 +224,28 @@ def _write(path, record, arrays):
     """Write a record and arrays to a file, which gets its name when all of it is on the disk."""
     if reserved := arrays.keys() & set(RESERVED):
         raise TypeError(f"{path}: an array cannot be called {reserved.pop()!r}")
-    unfinished = path.with_name(f"{path.name}.part")
-    members = arrays | {RECORD: np.frombuffer(json.dumps(record).encode(), np.uint8)}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(unfinished, "wb") as file:
+    members = {RECORD: np.frombuffer(json.dumps(record).encode(), np.uint8)} | arrays
+
+    def write(temporary):
+        with open(temporary, "wb") as file:
             np.savez(file, **members)
             file.flush()
             os.fsync(file.fileno())
-        unfinished.replace(path)
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, write)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
         raise CheckpointNotWritten(f"{path}: {error.strerror or error}") from error
+
+
+def _is_checkpoint(path):
+    """Whether a file is a checkpoint, or the beginning of one that is damaged."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        start = file.read(1000)
+        file.seek(-200, os.SEEK_END)  # the list of arrays; earlier versions wrote the record last
+        return b'{"scores": ' in start or f"{RECORD}.npy".encode() in file.read()
+    return False
 
 
 def _read(path):
@@ -226,6 +267,8 @@ def _naming(path, kind):
     """Name a file in any error of reading it, because any may occur if it is damaged or foreign."""
     try:
         yield
+    except MemoryError:  # says nothing about the file
+        raise
     except Exception as error:
         raise ValueError(
             f"{path} cannot be used as a {kind}, because it is missing, cut short, damaged or from "

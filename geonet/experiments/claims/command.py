@@ -16,7 +16,7 @@ from geonet.experiments.claims import report
 from geonet.experiments.claims.statements import CLAIMS, EVIDENCE
 from geonet.experiments.claims.verdicts import RULE, RULE_OF_ALL, RULE_OF_PAIRS, judge_claim
 from geonet.experiments.harness import executors, options
-from geonet.experiments.harness.results import Results, read
+from geonet.experiments.harness.results import Results, check_name, read
 from geonet.text import BadInput, duration
 
 
@@ -63,11 +63,11 @@ class Claims:
         if spare := [key for key in reused if key not in needed]:
             raise ValueError(f"--reuse: {spare[0]} is not among what the chosen claims depend on, "
                              f"which is {', '.join(needed)}")  # fmt: skip
-        out = arguments.out or f"results/claims{'-quick' if quick else ''}"
-        path = Path(out)
-        there = next((p for p in (path, *path.parents) if p.exists()), path)
-        if there.exists() and not there.is_dir():
-            raise ValueError(f"--out must be a folder, and {there} is a file")
+        out = (
+            f"results/claims{'-quick' if quick else ''}" if arguments.out is None else arguments.out
+        )
+        check_name(out)
+        report.check(out)
         chosen = {}
         for key in needed:
             evidence = EVIDENCE[key]
@@ -76,7 +76,7 @@ class Claims:
                 own |= reused[key]
             else:
                 count = evidence.quick_seeds if quick else evidence.seeds
-                own |= {"seeds": arguments.seeds or list(range(count)), "out": str(path / key)}
+                own |= {"seeds": arguments.seeds or list(range(count)), "out": str(Path(out, key))}
                 own |= {"overwrite": True} if arguments.overwrite else {}
             chosen[key] = own
         return {"claims": names, "quick": quick, "out": out, "options": chosen}

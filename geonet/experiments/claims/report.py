@@ -18,12 +18,14 @@ from geonet import plots
 from geonet.experiments.claims import measures
 from geonet.experiments.claims.verdicts import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED
 from geonet.experiments.harness import figures
+from geonet.experiments.harness.results import NOT_OURS
 from geonet.experiments.harness.tables import markdown_table
 from geonet.experiments.harness.versions import made_with, versions
 from geonet.files import write_whole
 from geonet.models import METHODS
 from geonet.text import aligned, duration
 
+FILES = "report.json", "report.md", "report.html"  # in this order: the first says whose they are
 ORDER = (NOT_REPRODUCED, INCONCLUSIVE, REPRODUCED)  # from the weakest support for a claim
 QUICK = (
     "THIS IS A QUICK RUN: few seeds and few steps, to check that everything works. Its verdicts "
@@ -44,6 +46,17 @@ HOW = (
 )
 
 
+def check(folder):
+    """Refuse a folder with a report that `write` has not written, with a ValueError."""
+    try:
+        content = json.loads(Path(folder, "report.json").read_bytes())
+        content["claims"], content["versions"]["geonet"]
+    except (FileNotFoundError, *NOT_OURS):
+        for path in (Path(folder, name) for name in FILES):
+            if path.exists():
+                raise ValueError(f"{path} is not of geonet: choose another --out") from None
+
+
 def write(report, folder):
     """Write report.md, report.html and report.json, each whole or not at all.
 
@@ -61,14 +74,14 @@ def write(report, folder):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     content = {"versions": versions(), **report}
-    texts = {
-        "report.md": markdown(blocks(content), folder),
-        "report.html": page(blocks(content)),
-        "report.json": json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n",
-    }
-    for name, text in texts.items():
+    texts = (
+        json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n",
+        markdown(blocks(content), folder),
+        page(blocks(content)),
+    )
+    for name, text in zip(FILES, texts, strict=True):
         write_whole(folder / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
-    return [folder / name for name in texts]
+    return [folder / name for name in FILES]
 
 
 def summary(report):

@@ -9,7 +9,7 @@ import numpy as np
 
 from geonet import threads
 from geonet.experiments.harness import executors, options, tables
-from geonet.experiments.harness.results import Results, locked
+from geonet.experiments.harness.results import Results, check_folder, locked
 from geonet.experiments.harness.sweep import sweep
 from geonet.models import METHODS, PAPER_METHODS
 from geonet.text import BadInput, Parser, aligned, duration
@@ -224,6 +224,7 @@ class Experiment(ABC):
         count = getattr(arguments, "threads", None) or self.default_threads or threads.count()
         with threads.limited(count), contextlib.ExitStack() as stack:
             try:
+                check_folder(arguments.out)
                 config = self.configure(arguments)
                 stack.enter_context(locked(arguments.out))
                 results = Results(arguments.out, self.name, config, arguments.overwrite)
@@ -240,8 +241,7 @@ class Experiment(ABC):
         figures = {}
         if any("failed" not in run["metrics"] for run in results.find(split="test")):
             print(self.table(results))
-            folder = results.folder / "figures"
-            figures = {plot.name: plot.save(folder) for plot in self.figures(results)}
+            figures = {plot.name: results.save_figure(plot) for plot in self.figures(results)}
             pictures = ", ".join(saved["path"] for saved in figures.values())
             print(f"figures: {pictures or 'none, because the runs to draw diverged'}")
         print(f"numbers: {results.folder / 'results.json'}\n")

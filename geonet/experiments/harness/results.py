@@ -5,9 +5,13 @@ run, in the order in which they finished), boundaries/ (one .npz per run with wh
 figures/, and results.json, which is written from runs.jsonl when a sweep ends or is interrupted.
 Lines are only ever appended: another header says that the versions changed. Of a sweep that was
 killed, at most the last line is incomplete, and does not count.
+
+What is not in runs.jsonl is not ours: a run names the file of its arrays, further lines name the
+figures, and checkpoints say themselves what they are. Other files are neither replaced nor removed.
 """
 
 import contextlib
+import errno
 import json
 import os
 import zipfile
@@ -16,17 +20,45 @@ from pathlib import Path
 import numpy as np
 
 from geonet.experiments.harness.versions import versions
-from geonet.files import write_whole
+from geonet.files import remove_unfinished, write_whole
+from geonet.models import METHODS
+from geonet.plots.base import own_files
+from geonet.text import BadInput
+from geonet.train import Checkpoints
 
 RENAMED = {"purpose": "split", "rates": "lrs"}  # fields that version 0.1.0 wrote
 COMMON_FIELDS = ("method", "seed", "lr", "split", "metrics")
 NOT_OURS = (ValueError, KeyError, TypeError, AttributeError)  # what other content raises
-WRITTEN = (
-    *("results.json", "runs.jsonl", "boundaries/*.npz", "figures/*.png", "figures/*.svg"),
-    *("checkpoints/*/step-*.npz", "checkpoints/*/*.part"),
-    # writes that a kill cut short
-    *(".*.json.*", ".*.jsonl.*", "boundaries/.*.npz.*", "figures/.*.png.*", "figures/.*.svg.*"),
-)
+FOLDERS = "boundaries", "figures", "checkpoints"
+FILES = "results.json", "runs.jsonl"  # the record is the last one to be removed
+
+
+def check_name(folder):
+    """Refuse a name for --out that is blank, or where a file stands, with a BadInput."""
+    if not str(folder).strip():
+        raise BadInput("--out must name a folder, but is blank: a dot names the present one")
+    for path in (*Path(folder).parents, Path(folder)):
+        if path.exists() and not path.is_dir():
+            raise BadInput(f"--out must be a folder, but {path} is a file: choose another --out")
+
+
+def check_folder(folder):
+    """Refuse a folder for --out that holds something else under the names that are used there.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Need not exist.
+
+    Raises
+    ------
+    ValueError
+        If the folder or one in it is a file, or if its results are not geonet's.
+    """
+    check_name(folder)
+    for name in FOLDERS:
+        check_name(Path(folder, name))
+    _stored(Path(folder))
 
 
 @contextlib.contextmanager
@@ -44,13 +76,10 @@ def locked(folder):
     Raises
     ------
     ValueError
-        If another process is running into the folder, or if it is a file.
+        If another process is running into the folder.
     """
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise ValueError(f"--out must be a folder, but {folder} is a file or within one") from None
-    with open(Path(folder, ".lock"), "wb") as file:
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with open(Path(folder, ".lock"), "ab") as file:  # whoever's it is, its content stays
         try:
             with contextlib.suppress(ImportError):  # a system with neither has no such locks
                 if os.name == "nt":
@@ -90,14 +119,14 @@ class Runs:
 
     def __init__(self, folder, entries):
         self.folder = Path(folder)
-        self.experiment, self.config = entries[0]["experiment"], entries[0]["config"]
         self.runs, self.versions, made_under = {}, [], []
         for entry in entries:
             if "metrics" in entry:
                 self.runs[_key_of(entry)] = entry
                 self.versions += [v for v in made_under if v not in self.versions]
-            else:
-                made_under = [entry.get("versions"), *entry.get("also_versions", ())]
+            elif "config" in entry:
+                self.experiment, self.config = entry["experiment"], entry["config"]
+                made_under = [entry["versions"], *entry.get("also_versions", ())]
 
     def _arrays_path(self, run):
         parts = [run["method"], f"seed{run['seed']}", f"lr{run['lr']}", run["split"]]
@@ -161,7 +190,8 @@ class Results(Runs):
         nothing is written until a run is added. Runs whose arrays are missing count as not done.
     experiment : str
     config : dict
-        JSON values only.
+        JSON values only. "data" is the path of the data. Only the name is stored, and it makes no
+        difference to the configuration: other fields say what the data are.
     overwrite : bool
         Remove the results that are there, whatever their configuration.
 
@@ -173,26 +203,23 @@ class Results(Runs):
 
     def __init__(self, folder, experiment, config, overwrite=False):
         folder, config = Path(folder), json.loads(json.dumps(config))
-        self._path, self._log = folder / "results.json", folder / "runs.jsonl"
+        self._path, self._log = (folder / name for name in FILES)
         if overwrite:
-            for pattern in WRITTEN:
-                for path in folder.glob(pattern):
-                    path.unlink()
-        self._header = {"experiment": experiment, "config": config, "versions": versions()}
-        entries = self._stored() or [self._header]
+            _remove(folder, _stored(folder, damaged=True))
+        entries, data = _stored(folder), config.get("data")
+        headers = [entry for entry in entries if "config" in entry]
+        stored = config if data is None else config | {"data": Path(data).name}
+        if headers:
+            self._last_header = headers[-1]
+            stored = _continued(folder, experiment, stored, self._last_header)
+        self._header = {"experiment": experiment, "config": stored, "versions": versions()}
+        if not headers:
+            self._last_header, entries = self._header, [self._header]
         super().__init__(folder, entries)
-        old, new = (
-            {"experiment": e["experiment"]} | e["config"] for e in (entries[0], self._header)
-        )
-        for name in new | old:
-            if old.get(name) != new.get(name):
-                before, now = json.dumps(old.get(name)), json.dumps(new.get(name))
-                raise ValueError(
-                    f"{folder} holds results of another configuration ({name} {before}, not "
-                    f"{now}): choose another --out, or --overwrite"
-                )
+        self.config = config
+        self._figures = {name for entry in entries for name in entry.get("figures", ())}
+        self._own_arrays = {self._arrays_path(entry) for entry in entries if "metrics" in entry}
         self.runs = {k: r for k, r in self.runs.items() if zipfile.is_zipfile(self._arrays_path(r))}
-        *_, self._last_header = (entry for entry in entries if "config" in entry)
         whole = _lines(entries)  # differs from the file if a kill or an earlier version wrote that
         self._whole = whole if not self._log.exists() or self._log.read_bytes() != whole else None
         if not self._path.exists():  # from here on, the folder belongs to this configuration
@@ -200,37 +227,35 @@ class Results(Runs):
             self._append()
             self.write()
 
-    def _stored(self):
-        """The header and the runs that are stored; nothing in a new folder."""
-        lines = self._log.read_bytes().splitlines(keepends=True) if self._log.exists() else []
-        if lines and not lines[-1].endswith(b"\n"):  # by a kill
-            del lines[-1]
-        entries = []
-        for number, line in enumerate(lines, start=1):
-            try:
-                entries.append(_checked(json.loads(line)))
-            except NOT_OURS:
-                raise ValueError(f"{self._log}, line {number}: not a run of geonet") from None
-        if entries and "experiment" in entries[0]:
-            return entries
-        if entries or self._path.exists():  # of version 0.1.0, or without runs.jsonl
-            return [*_read(self._path), *entries]
-        return []
-
     def _append(self, *entries):
+        """Append lines to runs.jsonl, all or none of them."""
         if self._whole is not None:
             write_whole(self._log, lambda path: path.write_bytes(self._whole))
             self._whole = None
-        with open(self._log, "ab") as file:
-            file.write(_lines(entries))
+        lines = _lines(entries)
+        with open(self._log, "ab", buffering=0) as file:
+            end = file.tell()
+            if file.write(lines) < len(lines):
+                file.truncate(end)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._log))
 
     def has(self, run):
-        """Whether a run with this method, seed, lr, split and case is stored and did not fail."""
-        kept = self.runs.get(_key_of(run))
+        """Whether a run with this method, seed, lr, split and case is stored and did not fail.
+
+        Raises
+        ------
+        BadInput
+            If a file that is not geonet's stands where its arrays belong.
+        """
+        kept, path = self.runs.get(_key_of(run)), self._arrays_path(run)
+        if path not in self._own_arrays and path.exists():
+            raise BadInput(f"{path} is not in the record of {self._log}: move it away")
         return kept is not None and "failed" not in kept["metrics"]
 
     def add(self, run, arrays):
         """Store a finished run, in memory and on disk.
+
+        Its line is written first, and does not count until its arrays are there.
 
         Parameters
         ----------
@@ -240,15 +265,18 @@ class Results(Runs):
         arrays : dict of str to numpy.ndarray
         """
 
-        def save_arrays(path):
-            with open(path, "wb") as file:
+        def save_arrays(temporary):
+            with open(temporary, "wb") as file:
                 np.savez_compressed(file, **arrays)
 
-        (self.folder / "boundaries").mkdir(exist_ok=True)
-        write_whole(self._arrays_path(run), save_arrays)
+        path = self._arrays_path(run)
+        path.parent.mkdir(exist_ok=True)
+        path.unlink(missing_ok=True)  # of the same run, when it failed
         now = self._header["versions"]
         self._append(*([] if self._last_header == self._header else [self._header]), run)
         self._last_header = self._header
+        self._own_arrays.add(path)
+        write_whole(path, save_arrays)
         self.runs[_key_of(run)] = run
         if now not in self.versions:
             self.versions.append(now)
@@ -259,6 +287,15 @@ class Results(Runs):
             self._arrays_path(run).unlink(missing_ok=True)
             del self.runs[_key_of(run)]
 
+    def save_figure(self, plot):
+        """Save a figure as `geonet.plots.Plot.save` does, after recording that it is ours."""
+        folder = self.folder / "figures"
+        own_files(folder, plot.name)
+        if plot.name not in self._figures:
+            self._append({"figures": [plot.name]})
+            self._figures.add(plot.name)
+        return plot.save(folder)
+
     def write(self):
         """Write results.json with all runs so far, in an order that does not depend on time.
 
@@ -266,11 +303,11 @@ class Results(Runs):
         "also_versions" lists these.
         """
         first, *others = (self.versions if self.runs else None) or [self._header["versions"]]
-        content = {"experiment": self.experiment, "config": self.config, "versions": first}
+        content = {**self._header, "versions": first}
         content |= {"also_versions": others} if others else {}
         content["runs"] = self.find()
         text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
-        whole = f"{text}\n".encode()
+        whole = f"{text}\n".encode(errors="backslashreplace")  # which JSON reads, too
         if not self._path.exists() or self._path.read_bytes() != whole:
             write_whole(self._path, lambda path: path.write_bytes(whole))
 
@@ -289,23 +326,90 @@ def read(folder):
 def _read(path):
     """The header and the runs in a results.json."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_bytes())  # with or without a byte order mark
         runs = content.pop("runs")
         return [_checked(content), *map(_checked, runs)]
     except FileNotFoundError:
         raise ValueError(f"{path} is missing") from None
     except NOT_OURS:
-        raise ValueError(f"{path} is not a results file of geonet") from None
+        raise ValueError(f"{path} is not a results file of geonet: choose another folder") from None
+
+
+def _stored(folder, damaged=False):
+    """The headers, runs and figures that are stored in a folder; nothing if it is new.
+
+    Lines that cannot be read are left out if they may be damaged, after a header of geonet.
+    """
+    path, log = (folder / name for name in FILES)
+    written, entries = _read(path) if path.exists() else [], []
+    content = log.read_bytes() if log.exists() else b""
+    lines = content.splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            entries.append(_checked(json.loads(line)))
+        except NOT_OURS:
+            killed = number == len(lines) and not content.endswith(b"\n")
+            if not (entries or written) or not (damaged or killed):
+                raise ValueError(
+                    f"{log}, line {number}: not a run of geonet; choose another folder"
+                ) from None
+    if entries and "experiment" in entries[0]:
+        return entries
+    return [*(written or _read(path)), *entries] if entries or written else []
+
+
+def _remove(folder, entries):
+    """Remove what the record says that was written to a folder, and the record itself last."""
+    if not entries:
+        return
+    of = Runs(folder, entries)
+    for entry in entries:
+        if "metrics" in entry:
+            of._arrays_path(entry).unlink(missing_ok=True)
+        for name in entry.get("figures", ()):
+            with contextlib.suppress(FileExistsError):  # as those of others have taken the places
+                for path in own_files(folder / "figures", name):
+                    path.unlink(missing_ok=True)
+    for path in folder.glob("checkpoints/*-*"):
+        method, _, seed = path.name.rpartition("-")
+        if method in METHODS and seed.isdecimal():
+            Checkpoints(path).clear()
+    for name, pattern in [("boundaries", "*.npz"), ("figures", "*.png"), ("figures", "*.svg")]:
+        remove_unfinished(folder / name, pattern)
+    for name in FILES:
+        remove_unfinished(folder, name)
+        (folder / name).unlink(missing_ok=True)
+
+
+def _continued(folder, experiment, config, header):
+    """The configuration to store when runs are added to those under a header, which must agree."""
+    known = {"sha256": config.get("sha256")}  # which earlier versions did not always store
+    old = {"experiment": header["experiment"]} | known | header["config"]
+    new = {"experiment": experiment} | config
+    if None not in (data := (old.get("data"), new.get("data"))):
+        new["data"] = data[0]
+    for name in new | old:
+        if old.get(name) != new.get(name):
+            before, now = json.dumps(old.get(name)), json.dumps(new.get(name))
+            raise ValueError(
+                f"{folder} holds results of another configuration ({name} {before}, not "
+                f"{now}): choose another --out, or --overwrite"
+            )
+    del new["experiment"]
+    return new
 
 
 def _checked(entry):
-    """A header or a run under the names of today. Anything else raises one of `NOT_OURS`."""
+    """A header, a run or a record of figures under the names of today, or one of `NOT_OURS`."""
     entry = _renamed(entry)
     if "metrics" in entry:
         _key_of(entry), entry["metrics"].items()
+    elif entry.keys() == {"figures"}:
+        if any(Path(name).name != name for name in entry["figures"]):
+            raise ValueError("a figure must have the name of a file")
     else:
         entry["config"] = _renamed(entry["config"])
-        entry["experiment"], entry["config"]["seeds"]
+        entry["experiment"], entry["config"]["seeds"], entry["versions"]["geonet"]
     return entry
 
 
@@ -316,7 +420,7 @@ def _renamed(fields):
 def _lines(entries):
     return "".join(
         f"{json.dumps(entry, allow_nan=False, ensure_ascii=False)}\n" for entry in entries
-    ).encode()
+    ).encode(errors="backslashreplace")  # which JSON reads, too
 
 
 def case_of(run):
