@@ -220,24 +220,108 @@ def test_a_checkpoint_of_another_run_is_refused(pictures, whole, tmp_path):
         train(tmp_path, "--data", pictures, "--resume", "--weight-decay", "0.5")
 
 
-def test_a_full_disk_is_reported_and_training_goes_on(
-    pictures, whole, tmp_path, monkeypatch, capsys
+@pytest.mark.parametrize("lasts", [False, True])
+def test_a_full_disk_is_reported_and_fails_a_run_whose_end_is_not_saved(
+    pictures, whole, tmp_path, monkeypatch, capsys, lasts
 ):
-    save, written = Checkpoints.save, []
+    save, calls = Checkpoints.save, []
 
     def fill(self, *content):
-        if len(written) == 2:
-            raise CheckpointNotWritten("No space left on device")
-        written.append(save(self, *content))
+        calls.append(content)
+        if len(calls) == 3 or (lasts and len(calls) > 3):
+            raise CheckpointNotWritten("step-00000006.npz: No space left on device")
+        save(self, *content)
 
     monkeypatch.setattr(Checkpoints, "save", fill)
     words = ("--data", pictures, "--checkpoint-every", "3")
-    assert train(tmp_path, *words) == results_of(whole)
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 3  # after step 6, the second epoch and at the end
-    assert all("not saved, but training continues" in line for line in lines)
-    assert all("No space left on device" in line for line in lines)
-    assert final_state(tmp_path)[1] == 4  # the last good one
+    arguments = arguments_of("--methods", "GmP+IMN", "--out", tmp_path, *words)
+    assert EXPERIMENT.main(arguments) == lasts
+    said = capsys.readouterr().err
+    assert said.count("not saved, but training continues") == 1 + lasts  # after step 6 and at 8
+    assert said.count("step-00000006.npz: No space left on device") == 1 + 2 * lasts
+    if lasts:
+        assert "1 of 1 runs failed, the first of them with CheckpointNotWritten: step-0" in said
+        assert final_state(tmp_path)[1] == 4  # the last good one
+        monkeypatch.setattr(Checkpoints, "save", save)
+    assert train(tmp_path, *words, "--resume") == results_of(whole)
+    assert final_state(tmp_path) == final_state(whole)
+
+
+def test_moved_pictures_are_the_same_pictures(pictures, whole, tmp_path, monkeypatch):
+    first, second = (shutil.copytree(pictures, tmp_path / n / "pictures") for n in "ab")
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3, True)
+        with pytest.raises(Stopped):
+            train(tmp_path / "out", "--data", first)
+    shutil.rmtree(first)
+    made, end_step = [], Run.end_step
+    monkeypatch.setattr(Run, "end_step", lambda run: (made.append(1), end_step(run)))
+    assert train(tmp_path / "out", "--data", second, "--resume") == results_of(whole)
+    assert len(made) == STEPS - 3
+    next(second.glob("train/*/*")).rename(next(second.glob("train/*")) / "other.jpeg")
+    with pytest.raises(BadInput, match="holds results of another configuration"):
+        train(tmp_path / "out", "--data", second, "--resume")
+
+
+def edit_checkpoint(out, change):
+    """Save the last checkpoint again after a change of its state."""
+    folder = out / "checkpoints" / "GmP+IMN-0"
+    state, step = Checkpoints(folder).load()
+    Checkpoints(folder).save(change(state), step)
+
+
+def test_a_checkpoint_with_the_path_of_its_pictures_is_still_continued(pictures, whole, tmp_path):
+    def with_path(state):
+        shared, *run = json.loads(state["identity"])
+        return state | {"identity": json.dumps([shared | {"data": "/home/one/pictures"}, *run])}
+
+    shutil.copytree(whole / "checkpoints", tmp_path / "checkpoints")
+    edit_checkpoint(tmp_path, with_path)
+    assert train(tmp_path, "--data", pictures, "--resume") == results_of(whole)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda state: {"weights": np.ones(3)}, "KeyError: 'identity'"),
+        (lambda state: state | {"identity": "GmP"}, "JSONDecodeError"),
+        (lambda state: state | {"identity": "[[], 1]"}, "TypeError|AttributeError"),
+        (lambda state: state | {"optimizer": {}}, "Error"),
+        (lambda state: state | {"model": {"weight": np.ones(3)}}, "ValueError"),
+    ],
+)
+def test_the_advice_on_a_checkpoint_of_another_layout_works(
+    pictures, whole, tmp_path, change, said
+):
+    shutil.copytree(whole / "checkpoints", tmp_path / "checkpoints")
+    edit_checkpoint(tmp_path, change)
+    words = ("--data", pictures)
+    with pytest.raises(BadInput, match=rf"of another run or layout \(.*{said}.*\): choose another"):
+        train(tmp_path, *words, "--resume")
+    assert train(tmp_path, *words) == results_of(whole)  # without --resume, as it says
+    assert final_state(tmp_path) == final_state(whole)
+    assert train(tmp_path / "other", *words, "--resume") == results_of(whole)  # another --out
+
+
+@pytest.mark.parametrize("name", ["holiday/beach.jpeg", "train/cat/1.jpeg", ""])
+def test_a_folder_of_other_pictures_is_neither_used_nor_drawn_into(tmp_path, name):
+    (tmp_path / "pictures" / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "pictures").mkdir(exist_ok=True)
+    if name:
+        (tmp_path / "pictures" / name).write_bytes(b"mine")
+    before = sorted(tmp_path.rglob("*"))
+    for words in ((), ("--overwrite",), ("--resume",)):
+        with pytest.raises(BadInput, match="pictures is there, without the drawn pictures: choose"):
+            train(tmp_path, *words)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_nothing_is_drawn_beside_results_of_others(tmp_path, overwrite):
+    (tmp_path / "results.json").write_text('{"runs": []}')
+    with pytest.raises(BadInput, match="not a results file of geonet"):
+        train(tmp_path, *(["--overwrite"] if overwrite else []))
+    assert os.listdir(tmp_path) == ["results.json"]
 
 
 def test_a_damaged_picture_is_counted_and_named(damaged, tmp_path, capsys):

@@ -3,15 +3,14 @@
 A folder holds runs.jsonl (a header with experiment, configuration and versions, then one line per
 run, in the order in which they finished), boundaries/ (one .npz per run with what was tracked),
 figures/, and results.json, which is written from runs.jsonl when a sweep ends or is interrupted.
-Lines are only ever appended: another header says that the versions changed. Of a sweep that was
-killed, at most the last line is incomplete, and does not count.
+Lines are only ever appended: another header says that the versions changed. Earlier versions could
+be killed within the last line, which then does not count.
 
 What is not in runs.jsonl is not ours: a run names the file of its arrays, further lines name the
 figures, and checkpoints say themselves what they are. Other files are neither replaced nor removed.
 """
 
 import contextlib
-import errno
 import json
 import os
 import zipfile
@@ -28,7 +27,13 @@ from geonet.train import Checkpoints
 
 RENAMED = {"purpose": "split", "rates": "lrs"}  # fields that version 0.1.0 wrote
 COMMON_FIELDS = ("method", "seed", "lr", "split", "metrics")
-NOT_OURS = (ValueError, KeyError, TypeError, AttributeError)  # what other content raises
+NOT_OURS = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+)  # what other content raises
 FOLDERS = "boundaries", "figures", "checkpoints"
 FILES = "results.json", "runs.jsonl"  # the record is the last one to be removed
 
@@ -220,24 +225,17 @@ class Results(Runs):
         self._figures = {name for entry in entries for name in entry.get("figures", ())}
         self._own_arrays = {self._arrays_path(entry) for entry in entries if "metrics" in entry}
         self.runs = {k: r for k, r in self.runs.items() if zipfile.is_zipfile(self._arrays_path(r))}
-        whole = _lines(entries)  # differs from the file if a kill or an earlier version wrote that
-        self._whole = whole if not self._log.exists() or self._log.read_bytes() != whole else None
+        self._lines = _lines(entries)
         if not self._path.exists():  # from here on, the folder belongs to this configuration
             (folder / "boundaries").mkdir(parents=True, exist_ok=True)
             self._append()
             self.write()
 
     def _append(self, *entries):
-        """Append lines to runs.jsonl, all or none of them."""
-        if self._whole is not None:
-            write_whole(self._log, lambda path: path.write_bytes(self._whole))
-            self._whole = None
-        lines = _lines(entries)
-        with open(self._log, "ab", buffering=0) as file:
-            end = file.tell()
-            if file.write(lines) < len(lines):
-                file.truncate(end)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._log))
+        """Append to runs.jsonl. It is small enough to be written anew, whole or not at all."""
+        lines = self._lines + _lines(entries)
+        write_whole(self._log, lambda path: path.write_bytes(lines))
+        self._lines = lines
 
     def has(self, run):
         """Whether a run with this method, seed, lr, split and case is stored and did not fail.
@@ -349,7 +347,7 @@ def _stored(folder, damaged=False):
             entries.append(_checked(json.loads(line)))
         except NOT_OURS:
             killed = number == len(lines) and not content.endswith(b"\n")
-            if not (entries or written) or not (damaged or killed):
+            if not entries or not (damaged or killed):
                 raise ValueError(
                     f"{log}, line {number}: not a run of geonet; choose another folder"
                 ) from None
@@ -403,7 +401,7 @@ def _checked(entry):
     """A header, a run or a record of figures under the names of today, or one of `NOT_OURS`."""
     entry = _renamed(entry)
     if "metrics" in entry:
-        _key_of(entry), entry["metrics"].items()
+        hash(_key_of(entry)), entry["metrics"].items()
     elif entry.keys() == {"figures"}:
         if any(Path(name).name != name for name in entry["figures"]):
             raise ValueError("a figure must have the name of a file")
