@@ -21,12 +21,39 @@ class _File(io.FileIO):
         return len(data)
 
 
+def prepare():
+    """Keep errors of the standard streams from whoever prints.
+
+    A stream that was closed at the start leads nowhere. Letters that a stream cannot show become
+    question marks. Streams that something else has put in their place stay as they are.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # closed; the next file to be opened would be taken for this stream
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    for number, name in (1, "stdout"), (2, "stderr"):
+        stream = getattr(sys, name)
+        console = os.name == "nt" and stream and stream.isatty()  # is not a file there
+        if stream is getattr(sys, f"__{name}__") and not console:
+            setattr(sys, name, _tolerant(stream, _File(number, "w", closefd=False)))
+
+
+def _tolerant(stream, file):
+    """A stream like another one, but to a `_File`."""
+    usual = {"encoding": "utf-8", "line_buffering": False, "write_through": False}
+    kept = {key: getattr(stream, key, value) for key, value in usual.items()}
+    buffer = file if kept["write_through"] else io.BufferedWriter(file)
+    made = io.TextIOWrapper(buffer, errors="replace", **kept)
+    made.file = file
+    return made
+
+
 def run(name, main):
     """Call the main function of a program, and end the process with the status that it returns.
 
-    A stream that was closed at the start leads nowhere. Letters that a stream cannot show become
-    question marks. Where standard output cannot be written to, as on a full disk, the work goes on,
-    because its results are files; the exit status is then at least 1.
+    Where standard output cannot be written to, as on a full disk, the work goes on, because its
+    results are files. The exit status is then at least 1.
 
     Parameters
     ----------
@@ -34,30 +61,13 @@ def run(name, main):
         What messages call the program.
     main : function
     """
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:  # closed; the next file to be opened would be taken for this stream
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-    output, _ = _prepare(1, "stdout"), _prepare(2, "stderr")
+    prepare()
     try:
         status = main()
     except SystemExit as end:  # after --help
         status = end.code
     sys.stdout.flush()
-    error = output and output.error
+    error = getattr(sys.stdout, "file", _File).error
     if error and error.errno != errno.EPIPE:  # as when head has read enough
         print(f"{name}: standard output cannot be written: {error.strerror}", file=sys.stderr)
     sys.exit(status or int(error is not None))
-
-
-def _prepare(number, name):
-    """Put a stream that writes to a `_File` in place of a standard one; return that file."""
-    stream, file = getattr(sys, name), _File(number, "w", closefd=False)
-    if os.name == "nt" and stream and stream.isatty():  # its console is not a file
-        return None
-    usual = {"encoding": "utf-8", "line_buffering": False, "write_through": False}
-    kept = {key: getattr(stream, key, value) for key, value in usual.items()}
-    buffer = file if kept["write_through"] else io.BufferedWriter(file)
-    setattr(sys, name, io.TextIOWrapper(buffer, errors="replace", **kept))
-    return file

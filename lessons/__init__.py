@@ -5,9 +5,6 @@ in `lessons/exercises/eNN.py`, each with a reference solution, wrong and right s
 grader is tried on, and hints. `python -m lessons` lists the lessons and says how to go on.
 """
 
-import io
-import sys
+from geonet import streams
 
-for stream in (sys.stdout, sys.stderr):
-    if isinstance(stream, io.TextIOWrapper):  # not in a notebook, and not where it is closed
-        stream.reconfigure(errors="replace")  # for terminals that cannot show ± and λ
+streams.prepare()  # for every lesson: terminals that cannot show λ, and readers that stop reading

@@ -34,7 +34,7 @@ def load():
     records = {exercise.key: Record() for exercise in exercises.every()}
     if path.exists():
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
+            kept = json.loads(path.read_text(encoding="utf-8-sig"))
             records |= {key: _record(fields) for key, fields in kept.items()}
         except (ValueError, TypeError, AttributeError) as error:
             raise BadInput(f"{path} cannot be read ({error}); delete it to start again") from error

@@ -47,6 +47,7 @@ def run(lesson, folder):
             env=environment,
             capture_output=True,
             timeout=SECONDS,
+            encoding="utf-8",
             errors="replace",
         )
         if answer.exists():

@@ -133,7 +133,7 @@ def main():
     with (
         threads.limited(1),
         open(job["events"], "a", encoding="utf-8") as events,
-        open(job["trace"], "w") as trace,
+        open(job["trace"], "w", encoding="utf-8") as trace,
     ):
 
         def say(**event):

@@ -28,9 +28,10 @@ def stub(lesson):
 def start(lesson):
     """Write the stubs of a lesson, unless there is a file; return whether it was written."""
     FOLDER.mkdir(exist_ok=True)
+    text = stub(lesson)
     try:
         with open(path(lesson), "x", encoding="utf-8") as file:
-            file.write(stub(lesson))
+            file.write(text)
     except FileExistsError:
         return False
     return True
@@ -70,7 +71,7 @@ def code(source, name):
 def students_code(exercise):
     """The lines of the student's function, without its docstring."""
     file = path(exercise.lesson)
-    text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+    text = file.read_text(encoding="utf-8-sig", errors="replace") if file.exists() else ""
     return code(text, exercise.name)
 
 
@@ -89,7 +90,7 @@ def _import(module):
 def _function(exercise):
     """One function of the stub: signature and docstring of the reference, and no body."""
     definition = ast.parse(inspect.getsource(exercise.solve)).body[0]
-    lines = inspect.getdoc(exercise.solve).splitlines()
+    lines = ast.get_docstring(definition).splitlines()  # python -OO has it in the source only
     if len(lines) > 1:
         lines.append("")
     text = "\n".join(f"    {line}" if line else "" for line in lines[1:])

@@ -128,6 +128,35 @@ def test_a_terminal_without_greek_gets_the_table_all_the_same(tmp_path):
     assert "GmP" in result.stdout
 
 
+def test_names_and_output_survive_a_locale_without_greek(tmp_path):
+    locale = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    result = geonet("perturbation", *QUICK, "--out", "Ergebnisse für λ", cwd=tmp_path, **locale)
+    assert (result.returncode, result.stderr) == (0, "")
+    folder = tmp_path / "Ergebnisse für λ"
+    assert len(list(folder.glob("figures/*.svg"))) == 2
+    assert "perturbation" in json.loads((folder / "results.json").read_text("utf-8"))["experiment"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere, names of files are text")
+def test_data_and_results_may_have_names_that_are_no_text(tmp_path):
+    data = os.fsdecode(os.fsencode(tmp_path) + b"/b\xe9")
+    os.mkdir(data)
+    rows = [f"{i % 7},{i % 5},{1 if i % 3 else -1}" for i in range(1000)]
+    Path(data, "banana.csv").write_text("\n".join(["At1,At2,Class", *rows]), encoding="utf-8")
+    words = "banana", *QUICK, "--data", data, "--out", Path(data, "out")
+    for _ in range(2):  # the second time, it reads what it wrote
+        assert geonet(*words, cwd=tmp_path).returncode == 0
+    assert len(list(Path(data, "out", "figures").glob("*.png"))) == 3
+
+
+@pytest.mark.parametrize("folder", ["nowhere", "file"])
+def test_a_folder_of_data_that_is_none_is_refused(folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    line = refusal("banana", *QUICK, cwd=tmp_path, GEONET_DATA=folder)
+    assert line == f"geonet: GEONET_DATA must name a folder, but is {folder!r}"
+
+
 def test_threads_may_stand_before_or_after_the_command(tmp_path):
     for words in (("--threads", "2", "gradcheck"), ("gradcheck", "--threads", "2")):
         assert geonet(*words, cwd=tmp_path).returncode == 0

@@ -53,6 +53,26 @@ def test_without_a_command_the_lessons_are_listed_with_progress(capsys):
     assert f"{FIRST.points} of 100 points" in run(capsys)[1]
 
 
+def test_stubs_are_the_same_without_docstrings(tmp_path):
+    program = "from lessons import workspace; print(workspace.stub('06'))"
+    words, path = [sys.executable, "-OO", "-c", program], str(Path(__file__).parents[1])
+    settings = os.environ | {"PYTHONPATH": path, "PYTHONUTF8": "1"}
+    done = subprocess.run(words, env=settings, check=True, capture_output=True, encoding="utf-8")
+    assert done.stdout == f"{workspace.stub('06')}\n"
+
+
+def test_files_that_an_editor_of_windows_saved_are_read():
+    write(wrong_program())
+    expected = workspace.students_code(FIRST)
+    text = workspace.path(LESSON).read_text(encoding="utf-8")
+    workspace.path(LESSON).write_text(text, encoding="utf-8-sig", newline="\r\n")
+    assert workspace.students_code(FIRST) == expected != []
+    progress.save({FIRST.key: progress.Record(passed=True)})
+    kept = workspace.FOLDER / "progress.json"
+    kept.write_text(kept.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert progress.load()[FIRST.key].passed
+
+
 def test_a_student_goes_from_the_stub_by_hints_to_all_points(capsys):
     status, text = run(capsys, "start", "1")
     assert status == 0

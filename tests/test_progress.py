@@ -36,6 +36,11 @@ def test_without_a_terminal_nothing_is_written(monkeypatch):
     assert stream.getvalue() == ""
 
 
+def test_without_standard_error_nothing_is_written_and_training_goes_on(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    train(label="training")
+
+
 def test_without_a_label_nothing_is_written(monkeypatch):
     stream = Stream(True)
     monkeypatch.setattr(sys, "stderr", stream)

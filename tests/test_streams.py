@@ -1,11 +1,14 @@
 """Standard streams of programs: closed, full, cut off, or unable to show a letter."""
 
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from geonet import streams
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = """if True:
@@ -100,6 +103,25 @@ def test_letters_that_a_terminal_cannot_show_become_question_marks(variables, tm
     (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
     done = run([sys.executable, "program.py"], tmp_path, variables=variables)
     assert (done.returncode, done.stdout, done.stderr) == (0, "2 ? ?\n" * 3, "3 ? ?\n")
+
+
+@posix
+def test_a_lesson_goes_on_when_its_reader_has_read_enough(tmp_path):
+    program = "import lessons; print('λ', flush=True); open('end', 'x', encoding='utf-8').close()"
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as closed:
+        done = run([sys.executable, "-c", program], tmp_path, stdout=closed)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "end").exists()
+
+
+def test_streams_that_others_have_put_there_stay(monkeypatch):
+    ours, theirs = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", ours)
+    monkeypatch.setattr(sys, "stderr", theirs)
+    streams.prepare()
+    assert (sys.stdout, sys.stderr) == (ours, theirs)
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,46 @@ def test_importing_the_package_loads_neither_numba_nor_matplotlib():
     assert not loaded & {"numba", "llvmlite", "matplotlib", "PIL", "torch", "scipy", "pandas"}
 
 
+EVERYTHING = """if True:
+    import geonet, geonet.plots, geonet.data.image_folders, geonet.experiments, geonet.bench
+    geonet.experiments.find()
+"""
+
+
+@pytest.mark.parametrize("options", [("-OO",), ("-W", "error", "-bb"), ("-X", "utf8=0")])
+def test_importing_says_nothing_under_any_options_of_python(options):
+    command = [sys.executable, *options, "-c", EVERYTHING]
+    done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        f"import sys; sys.stdin = sys.stdout = sys.stderr = None\n{EVERYTHING}",
+        f"import sys, time, threading; sys.argv.clear()\n{EVERYTHING}",
+        "import importlib, geonet; a = geonet.Tensor; assert importlib.reload(geonet).Tensor is a",
+        """if True:
+            from concurrent.futures import ThreadPoolExecutor
+            from importlib import import_module
+            with ThreadPoolExecutor(4) as pool:
+                first, *others = pool.map(import_module, ["geonet", "geonet.plots"] * 4)
+            assert first is others[1]
+        """,
+    ],
+    ids=["without streams", "without arguments", "again", "in threads"],
+)
+def test_importing_works_in_any_surroundings(program):
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_importing_needs_no_path_but_the_folder_it_is_in(tmp_path):
+    program = f"import sys; sys.path.append({str(PACKAGE.parent)!r}); import geonet, geonet.plots"
+    subprocess.run([sys.executable, "-I", "-c", program], cwd=tmp_path, check=True)
+
+
 @every_module_and_the_course
 def test_randomness_comes_only_from_generators_that_are_passed_in(module):
     allowed = {"default_rng", "Generator", "RandomState", "SeedSequence", "PCG64", "MT19937"}
@@ -167,6 +207,37 @@ def test_the_course_stands_on_what_is_public_and_imports_nothing_optional(module
     assert all(m.startswith("geonet.experiments.sets") for m in from_experiments)
     draws = {"plots"} & set(parts_imported(TREES[module]))
     assert not draws or module in ("lessons/figures.py", "lessons/doctor.py")
+
+
+def leaves_the_encoding_to_the_system(call):
+    """Whether a call reads, writes or receives text in whatever encoding the system has."""
+    name, given = ast.unparse(call.func), {word.arg for word in call.keywords}
+    if given & {"encoding", None}:  # None stands for **options
+        return False
+    if name.startswith("subprocess."):
+        return bool(given & {"text", "universal_newlines", "errors"})
+    if name in ("open", "os.fdopen", "path.open"):
+        modes = call.args[name != "path.open" :] + [
+            w.value for w in call.keywords if w.arg == "mode"
+        ]
+        return not any("b" in ast.unparse(mode) for mode in modes)
+    return name.endswith((".read_text", ".write_text", "TextIOWrapper"))
+
+
+def test_text_is_in_an_encoding_of_our_choice():
+    found = []
+    for path in [*PACKAGE.rglob("*.py"), *COURSE.rglob("*.py")]:
+        calls = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        found += [
+            f"{path.name}: {ast.unparse(call)}"
+            for call in calls
+            if isinstance(call, ast.Call) and leaves_the_encoding_to_the_system(call)
+        ]
+    assert found == []
+    for text in ("open(p)", "open(p, 'w')", "path.read_text()", "subprocess.run(c, text=True)"):
+        assert leaves_the_encoding_to_the_system(ast.parse(text).body[0].value)
+    for text in ("open(p, 'rb')", "open(p, encoding='utf-8')", "subprocess.run(c)"):
+        assert not leaves_the_encoding_to_the_system(ast.parse(text).body[0].value)
 
 
 @every_module_and_the_course

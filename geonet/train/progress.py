@@ -24,7 +24,8 @@ class Progress:
     def __init__(self, total, label, stream=None, done=0):
         self.total, self.label = total, label
         self.stream = sys.stderr if stream is None else stream
-        self.shown = label is not None and self.stream.isatty()
+        # without a console, as under pythonw, there is no standard error
+        self.shown = label is not None and self.stream is not None and self.stream.isatty()
         self.done = self._before = done
         self._start, self._next = time.monotonic(), 0.0
 

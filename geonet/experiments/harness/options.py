@@ -183,7 +183,7 @@ def data_path(argument, name):
     """
     if argument is not None:
         return Path(argument).resolve()
-    folder = os.environ.get("GEONET_DATA")
+    folder = os.environ.get("GEONET_DATA") or None
     if folder is not None and not Path(folder).is_dir():
         raise ValueError(f"GEONET_DATA must name a folder, but is {folder!r}")
     known = folder is not None and Path(folder, name).exists()

@@ -42,7 +42,9 @@ def _commit():
         return None
     command = ["git", "-C", str(root), "describe", "--always", "--dirty= (changed)", "--exclude=*"]
     try:
-        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace"
+        ).stdout.strip()
     except OSError:  # git is not installed
         return None
 
