@@ -36,17 +36,13 @@ def prepare():
         stream = getattr(sys, name)
         console = os.name == "nt" and stream and stream.isatty()  # is not a file there
         if stream is getattr(sys, f"__{name}__") and not console:
-            setattr(sys, name, _tolerant(stream, _File(number, "w", closefd=False)))
-
-
-def _tolerant(stream, file):
-    """A stream like another one, but to a `_File`."""
-    usual = {"encoding": "utf-8", "line_buffering": False, "write_through": False}
-    kept = {key: getattr(stream, key, value) for key, value in usual.items()}
-    buffer = file if kept["write_through"] else io.BufferedWriter(file)
-    made = io.TextIOWrapper(buffer, errors="replace", **kept)
-    made.file = file
-    return made
+            file = _File(number, "w", closefd=False)
+            encoding = stream.encoding if stream else "utf-8"
+            ours = io.TextIOWrapper(
+                io.BufferedWriter(file), encoding, "replace", line_buffering=True
+            )
+            ours.file = file
+            setattr(sys, name, ours)
 
 
 def run(name, main):

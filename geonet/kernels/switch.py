@@ -82,27 +82,14 @@ def equal_to(reference, arrays=0):
     return choose
 
 
-class _Cache:
-    """Numba's cache of a kernel, which must not stop a program: it only saves time."""
-
-    def __init__(self, cache):
-        self._cache = cache
-
-    def __getattr__(self, name):
-        return getattr(self._cache, name)
-
-    def load_overload(self, *key):
-        """What is kept for the types of a call. A cache that is damaged is emptied."""
-        try:
-            return self._cache.load_overload(*key)
-        except Exception:  # damaged files can cause any error
-            with contextlib.suppress(Exception):
-                self._cache.flush()
-
-    def save_overload(self, *entry):
-        """Keep what has been compiled, unless the disk is full, for example."""
+@contextlib.contextmanager
+def _at_most_slower(cache):
+    """Let what goes wrong with a cache cost time only. One that is damaged is emptied."""
+    try:
+        yield
+    except Exception:  # damaged files can cause any error
         with contextlib.suppress(Exception):
-            self._cache.save_overload(*entry)
+            cache.flush()
 
 
 _lock = threading.RLock()
@@ -127,7 +114,9 @@ class LazyJit:
                 kernel = numba.njit(**self.options)(self.py_func)
                 with contextlib.suppress(RuntimeError):  # there is no folder to write to
                     kernel.enable_caching()
-                    kernel._cache = _Cache(kernel._cache)
+                    # Numba uses its cache inside of this, which otherwise does so on Windows alone
+                    guard = functools.partial(_at_most_slower, kernel._cache)
+                    kernel._cache._guard_against_spurious_io_errors = guard
                 self.compiled = kernel
             return self.__dict__["compiled"]
 

@@ -8,19 +8,12 @@ import contextlib
 import os
 import sys
 
-
-def _import():
-    """Import Matplotlib with the user's backend, or without it if Matplotlib refuses it."""
-    chosen = os.environ.pop("MPLBACKEND", None)
-    try:
-        import matplotlib
-    finally:
-        if chosen is not None:
-            os.environ["MPLBACKEND"] = chosen
+chosen = "" if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", "")
+try:
+    import matplotlib
+finally:
     if chosen:
-        with contextlib.suppress(ValueError):
-            matplotlib.rcParams["backend"] = chosen
-
-
-if "matplotlib" not in sys.modules:
-    _import()
+        os.environ["MPLBACKEND"] = chosen
+if chosen:
+    with contextlib.suppress(ValueError):  # it cannot be found
+        matplotlib.rcParams["backend"] = chosen
