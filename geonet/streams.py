@@ -37,10 +37,8 @@ def prepare():
         console = os.name == "nt" and stream and stream.isatty()  # is not a file there
         if stream is getattr(sys, f"__{name}__") and not console:
             file = _File(number, "w", closefd=False)
-            encoding = stream.encoding if stream else "utf-8"
-            ours = io.TextIOWrapper(
-                io.BufferedWriter(file), encoding, "replace", line_buffering=True
-            )
+            look = {"encoding": stream.encoding if stream else "utf-8", "errors": "replace"}
+            ours = io.TextIOWrapper(io.BufferedWriter(file), line_buffering=True, **look)
             ours.file = file
             setattr(sys, name, ours)
 
