@@ -213,3 +213,163 @@ def test_lazy_kernels_call_one_another_and_keep_the_plain_function():
 def test_importing_the_kernels_does_not_import_numba():
     program = "import sys, geonet.kernels.directions; sys.exit('numba' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+# By module with compiled kernels: calls with sizes that cannot be, as users can make them. A call
+# takes arrays a (2, 3), b (3,), images (1, 5, 5, 2), a generator and the package.
+WRONG_SIZES = """if True:
+    import json, sys
+    import numpy as np
+    from geonet import Tensor, gradients, hypersphere, nn, ops, train
+    from geonet.kernels import inspector, optimizers
+
+    def rng():
+        return np.random.default_rng(0)
+
+    a, b, images = np.ones((2, 3)), np.ones(3), rng().normal(size=(1, 5, 5, 32))
+    many, none, kernels = np.ones(10**6), np.ones(0), np.ones((32, 3, 3, 32))
+
+    def replaced(module, name, value, data=False):
+        "A function that calls a module with one of its arrays replaced, forward and back."
+        def call():
+            owner, _, last = name.rpartition(".")
+            owner = dict(module.named_modules())[owner]
+            if isinstance(getattr(owner, last), Tensor):
+                getattr(owner, last).data = value
+            else:
+                setattr(owner, last, value)
+            module(a).sum().backward()
+        return call
+
+    def unit(kind="standard", norm=None, centring=None):
+        return nn.Unit(nn.Linear(3, 4, kind, "relu", rng=rng()), norm, centring)
+
+    def trained(name, value, kind):
+        def call():
+            model = unit()
+            optimizer = kind(model.parameters())
+            for parameter in model.parameters():
+                parameter.grad = np.ones(parameter.shape)
+            setattr(optimizer.parameters[0], name, value)
+            optimizer.step()
+        return call
+
+    def inspected(change, kind="standard"):
+        def call():
+            model = nn.Sequential(unit(kind, centring=nn.MeanNorm(4)))
+            with gradients.Inspector(model) as inspector:
+                for _ in range(2):
+                    model(a).sum().backward()
+                    change(model[0])
+                    inspector.record()
+        return call
+
+    def grown(unit):
+        unit.layer = nn.Linear(3, 400, activation="relu", rng=rng())
+        unit.centring = nn.MeanNorm(400)
+
+    def bigger_rows(unit):
+        rows = unit.layer.parameterization
+        rows.weight.data, rows.bias.data = np.ones((400, 3)), np.ones(400)
+        unit.centring = nn.MeanNorm(400)
+
+    def bigger_gradient(unit):
+        unit.layer.parameterization.weight.grad = np.ones((4, 4000))
+
+    def batch_mean(unit):
+        unit.centring.batch_mean = many
+
+    def statistics(value):
+        return lambda: ops.batch_norm(a, b, b, 1e-3, moments=(value, b))
+
+    kinds = "standard", "weight_norm", "geometric"
+    rows = {"standard": "weight bias", "weight_norm": "v length bias",
+            "geometric": "theta lambda_ radius"}
+    norms = {nn.BatchNorm: "gamma beta running_mean running_var", nn.LayerNorm: "gamma beta",
+             nn.MeanNorm: "running_mean"}
+    calls = {
+        "activation": [lambda: ops.scaled_relu(a, many), lambda: ops.scaled_relu(a, b, none),
+                       lambda: ops.centred_scaled_relu(a, many, b),
+                       lambda: ops.centred_scaled_relu(a, b, b[:2]),
+                       lambda: ops.relu(Tensor(a, True)).backward(many),
+                       *(replaced(unit(k, centring=nn.MeanNorm(4)), f"layer.parameterization.{n}",
+                                  value)
+                         for k in kinds for n in rows[k].split() for value in (many, none))],
+        "normalization": [lambda: ops.batch_norm(a, many, b, 1e-3), statistics(many),
+                          lambda: ops.batch_norm(a, b, none, 1e-3), statistics(none),
+                          lambda: ops.layer_norm(a, many, b, 1e-3), lambda: ops.centre(a, many),
+                          lambda: ops.scaled_centre(a, none), lambda: ops.batch_moments(none),
+                          lambda: ops.centre(a, b, moments=(many,)),
+                          lambda: ops.centre(Tensor(a, True)).backward(many),
+                          *(replaced(unit(norm=norm(4)), f"normalization.{name}", value)
+                            for norm, names in norms.items() for name in names.split()
+                            for value in (many, none))],
+        "pooling": [*(lambda s=s: ops.max_pool2d(images, *s)
+                      for s in ((0,), (-1,), (6,), (2.0,), (10**30,), (2, 0), (2, -1), (2, 1.5),
+                                (2, 1, 2), (2, 1, -1), (2, 1, 0.5))),
+                    lambda: ops.max_pool2d(a, 1), lambda: ops.max_pool2d(images[0], 1),
+                    lambda: ops.max_pool2d(Tensor(images, True), 2).backward(many)],
+        "winograd.transforms": [lambda: ops.conv2d(images, kernels[..., :31]),
+                                lambda: ops.conv2d(images, kernels, many),
+                                lambda: ops.conv2d(images, kernels, b, 1, 1, "winograd"),
+                                lambda: ops.conv2d(images, kernels[:, :2], None, 1, 1, "winograd"),
+                                lambda: ops.conv2d(images, kernels, None, 2, 1, "winograd"),
+                                *(lambda s=s: ops.conv2d(images, kernels, None, *s)
+                                  for s in ((0,), (-1,), (1.5,), (1, -1), (1, 0.5), ((1, 1, 1),))),
+                                lambda: ops.conv2d(images[:, :2], kernels),
+                                lambda: ops.conv2d(images, kernels[:0]),
+                                lambda: ops.conv2d(images, kernels[..., :0]),
+                                lambda: ops.conv2d(Tensor(images, True), kernels).backward(many),
+                                *(lambda s=s: nn.Conv2d(1, 1, *s, rng=rng())
+                                  for s in ((0,), (-1,), (2.5,), (3, 0), (3, 1, -1), ((3,) * 3,)))],
+        "directions": [lambda: ops.hyperspherical(b), lambda: hypersphere.to_cartesian(1.0),
+                       lambda: hypersphere.to_cartesian(a, many),
+                       lambda: ops.hyperspherical(Tensor(a, True)).backward(many),
+                       replaced(unit("geometric"), "layer.parameterization.theta", kernels[0, 0])],
+        "outer_product": [lambda: ops.linear(a[:, :1], a), lambda: ops.linear(a, a[:, :1]),
+                          lambda: ops.linear(a[:, :1], a[:, :1], many),
+                          lambda: ops.linear(Tensor(a[:, :1], True), a[:, :1]).backward(many)],
+        "inspector": [inspected(grown), inspected(bigger_rows), inspected(bigger_gradient),
+                      inspected(batch_mean),
+                      lambda: inspector.gradient_parts(a, np.ones((2, 9)), *np.ones((4, 2))),
+                      lambda: inspector.gradient_parts(np.ones((9, 3)), np.ones((9, 3)),
+                                                       *np.ones((4, 2))),
+                      lambda: inspector.movement(a, b[:2], np.ones((2, 9)), *np.ones((3, 2))),
+                      lambda: inspector.movement(*map(np.ones, [(9, 3), 9, (9, 3), 2, 2, 2])),
+                      lambda: inspector.activity(a, np.ones(2), np.ones(2)),
+                      lambda: inspector.activity(np.ones((2, 9)), np.ones(9), b)],
+        "optimizers": [*(trained(name, value, kind) for name in ("data", "grad")
+                         for value in (many, none, np.ones((4, 4)), np.ones((1, 3)))
+                         for kind in (train.Adam, train.AdamW, lambda p: train.SGD(p, 1, 0.9),
+                                      lambda p: train.SGD(p, 1))),
+                       *(lambda i=i: optimizers.adam(*(np.ones(7 if i == k else 3)
+                                                       for k in range(4)), *np.ones(5))
+                         for i in range(4)),
+                       *(lambda i=i: optimizers.sgd(*(np.ones(7 if i == k else 3)
+                                                      for k in range(3)), *np.ones(3))
+                         for i in range(3))],
+    }
+    found = {name: [] for name in calls}
+    for name, wrong in calls.items():
+        for call in wrong:
+            try:
+                call()
+            except Exception as error:
+                refused = isinstance(error, ValueError | TypeError)
+                found[name].append("" if refused else repr(error))
+            else:
+                found[name].append("nothing")
+            print(name, len(found[name]), file=sys.stderr, flush=True)  # the last before a crash
+    print(json.dumps(found))
+"""
+
+
+def test_compiled_code_never_trusts_a_size():
+    files = [file for file in KERNELS.rglob("*.py") if "\n@lazy_jit" in file.read_text("utf-8")]
+    compiled = {".".join(file.relative_to(KERNELS).with_suffix("").parts) for file in files}
+    done = subprocess.run([sys.executable, "-c", WRONG_SIZES], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found.keys() == compiled  # a new file with compiled code must be tried here too
+    accepted = {(n, i): e for n, errors in found.items() for i, e in enumerate(errors) if e}
+    assert not accepted

@@ -9,7 +9,7 @@ from geonet.kernels import reference
 from geonet.kernels.switch import equal_to, lazy_jit
 
 
-@equal_to(reference.gradient_parts)
+@equal_to(reference.gradient_parts, arrays=2)
 @lazy_jit(fastmath={"contract", "reassoc"})
 def gradient_parts(weight, gradient, radial, angular, stretching, turning):
     """Write the radial and the angular part of gradients (O, n), and each times ‖w‖."""
@@ -31,7 +31,7 @@ def gradient_parts(weight, gradient, radial, angular, stretching, turning):
         radial[unit], angular[unit] = along, length * across
 
 
-@equal_to(reference.movement)
+@equal_to(reference.movement, arrays=2)
 @lazy_jit(fastmath={"contract", "reassoc"})
 def movement(weight, bias, direction, offset, turn, displacement):
     """Write turn and displacement of boundaries; update direction and offset in place."""
@@ -56,7 +56,7 @@ def movement(weight, bias, direction, offset, turn, displacement):
         offset[unit] = new
 
 
-@equal_to(reference.activity)
+@equal_to(reference.activity, arrays=2)
 @lazy_jit
 def activity(output, resting, share):
     """Write the share of rows (N, O) on which each unit is active."""

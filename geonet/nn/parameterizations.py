@@ -114,6 +114,7 @@ class Geometric(Parameterization):
 
     sized, turned = property(attrgetter("radius")), property(attrgetter("theta"))
     gain = sized  # r, outside the activation, where its sign cannot move the boundary
+    _direction = None  # the constant one of units with one input
 
     def __init__(self, weight, bias):
         length = _lengths(weight)
@@ -128,7 +129,7 @@ class Geometric(Parameterization):
 
     def affine(self):
         """Direction u(θ) (O, n) and offset λ (O,)."""
-        if self.theta.shape[1]:
+        if self._direction is None:
             return ops.hyperspherical(self.theta), self.lambda_
         return self._direction, self.lambda_
 
