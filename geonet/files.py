@@ -27,9 +27,7 @@ def write_whole(path, write):
             shutil.copymode(path, temporary)
         temporary.replace(path)
     except OSError as error:
-        if error.errno:  # the reason, to which the name belongs
-            error.filename, error.filename2 = str(path), None
-        raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,6 +1,7 @@
 """Claims as data, the rule that judges them, their measures, and the forms of the report."""
 
 import base64
+import codecs
 import json
 import re
 from html.parser import HTMLParser
@@ -450,6 +451,23 @@ def test_results_that_are_there_are_taken_over_and_not_run_again(
 def test_what_makes_no_sense_is_refused(words, said):
     with pytest.raises((ValueError, OSError), match=re.escape(said)):
         EXPERIMENTS["claims"].configure(arguments_of(words))
+
+
+@pytest.mark.parametrize("name", ["report.md", "report.html", "report.json"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_report_of_others_is_refused_and_stays(tmp_path, name, overwrite):
+    (tmp_path / name).write_text('{"claims": []}')
+    words = ["--quick", "--claims", "bounds", "--out", str(tmp_path)]
+    with pytest.raises(BadInput, match=f"{name} is not of geonet: choose another --out"):
+        EXPERIMENTS["claims"].main(arguments_of([*words, *(["--overwrite"] if overwrite else [])]))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == '{"claims": []}'
+
+
+def test_a_report_of_geonet_is_replaced_even_with_a_byte_order_mark(reported, tmp_path):
+    for path in reported.glob("report.*"):
+        (tmp_path / path.name).write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    EXPERIMENTS["claims"].configure(arguments_of(["--quick", "--out", str(tmp_path)]))
 
 
 def test_results_of_no_use_are_refused_before_anything_runs(reported, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The ImageNet32 experiment: what it counts, what controls it, and what its cases write."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from geonet.experiments.harness.classification import Curves, evaluate, top_hits
 from geonet.experiments.imagenet32 import EXPERIMENT, PaperCurves, batch_sizes
 from geonet.nn import Sequential
 from geonet.tensor import Tensor
+from geonet.text import BadInput
 
 WORDS = ("--width", "0.02", "--epochs", "2", "--seeds", "2", "--methods", "SP,GmP+IMN")
 
@@ -177,3 +179,28 @@ def test_batch_sizes_are_whole_numbers_up_to_the_number_of_images():
 def test_arguments_that_make_no_sense_are_refused(few, word, said):
     with pytest.raises(ValueError, match=said):
         EXPERIMENT.configure(EXPERIMENT.arguments(word))
+
+
+def test_moved_images_are_continued_and_others_of_that_name_refused(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+
+    def write(folder, labels):
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 255, (len(labels), 3072), dtype=np.uint8)
+        for name in ("train_data_batch_1.npz", "val_data.npz"):
+            np.savez(folder / name, data=pixels, labels=labels)
+
+    imagenet32.images.cache_clear()
+    words = ("--width", "0.02", "--epochs", "1", "--seeds", "1", "--methods", "SP", "--batch-sizes")
+    words += ("4", "--out", tmp_path / "out", "--data")
+    write(tmp_path / "a" / "images", np.array([1, 2, 1, 2]))
+    EXPERIMENT.run(*words, tmp_path / "a" / "images")
+    config = json.loads((tmp_path / "out" / "results.json").read_text())["config"]
+    assert config["data"] == "images"
+    shutil.move(tmp_path / "a", tmp_path / "b")
+    monkeypatch.setattr(EXPERIMENT, "run_one", None)
+    assert EXPERIMENT.run(*words, tmp_path / "b" / "images") == 0
+    rng = np.random.default_rng(0)  # the same pixels
+    write(tmp_path / "c" / "images", np.array([2, 1, 2, 1]))
+    with pytest.raises(BadInput, match=r"another configuration \(sha256"):
+        EXPERIMENT.run(*words, tmp_path / "c" / "images")

@@ -1,6 +1,7 @@
 """The UCI experiment: the input of a run, what is refused, and the content of the table."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from geonet.experiments.harness import figures, small_networks
 from geonet.experiments.harness.experiment import Experiment, generators
 from geonet.experiments.harness.results import Results
 from geonet.models import METHODS
+from geonet.text import BadInput
 from geonet.train import fit
 
 UCI = uci.EXPERIMENT
@@ -192,6 +194,22 @@ def test_a_sweep_leaves_a_table_numbers_and_figures(tmp_path, capsys):
     runs = [(r["set"], r["method"], r["seed"]) for r in content["runs"]]
     assert runs == [("data", m, s) for m in ("SP", "GmP") for s in (0, 1)]
     assert (tmp_path / "out/figures/ratios.svg").exists()
+
+
+def test_moved_sets_are_continued_and_other_sets_of_that_name_refused(tmp_path, monkeypatch):
+    (tmp_path / "a" / "sets").mkdir(parents=True)
+    write(tmp_path / "a" / "sets" / "one")
+    words = ["--seeds", "2", "--methods", "SP,GmP", "--out", tmp_path / "out", "--data"]
+    UCI.run(*words, tmp_path / "a" / "sets")
+    shutil.move(tmp_path / "a", tmp_path / "b")
+    run_one = UCI.run_one
+    monkeypatch.setattr(UCI, "run_one", None)
+    assert UCI.run(*words, tmp_path / "b" / "sets") == 0
+    monkeypatch.setattr(UCI, "run_one", run_one)
+    path = tmp_path / "b" / "sets" / "one" / "data.txt"
+    path.write_text(path.read_text().replace("1.5 1\n", "2.5 1\n"))
+    with pytest.raises(BadInput, match=r"another configuration \(sha256"):
+        UCI.run(*words, tmp_path / "b" / "sets")
 
 
 def test_files_that_change_between_two_sweeps_are_read_again(tmp_path):
