@@ -32,8 +32,8 @@ def write_whole(path, write):
         temporary.unlink(missing_ok=True)
 
 
-def remove_unfinished(folder, pattern):
-    """Remove what killed processes left of writing files whose names match a pattern."""
-    for path in folder.glob(f".{pattern}.*"):
-        if path.suffix[1:].isdecimal():
-            path.unlink()
+def remove_unfinished(path):
+    """Remove what killed processes left of writing a file, or files if the name is a pattern."""
+    for temporary in path.parent.glob(f".{path.name}.*"):
+        if temporary.suffix[1:].isdecimal():  # the number of the process
+            temporary.unlink()

@@ -151,7 +151,6 @@ def test_results_of_another_program_are_refused_and_nothing_changes(tmp_path, co
     [
         *(b"mine", b"mine\n", b'{"a": 1}\n', b'{"a": 1}', b"{}\n{}\n", b"\n", b"\xff\n"),
         b'{"experiment": "other", "config": {"seeds": [0]}}\n',
-        b'{"figures": ["../notes"]}\n',
         json.dumps(a_run()).encode(),
     ],
 )

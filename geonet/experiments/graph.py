@@ -7,7 +7,7 @@ import numpy as np
 
 from geonet import METHODS, graph, ops, plots
 from geonet.data.image_arrays import ImageSet
-from geonet.experiments.harness.results import check_name
+from geonet.experiments.harness.results import check_folder
 from geonet.experiments.sets.banana import generate_banana
 from geonet.experiments.sets.drawn_pictures import draw_pictures
 from geonet.models import mlp, vgg6
@@ -47,7 +47,7 @@ def add_arguments(parser):
 def main(arguments):
     """Print the table of one step's graph and write graph.html, graph.png and graph.svg."""
     kind, method, folder = arguments.model, arguments.method, arguments.out
-    check_name(folder)
+    check_folder(folder)
     page = Path(folder, "graph.html")
     if page.exists() and HEADING.encode() not in page.read_bytes():
         raise FileExistsError(f"{page} is not of geonet: choose another --out")

@@ -7,13 +7,13 @@ accuracy controls the learning rate, ends training and selects the weights that 
 the authors' code.
 """
 
-import hashlib
+import re
 from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
-from geonet.data.image_files import TRAINING, VALIDATION, read_imagenet32
+from geonet.data.image_files import read_imagenet32
 from geonet.experiments.harness import options
 from geonet.experiments.harness.classification import MOMENTUM, Classification, Curves, evaluate
 from geonet.experiments.harness.experiment import generators, recipe
@@ -22,6 +22,7 @@ from geonet.models import vgg6
 from geonet.train import SGD, CosineSchedule, EarlyStopping, ReduceLROnPlateau, fit
 
 SCHEDULES = "plateau", "cosine"
+FILES = re.compile(r"(train_data_batch_\d+|val_data)(\.npz)?")
 PATIENCE = 5
 EVALUATION_BATCH = 250
 
@@ -30,16 +31,6 @@ EVALUATION_BATCH = 250
 def images(path):
     """The images of a folder, or drawn ones for None."""
     return load_pictures(np.random.default_rng(0)) if path is None else read_imagenet32(path)
-
-
-def digest_of(folder):
-    """16 digits that identify the content of a folder's files of images, wherever it is."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(folder).iterdir()):
-        if path.name.startswith((TRAINING, VALIDATION)):
-            with open(path, "rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]
 
 
 def batch_sizes(text, largest):
@@ -89,10 +80,13 @@ class ImageNet32(Classification):
         config = super().configure(arguments)
         path = options.data_path(arguments.data, "imagenet32")
         path = None if path is None else str(path)
-        data = images(path)
+        data, digest = images(path), None
+        if path is not None:
+            files = sorted(file for file in Path(path).iterdir() if FILES.fullmatch(file.name))
+            digest = options.digest_of(files)
         return config | {
             "data": path,
-            "sha256": None if path is None else digest_of(path),
+            "sha256": digest,
             "images": [data.train_count, data.validation_count],
             "channel_means": [round(mean, 6) for mean in data.mean.tolist()],
             "protocol": arguments.protocol,

@@ -14,7 +14,6 @@ The splits of a UCI set share rows, so a test over them is somewhat overconfiden
 """
 
 import functools
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -153,8 +152,7 @@ def _set_names(names, folder):
 
 def _digest_of(folder, seeds):
     """Digest of a set's files, after checking that they are valid and have all the splits."""
-    content = b"".join(path.read_bytes() for path in files(folder))
-    digest = hashlib.sha256(content).hexdigest()[:16]
+    digest = options.digest_of(files(folder))
     splits = len(read_once(folder, digest).splits)
     if max(seeds) >= splits:
         raise ValueError(

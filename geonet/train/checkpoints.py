@@ -83,7 +83,7 @@ class Checkpoints:
         tree = _pack(state, "", arrays)
         if path.exists() and step not in files:
             raise CheckpointNotWritten(f"{path} is there and is not a checkpoint: move it away")
-        remove_unfinished(self.folder, "step-*.npz")
+        remove_unfinished(self.folder / "step-*.npz")
         scores = {s: known for s, known in self.scores.items() if s < step and s in files}
         if score is not None and not math.isnan(score):
             scores[step] = float(score)
@@ -119,7 +119,7 @@ class Checkpoints:
 
     def clear(self):
         """Remove all checkpoints from the folder, and what killed processes left of some."""
-        remove_unfinished(self.folder, "step-*.npz")
+        remove_unfinished(self.folder / "step-*.npz")
         for path in (*self._own().values(), *self.folder.glob("step-????????.npz.part")):
             path.unlink()
         self.scores = {}

@@ -16,7 +16,7 @@ from geonet.experiments.claims import report
 from geonet.experiments.claims.statements import CLAIMS, EVIDENCE
 from geonet.experiments.claims.verdicts import RULE, RULE_OF_ALL, RULE_OF_PAIRS, judge_claim
 from geonet.experiments.harness import executors, options
-from geonet.experiments.harness.results import Results, check_name, read
+from geonet.experiments.harness.results import Results, check_folder, read
 from geonet.text import BadInput, duration
 
 
@@ -66,7 +66,7 @@ class Claims:
         out = (
             f"results/claims{'-quick' if quick else ''}" if arguments.out is None else arguments.out
         )
-        check_name(out)
+        check_folder(out)
         report.check(out)
         chosen = {}
         for key in needed:

@@ -18,7 +18,6 @@ from geonet import plots
 from geonet.experiments.claims import measures
 from geonet.experiments.claims.verdicts import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED
 from geonet.experiments.harness import figures
-from geonet.experiments.harness.results import NOT_OURS
 from geonet.experiments.harness.tables import markdown_table
 from geonet.experiments.harness.versions import made_with, versions
 from geonet.files import write_whole
@@ -48,13 +47,9 @@ HOW = (
 
 def check(folder):
     """Refuse a folder with a report that `write` has not written, with a ValueError."""
-    try:
-        content = json.loads(Path(folder, "report.json").read_bytes())
-        content["claims"], content["versions"]["geonet"]
-    except (FileNotFoundError, *NOT_OURS):
-        for path in (Path(folder, name) for name in FILES):
-            if path.exists():
-                raise ValueError(f"{path} is not of geonet: choose another --out") from None
+    there = [path for path in (Path(folder, name) for name in FILES) if path.exists()]
+    if there and not (there[0].name == FILES[0] and b'"geonet"' in there[0].read_bytes()):
+        raise ValueError(f"{there[0]} is not of geonet: choose another --out")
 
 
 def write(report, folder):

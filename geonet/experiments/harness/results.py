@@ -21,30 +21,16 @@ import numpy as np
 from geonet.experiments.harness.versions import versions
 from geonet.files import remove_unfinished, write_whole
 from geonet.models import METHODS
-from geonet.plots.base import own_files
 from geonet.text import BadInput
 from geonet.train import Checkpoints
 
 RENAMED = {"purpose": "split", "rates": "lrs"}  # fields that version 0.1.0 wrote
 COMMON_FIELDS = ("method", "seed", "lr", "split", "metrics")
-NOT_OURS = (
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    RecursionError,
-)  # what other content raises
+# what other content raises
+NOT_OURS = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 FOLDERS = "boundaries", "figures", "checkpoints"
+ENDINGS = ".png", ".svg"  # of a figure
 FILES = "results.json", "runs.jsonl"  # the record is the last one to be removed
-
-
-def check_name(folder):
-    """Refuse a name for --out that is blank, or where a file stands, with a BadInput."""
-    if not str(folder).strip():
-        raise BadInput("--out must name a folder, but is blank: a dot names the present one")
-    for path in (*Path(folder).parents, Path(folder)):
-        if path.exists() and not path.is_dir():
-            raise BadInput(f"--out must be a folder, but {path} is a file: choose another --out")
 
 
 def check_folder(folder):
@@ -57,13 +43,16 @@ def check_folder(folder):
 
     Raises
     ------
-    ValueError
-        If the folder or one in it is a file, or if its results are not geonet's.
+    BadInput
+        If the name is blank, the folder or one in it is a file, or its results are not geonet's.
     """
-    check_name(folder)
-    for name in FOLDERS:
-        check_name(Path(folder, name))
-    _stored(Path(folder))
+    if not str(folder).strip():
+        raise BadInput("--out must name a folder, but is blank: a dot names the present one")
+    folder = Path(folder)
+    for path in (*folder.parents, folder, *(folder / name for name in FOLDERS)):
+        if path.exists() and not path.is_dir():
+            raise BadInput(f"--out must be a folder, but {path} is a file: choose another --out")
+    _stored(folder)
 
 
 @contextlib.contextmanager
@@ -118,18 +107,23 @@ class Runs:
     config : dict
     runs : dict
         What identifies a run -> the run, a dict with its metrics.
+    files : set of Path
+        Where the arrays of these and of earlier runs are, and the figures.
     versions : list of dict
         Those under which the runs were made, in the order of their first runs.
     """
 
     def __init__(self, folder, entries):
         self.folder = Path(folder)
-        self.runs, self.versions, made_under = {}, [], []
+        self.runs, self.files, self.versions, made_under = {}, set(), [], []
         for entry in entries:
             if "metrics" in entry:
                 self.runs[_key_of(entry)] = entry
+                self.files.add(self._arrays_path(entry))
                 self.versions += [v for v in made_under if v not in self.versions]
-            elif "config" in entry:
+            elif "figure" in entry:
+                self.files |= {self.folder / "figures" / f"{entry['figure']}{e}" for e in ENDINGS}
+            else:
                 self.experiment, self.config = entry["experiment"], entry["config"]
                 made_under = [entry["versions"], *entry.get("also_versions", ())]
 
@@ -211,19 +205,23 @@ class Results(Runs):
         self._path, self._log = (folder / name for name in FILES)
         if overwrite:
             _remove(folder, _stored(folder, damaged=True))
-        entries, data = _stored(folder), config.get("data")
-        headers = [entry for entry in entries if "config" in entry]
-        stored = config if data is None else config | {"data": Path(data).name}
-        if headers:
-            self._last_header = headers[-1]
-            stored = _continued(folder, experiment, stored, self._last_header)
+        stored = config | ({"data": Path(config["data"]).name} if config.get("data") else {})
         self._header = {"experiment": experiment, "config": stored, "versions": versions()}
-        if not headers:
-            self._last_header, entries = self._header, [self._header]
+        entries = _stored(folder) or [self._header]
+        *_, self._last_header = (entry for entry in entries if "config" in entry)
         super().__init__(folder, entries)
+        if stored.get("data") and self.config.get("data"):
+            stored["data"] = self.config["data"]  # the name under which they were first used
+        new = {"experiment": experiment} | stored
+        old = {"experiment": self.experiment, "sha256": stored.get("sha256")} | self.config
+        for name in new | old:
+            if old.get(name) != new.get(name):
+                before, now = json.dumps(old.get(name)), json.dumps(new.get(name))
+                raise ValueError(
+                    f"{folder} holds results of another configuration ({name} {before}, not "
+                    f"{now}): choose another --out, or --overwrite"
+                )
         self.config = config
-        self._figures = {name for entry in entries for name in entry.get("figures", ())}
-        self._own_arrays = {self._arrays_path(entry) for entry in entries if "metrics" in entry}
         self.runs = {k: r for k, r in self.runs.items() if zipfile.is_zipfile(self._arrays_path(r))}
         self._lines = _lines(entries)
         if not self._path.exists():  # from here on, the folder belongs to this configuration
@@ -246,7 +244,7 @@ class Results(Runs):
             If a file that is not geonet's stands where its arrays belong.
         """
         kept, path = self.runs.get(_key_of(run)), self._arrays_path(run)
-        if path not in self._own_arrays and path.exists():
+        if path not in self.files and path.exists():
             raise BadInput(f"{path} is not in the record of {self._log}: move it away")
         return kept is not None and "failed" not in kept["metrics"]
 
@@ -273,7 +271,7 @@ class Results(Runs):
         now = self._header["versions"]
         self._append(*([] if self._last_header == self._header else [self._header]), run)
         self._last_header = self._header
-        self._own_arrays.add(path)
+        self.files.add(path)
         write_whole(path, save_arrays)
         self.runs[_key_of(run)] = run
         if now not in self.versions:
@@ -286,13 +284,11 @@ class Results(Runs):
             del self.runs[_key_of(run)]
 
     def save_figure(self, plot):
-        """Save a figure as `geonet.plots.Plot.save` does, after recording that it is ours."""
-        folder = self.folder / "figures"
-        own_files(folder, plot.name)
-        if plot.name not in self._figures:
-            self._append({"figures": [plot.name]})
-            self._figures.add(plot.name)
-        return plot.save(folder)
+        """Save a figure as `geonet.plots.Plot.save` does, and record that it is ours."""
+        saved = plot.save(self.folder / "figures")
+        if Path(saved["path"]) not in self.files:
+            self._append({"figure": plot.name})
+        return saved
 
     def write(self):
         """Write results.json with all runs so far, in an order that does not depend on time.
@@ -328,9 +324,9 @@ def _read(path):
         runs = content.pop("runs")
         return [_checked(content), *map(_checked, runs)]
     except FileNotFoundError:
-        raise ValueError(f"{path} is missing") from None
+        raise BadInput(f"{path} is missing") from None
     except NOT_OURS:
-        raise ValueError(f"{path} is not a results file of geonet: choose another folder") from None
+        raise BadInput(f"{path} is not a results file of geonet: choose another folder") from None
 
 
 def _stored(folder, damaged=False):
@@ -348,7 +344,7 @@ def _stored(folder, damaged=False):
         except NOT_OURS:
             killed = number == len(lines) and not content.endswith(b"\n")
             if not entries or not (damaged or killed):
-                raise ValueError(
+                raise BadInput(
                     f"{log}, line {number}: not a run of geonet; choose another folder"
                 ) from None
     if entries and "experiment" in entries[0]:
@@ -360,52 +356,24 @@ def _remove(folder, entries):
     """Remove what the record says that was written to a folder, and the record itself last."""
     if not entries:
         return
-    of = Runs(folder, entries)
-    for entry in entries:
-        if "metrics" in entry:
-            of._arrays_path(entry).unlink(missing_ok=True)
-        for name in entry.get("figures", ()):
-            with contextlib.suppress(FileExistsError):  # as those of others have taken the places
-                for path in own_files(folder / "figures", name):
-                    path.unlink(missing_ok=True)
+    for path in Runs(folder, entries).files:
+        path.unlink(missing_ok=True)
     for path in folder.glob("checkpoints/*-*"):
         method, _, seed = path.name.rpartition("-")
         if method in METHODS and seed.isdecimal():
             Checkpoints(path).clear()
-    for name, pattern in [("boundaries", "*.npz"), ("figures", "*.png"), ("figures", "*.svg")]:
-        remove_unfinished(folder / name, pattern)
+    for name in (*FILES, "boundaries/*.npz", "figures/*.png", "figures/*.svg"):
+        remove_unfinished(folder / name)
     for name in FILES:
-        remove_unfinished(folder, name)
         (folder / name).unlink(missing_ok=True)
 
 
-def _continued(folder, experiment, config, header):
-    """The configuration to store when runs are added to those under a header, which must agree."""
-    known = {"sha256": config.get("sha256")}  # which earlier versions did not always store
-    old = {"experiment": header["experiment"]} | known | header["config"]
-    new = {"experiment": experiment} | config
-    if None not in (data := (old.get("data"), new.get("data"))):
-        new["data"] = data[0]
-    for name in new | old:
-        if old.get(name) != new.get(name):
-            before, now = json.dumps(old.get(name)), json.dumps(new.get(name))
-            raise ValueError(
-                f"{folder} holds results of another configuration ({name} {before}, not "
-                f"{now}): choose another --out, or --overwrite"
-            )
-    del new["experiment"]
-    return new
-
-
 def _checked(entry):
-    """A header, a run or a record of figures under the names of today, or one of `NOT_OURS`."""
+    """A header, a run or a figure under the names of today. Else, one of `NOT_OURS` is raised."""
     entry = _renamed(entry)
     if "metrics" in entry:
         hash(_key_of(entry)), entry["metrics"].items()
-    elif entry.keys() == {"figures"}:
-        if any(Path(name).name != name for name in entry["figures"]):
-            raise ValueError("a figure must have the name of a file")
-    else:
+    elif entry.keys() != {"figure"}:
         entry["config"] = _renamed(entry["config"])
         entry["experiment"], entry["config"]["seeds"], entry["versions"]["geonet"]
     return entry
