@@ -69,7 +69,7 @@ def coordinates(weight, bias):
     lambda_ : numpy.ndarray
         (...), in the units of x.
     """
-    weight, bias = np.asarray(weight), np.asarray(bias)
+    weight, bias = (np.asarray(a) * 1.0 for a in (weight, bias))  # floating
     if weight.ndim < 1 or weight.shape[:-1] != bias.shape:
         raise ValueError(
             f"weight must be (..., n) and bias (...), but are {weight.shape} and {bias.shape}"

@@ -33,7 +33,7 @@ def to_cartesian(theta, radius=1.0):
     ValueError
         If theta is a scalar, or radius does not broadcast against its leading axes.
     TypeError
-        If theta is not real.
+        If theta or radius is not real.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def to_cartesian(theta, radius=1.0):
     theta = _real("theta", theta)
     *leading, angles = theta.shape
     u = kernel.direction(theta.reshape(math.prod(leading), angles))
-    radius = np.asarray(radius, theta.dtype)
+    radius = _real("radius", radius, axes=0).astype(theta.dtype)
     try:
         return radius[..., np.newaxis] * u.reshape(*leading, angles + 1)
     except ValueError:
@@ -244,14 +244,15 @@ def random_directions(count, n, rng):
     return _normalized(gaussian)
 
 
-def _real(name, x):
-    """x as a float32 or float64 array with at least one axis."""
+def _real(name, x, axes=1):
+    """x as a float32 or float64 array with at least this number of axes."""
     x = np.asarray(x)
     if x.dtype.kind not in "iuf":
         raise TypeError(f"{name} must be an array of real numbers, not of {x.dtype}")
-    if x.ndim == 0:
+    if x.ndim < axes:
         raise ValueError(f"{name} must have at least one axis, but is the scalar {x}")
-    return x if x.dtype == np.float32 else x.astype(np.float64, copy=False)
+    single = (x.dtype.kind, x.dtype.itemsize) == ("f", 4)  # in either byte order
+    return x.astype(np.float32 if single else np.float64, copy=False)
 
 
 def _sine_products(sine):

@@ -373,3 +373,28 @@ def test_strided_arguments_give_the_same_results():
     for actual, expected in zip(to_hyperspherical(x), to_hyperspherical(contiguous), strict=True):
         assert_array_equal(actual, expected)
     assert_array_equal(angle_between(x, 1 - x), angle_between(contiguous, 1 - contiguous))
+
+
+KINDS = "u1", "i1", ">i4", "f2", ">f8", ">f4", "f4"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_numbers_of_any_kind_are_the_numbers_they_are(kind):
+    x = np.array([[1, 2, 3], [100, 5, 0]])
+    x = x if kind == "u1" else -x
+    integers, dtype = np.asfortranarray(x.astype(kind)), np.float32 if "f4" in kind else np.float64
+    functions = [to_cartesian, to_hyperspherical, metric, jacobian]
+    functions.append(lambda v: angle_between(v, v[::-1]))
+    functions.append(lambda v: to_cartesian(np.ones((2, 3), dtype), v[:, 0]))
+    for function in functions:
+        found, expected = function(integers), function(x.astype(dtype))
+        pairs = zip(found, expected) if isinstance(found, tuple) else [(found, expected)]
+        for one, other in pairs:
+            assert one.dtype == dtype
+            assert_allclose(one, other, rtol=8 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("radius", ["2", 1j, None, [True, False]])
+def test_a_radius_that_is_no_number_is_named(radius):
+    with pytest.raises(TypeError, match="radius must be an array of real numbers"):
+        to_cartesian(np.ones((2, 3)), radius)

@@ -318,3 +318,54 @@ def test_batch_norm_is_that_of_pytorch_but_for_the_running_variance(torch):
 def test_layer_norm_is_that_of_pytorch(torch):
     theirs = torch.nn.LayerNorm(3, eps=1e-3, dtype=torch.float64)
     against_torch(theirs, shifted(nn.LayerNorm(3)), rng().normal(2, 3, (2, 4, 5, 3)))
+
+
+# Inputs of every kind -----------------------------------------------------------------------------
+
+LAYERS = {
+    "batch": nn.BatchNorm,
+    "mean": nn.MeanNorm,
+    "mean, shift": lambda features: nn.MeanNorm(features, shift=True),
+    "layer": nn.LayerNorm,
+}
+
+
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+@pytest.mark.parametrize("training", [True, False])
+def test_plain_arrays_and_lists_are_normalized_to_a_tensor(make, training):
+    x = np.arange(12.0).reshape(4, 3) % 5
+    expected = make(3).train(training)(Tensor(x))
+    for form in (x, x.tolist(), np.asfortranarray(x), x[::-1][::-1]):
+        layer = make(3).train(training)
+        found = layer(form)
+        assert isinstance(found, Tensor)
+        np.testing.assert_array_equal(found.data, expected.data)
+
+
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+@pytest.mark.parametrize("training", [True, False])
+def test_what_has_no_features_is_refused_and_changes_nothing(make, training):
+    layer = make(3).train(training)
+    before = layer.state_dict()
+    for wrong in (1.0, np.ones(4), np.ones((3, 1)), np.ones((2, 0))):
+        with pytest.raises(ValueError, match=r"x has shape .* normalizes 3 features"):
+            layer(wrong)
+    if training and layer.buffers:  # there is no mean of nothing
+        with pytest.raises(ValueError, match="the input must have entries"):
+            layer(np.ones((0, 3)))
+    else:
+        assert layer(np.ones((0, 3))).shape == (0, 3)
+    np.testing.assert_equal(layer.state_dict(), before)
+
+
+@pytest.mark.parametrize("method", ["BN", "WN+MBN", "GmP+IMN"])
+def test_a_batch_of_one_row_or_with_nan_gives_what_the_formulas_say(method):
+    model = mlp([3, 4, 2], method, rng=rng())
+    out = model(np.ones((1, 3)))  # all that is centred becomes 0, or its shift
+    np.testing.assert_array_equal(out.data[0], model(np.zeros((1, 3))).data[0])
+    out.sum().backward()
+    assert all(np.isfinite(p.grad).all() for p in model.parameters())
+    x = np.ones((5, 3))
+    x[0, 0] = np.nan
+    assert np.isnan(model(x).data).all()  # through the statistics, every row
+    assert np.isnan(model.eval()(np.ones((5, 3))).data).all()  # and they stay so

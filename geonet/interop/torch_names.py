@@ -61,6 +61,7 @@ def export_torch(model, eps=1e-5):
         If `convert` cannot be exact (then convert the model first, with approximate=True), if a
         variance would be negative, or if a layer norm or another step has no name in PyTorch.
     """
+    check_range("eps", eps, 0)
     check_type("model", model, Sequential, "a geonet.nn.Sequential")
     if not all(_is_plain(module) for _, module in model.named_modules()):
         model = convert(model, "standard")

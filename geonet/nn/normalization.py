@@ -8,12 +8,15 @@ import numpy as np
 
 from geonet import ops
 from geonet.nn.module import Module, Parameter
+from geonet.tensor import Tensor
 
 
 def check_features(x, features):
-    """Refuse an input whose last axis does not have this number of features."""
-    if x.shape[-1] != features:
+    """x as a Tensor; refused if its last axis does not have this number of features."""
+    x = x if isinstance(x, Tensor) else Tensor(x)
+    if x.shape[-1:] != (features,):
         raise ValueError(f"x has shape {x.shape}, but the layer normalizes {features} features")
+    return x
 
 
 class NoHyperplane(ValueError):
@@ -75,7 +78,7 @@ class BatchNorm(BatchStatistics):
         self.momentum = momentum
 
     def __call__(self, x):
-        check_features(x, self.gamma.size)
+        x = check_features(x, self.gamma.size)
         if not self.training:
             scale = self.gamma / ops.sqrt(self.running_var + self.eps)
             return (x - self.running_mean) * scale + self.beta
@@ -117,7 +120,7 @@ class MeanNorm(BatchStatistics):
         self.momentum = momentum
 
     def __call__(self, x):
-        check_features(x, self.running_mean.size)
+        x = check_features(x, self.running_mean.size)
         if not self.training:
             centred = x - self.running_mean
             return centred if self.shift is None else centred + self.shift
@@ -152,7 +155,7 @@ class LayerNorm(Module):
         self.eps = eps
 
     def __call__(self, x):
-        check_features(x, self.gamma.size)
+        x = check_features(x, self.gamma.size)
         return ops.layer_norm(x, self.gamma, self.beta, self.eps)
 
     def fold(self, weight, bias, statistics):
