@@ -29,6 +29,8 @@ _recording = ContextVar("recording", default=True)
 _observers = ContextVar("observers", default=())
 is_recording = _recording.get  # whether operations are recorded here: not inside `no_grad`
 observers = _observers.get  # the observers inside whose `with` this is, a tuple
+_NUMERIC = frozenset(map(np.dtype, "?bBhHiIlLqQefdgFDG"))  # in native byte order
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
 class Record:
@@ -55,18 +57,60 @@ def _operator(name):
     They find the operation by its name in OPERATIONS, which geonet.ops fills.
     """
     return (
-        lambda self, other: OPERATIONS[name](self, other),
+        lambda self, *other: OPERATIONS[name](self, *other),
         lambda self, other: OPERATIONS[name](other, self),
     )
 
 
-def _comparison(compare):
-    """A comparison. It returns a plain mask, for `where` and indexing: it has no derivative."""
+def _in_place(name):
+    """The method of an operator such as ``+=``: in place on a parameter, else ``x = x + y``."""
 
     def method(self, other):
-        return compare(self.data, other.data if isinstance(other, Tensor) else other)
+        if self._record is not None or not self.requires_grad:
+            return OPERATIONS[name](self, other)
+        if is_recording():
+            raise TypeError("+= and its like would change what backward() relies on: use an "
+                            "optimizer, or `with geonet.no_grad():`, or x = x + y")  # fmt: skip
+        value = OPERATIONS[name](self, other).data.reshape(self.shape)
+        np.copyto(self.data, value, casting="equiv")
+        return self
 
     return method
+
+
+def _comparison(compare):
+    """A comparison of real parts. It returns a plain mask, for `where` and indexing, since it has
+    no derivative. The imaginary part of a complex step must not decide."""
+
+    def method(self, other):
+        other = other.data if isinstance(other, Tensor) else other
+        return compare(np.real(self.data), np.real(other))
+
+    return method
+
+
+def _plain(data):
+    """The numbers of something array_like, as a plain array in native byte order."""
+    if hasattr(data, "filled"):
+        raise TypeError("a masked array would lose its mask: use its .filled(value)")
+    data = np.asarray(data.data if isinstance(data, Tensor) else data)
+    if data.dtype.kind not in "fiubc":
+        raise TypeError(f"data must be numeric, but is {data.dtype} ({data!r:.40})")
+    return data if data.dtype in _NUMERIC else data.astype(data.dtype.newbyteorder("="))
+
+
+def exact(*arrays):
+    """The same numbers, in types that NumPy computes with as with numbers: 200 + 100 is 300.
+
+    Integers and booleans become int64 or, beside floating arrays, the type of NumPy's promotion: of
+    float32 and uint8, float32. Whatever is not an array is returned as it is.
+    """
+    arrays = [_plain(x) if isinstance(x, np.ndarray) else x for x in arrays]
+    wide = np.result_type(bool, *(x.dtype for x in arrays if isinstance(x, np.ndarray)))
+    if wide.kind in "iub":
+        wide = np.result_type(wide, np.int64)
+    whole = [isinstance(x, np.ndarray) and x.dtype.kind in "iub" for x in arrays]
+    return [x.astype(wide) if change else x for x, change in zip(arrays, whole)]
 
 
 class Tensor:
@@ -75,7 +119,8 @@ class Tensor:
     Parameters
     ----------
     data : array_like
-        Numbers of any shape. An array keeps its precision and is not copied.
+        Numbers of any shape. An array keeps its precision, and is not copied unless its byte order
+        is not the machine's.
     requires_grad : bool
         Whether `backward` adds ∂L/∂self to `grad`, an array of the shape of `data`, until `grad`
         is set to None. TypeError unless the data are floating.
@@ -86,10 +131,8 @@ class Tensor:
     __array_ufunc__ = None  # so that ndarray * Tensor calls Tensor.__rmul__
 
     def __init__(self, data, requires_grad=False, name=None):
-        if type(data) is not np.ndarray:
-            data = np.asarray(data.data if isinstance(data, Tensor) else data)
-        if data.dtype.kind not in "fiubc":
-            raise TypeError(f"data must be numeric, but is {data.dtype} ({data!r:.40})")
+        if type(data) is not np.ndarray or data.dtype not in _NUMERIC:
+            data = _plain(data)
         if requires_grad and data.dtype.kind not in "fc":
             raise TypeError(f"requires_grad needs floating data, but data is {data.dtype}")
         self.data, self.requires_grad, self.name = data, requires_grad, name
@@ -112,15 +155,11 @@ class Tensor:
     __truediv__, __rtruediv__ = _operator("divide")
     __pow__, __rpow__ = _operator("power")
     __matmul__, __rmatmul__ = _operator("matmul")
+    __iadd__, __isub__, __imul__ = map(_in_place, ("add", "subtract", "multiply"))
+    __itruediv__, __ipow__, __imatmul__ = map(_in_place, ("divide", "power", "matmul"))
 
-    def __neg__(self):
-        return OPERATIONS["negative"](self)
-
-    def __abs__(self):
-        return OPERATIONS["absolute"](self)
-
-    def __getitem__(self, index):
-        return OPERATIONS["getitem"](self, index)
+    __neg__, __abs__ = _operator("negative")[0], _operator("absolute")[0]
+    __getitem__ = _operator("getitem")[0]
 
     def sum(self, axis=None, keepdims=False):
         """Sum over one axis, several axes or all."""
@@ -150,10 +189,7 @@ class Tensor:
         """The axes in another order, by default reversed."""
         return OPERATIONS["transpose"](self, axes[0] if len(axes) == 1 else axes or None)
 
-    @property
-    def T(self):
-        """`transpose` without arguments."""
-        return OPERATIONS["transpose"](self)
+    T = property(_operator("transpose")[0], doc="`transpose` without arguments.")
 
     __eq__, __ne__ = _comparison(np.equal), _comparison(np.not_equal)
     __lt__, __le__ = _comparison(np.less), _comparison(np.less_equal)
@@ -161,7 +197,7 @@ class Tensor:
     __hash__ = object.__hash__  # by identity, not by the data
 
     def __bool__(self):
-        return bool(self.data)
+        return bool(self.data.real)
 
     def __float__(self):
         return float(self.data)
@@ -213,17 +249,21 @@ class Tensor:
         """
         if not self.requires_grad:
             raise RuntimeError("backward: no input of this Tensor was made with requires_grad=True")
-        if gradient is None and self.size != 1:
-            raise ValueError(f"gradient must be given for a Tensor of shape {self.shape}")
-        gradient = np.array(1.0 if gradient is None else gradient, self.dtype, ndmin=self.ndim)
-        if gradient.shape != self.shape:
-            raise ValueError(f"gradient must have shape {self.shape}, but has {gradient.shape}")
+        data = self.data
+        if gradient is None and data.size != 1:
+            raise ValueError(f"gradient must be given for a Tensor of shape {data.shape}")
+        gradient = np.array(1.0 if gradient is None else gradient, data.dtype, ndmin=data.ndim)
+        if gradient.shape != data.shape:
+            raise ValueError(f"gradient must have shape {data.shape}, but has {gradient.shape}")
         if self._record is None:
             return self._accumulate(gradient)
-        newest_first = [_heap_entry(self._record)]
+        newest_first = [(-self._record.number, self._record)]
         gradients = {self._record: gradient}
         while newest_first:
             record = heapq.heappop(newest_first)[-1]  # all newer ones, which may use it, are done
+            if record.pullback is None:
+                raise RuntimeError("backward() already freed this graph: call it with "
+                                   "retain_graph=True")  # fmt: skip
             gradient = gradients.pop(record)
             if record.tensor is not None and (tensor := record.tensor()) is not None:
                 tensor._accumulate(gradient)
@@ -234,7 +274,7 @@ class Tensor:
                     gradients[x] = gradients[x] + contribution
                 else:
                     gradients[x] = contribution
-                    heapq.heappush(newest_first, _heap_entry(x))
+                    heapq.heappush(newest_first, (-x.number, x))
             if not retain_graph:
                 record.free()
 
@@ -248,31 +288,26 @@ def gradient_of(tensor):
     return np.zeros_like(tensor.data) if tensor.grad is None else tensor.grad
 
 
-def _heap_entry(record):
-    if record.pullback is None:
-        raise RuntimeError("backward() already freed this graph: call it with retain_graph=True")
-    return -record.number, record
-
-
 def _pull_back(record, gradient):
     """Pairs (input, its gradient) for every input of an operation that needs a gradient."""
-    found, together = record.pullback, callable(record.pullback)
-    name = record.operation.__name__
-    if together:
-        found = found(gradient, tuple([x is not None for x in record.inputs]))
-    pairs = []
-    for i, x in enumerate(record.inputs):
-        if x is not None:
-            if i >= len(found) or found[i] is None:
-                raise TypeError(f"{name} has no pullback for its input {i}")
-            contribution = found[i] if together else found[i](gradient)
-            if contribution.shape != x.shape or contribution.dtype != x.dtype:
-                contribution = _unbroadcast(contribution, x.shape, x.dtype, name, i)
-            pairs.append((x, contribution))
+    found, i, pairs = record.pullback, 0, []
+    together = callable(found)
+    try:
+        if together:
+            found = found(gradient, tuple([x is not None for x in record.inputs]))
+        for i, x in enumerate(record.inputs):
+            if x is not None:
+                contribution = found[i] if together else found[i](gradient)
+                if contribution.shape != x.shape or contribution.dtype is not x.dtype:
+                    contribution = _unbroadcast(contribution, x.shape, x.dtype, record, i)
+                pairs.append((x, contribution))
+    except (TypeError, AttributeError, IndexError) as error:
+        raise TypeError(f"{record.operation.__name__} has no pullback for its input {i} that "
+                        f"returns an array: {error}") from error  # fmt: skip
     return pairs
 
 
-def _unbroadcast(gradient, shape, dtype, operation, i):
+def _unbroadcast(gradient, shape, dtype, record, i):
     """Undo broadcasting: sum the gradient over the axes along which NumPy repeated the input."""
     if gradient.shape != shape:
         if gradient.ndim > len(shape):  # axes that NumPy added in front
@@ -281,14 +316,14 @@ def _unbroadcast(gradient, shape, dtype, operation, i):
             stretched = tuple(k for k, n in enumerate(shape) if n == 1)
             gradient = gradient.sum(axis=stretched, keepdims=True)
         if gradient.shape != shape:
-            raise ValueError(f"{operation}: the pullback to input {i} gives shape "
+            raise ValueError(f"{record.operation.__name__}: the pullback to input {i} gives shape "
                              f"{gradient.shape}, but the input has {shape}")  # fmt: skip
-    if gradient.dtype != dtype and gradient.dtype.kind == dtype.kind:
-        gradient = gradient.astype(dtype)
-    return gradient
+    if gradient.dtype.kind == "c" and dtype.kind != "c":  # of a constant beside a complex step
+        return gradient
+    return gradient.astype(dtype, copy=False)
 
 
-def primitive(function=None, **examples):
+def primitive(function=None, *, as_given=False, **examples):
     """Make a differentiable operation from a function that maps arrays to (value, pullback).
 
     `pullback` is a tuple with one function of the gradient for each input (None for an index or a
@@ -296,9 +331,14 @@ def primitive(function=None, **examples):
     gradients of all inputs. Forward and pullback must accept complex arrays. `examples` tell
     gradcheck where to test the operation: ``domain=(low, high)``, or ``samples=function(rng)``,
     which returns a list of (args, options).
+
+    Operations of geonet.ops get `exact` arrays, except those under `as_given`, which only move
+    numbers, or take an index or a mask. A function of one's own gets its arrays as they are given.
     """
     if function is None:
-        return functools.partial(primitive, **examples)
+        return functools.partial(primitive, as_given=as_given, **examples)
+    ours = str(getattr(function, "__module__", "")).startswith("geonet.ops.")  # not a user's own
+    computes = ours and not as_given
 
     @functools.wraps(function)
     def operation(*inputs, **options):
@@ -308,21 +348,37 @@ def primitive(function=None, **examples):
             bound = inspect.signature(function).bind(*inputs, **options)
             bound.apply_defaults()  # so that every array becomes an input
             inputs, options = bound.args, bound.kwargs
-        if inputs and isinstance(inputs[0], list):
-            inputs = np.asarray(inputs[0]), *inputs[1:]
-        arrays, records, recording = [], [], False
+        arrays, records, recording, floating = [], [], False, True
         for x in inputs:
             if isinstance(x, Tensor):
-                arrays.append(x.data)
-                records.append((x._record or x) if x.requires_grad else None)
-                recording = recording or x.requires_grad
-            else:  # NumPy scalars become Python numbers, which never widen a float32 array
-                arrays.append(x.item() if isinstance(x, np.generic) else x)
-                records.append(None)
-        value, pullback = function(*arrays, **options)
+                if x.requires_grad:  # so its data are floating
+                    records.append(x._record or x)
+                    arrays.append(x.data)
+                    recording = True
+                    continue
+                x = x.data
+            elif isinstance(x, np.generic):
+                x = x.item()  # a Python number, which never widens a float32 array
+            elif type(x) is not np.ndarray and (hasattr(x, "__array__") or (type(x) is list and x)):
+                x = _plain(x)
+            if type(x) is np.ndarray and x.dtype is not _FLOAT64 and x.dtype is not _FLOAT32:
+                floating = False
+            records.append(None)
+            arrays.append(x)
+        if not recording and arrays and not any(type(x) is np.ndarray for x in arrays):
+            arrays[0], floating = np.asarray(arrays[0]), False  # numbers alone
+        if not floating and computes:
+            arrays = exact(*arrays)
+        made = function(*arrays, **options)
+        value, pullback = made if type(made) is tuple and len(made) == 2 else (None, None)
+        if type(value) is tuple or not (type(pullback) is tuple or callable(pullback)):
+            raise TypeError(f"{function.__name__} must return (value, pullback): an array, and a "
+                            f"tuple of functions of the gradient, one for each input")  # fmt: skip
         dtype = (result := Tensor(value)).data.dtype
         for x in arrays:
-            if type(x) is np.ndarray and x.dtype != dtype and x.dtype.kind == dtype.kind == "f":
+            if type(x) is not np.ndarray or x.dtype is dtype:
+                continue
+            if x.dtype.kind == dtype.kind == "f" and x.dtype.num != dtype.num:
                 raise TypeError(f"{function.__name__} would turn {x.dtype} to {dtype}: cast first")
         if recording and is_recording():
             result.requires_grad = True
@@ -333,9 +389,12 @@ def primitive(function=None, **examples):
 
     operation.is_primitive = True
     operation.examples = examples
-    if str(getattr(function, "__module__", "")).startswith("geonet.ops."):  # not a user's own
+    if ours:
         OPERATIONS[function.__name__] = operation
     return operation
+
+
+as_given = primitive(as_given=True)  # for what does not compute, and for indices and labels
 
 
 class Observer(ContextDecorator):

@@ -21,6 +21,19 @@ def some_gradient(shape, dtype):
     return np.cos(1 + np.arange(math.prod(shape))).reshape(shape).astype(dtype)
 
 
+def whole(operation, arguments, dtype):
+    """Each floating argument replaced by whole numbers of this type: as far from 0 as it allows,
+    or 0 to 1 or 2 where the operation is defined on a small domain."""
+    info = np.iinfo(np.uint8 if dtype is bool else dtype)
+    low, high = operation.examples.get("domain", (max(info.min, -(10**6)), min(info.max, 10**6)))
+    low, high = max(math.ceil(low), info.min), math.floor(high)
+
+    def spread(a):
+        return np.clip(np.rint((low + high) / 2 + a * (high - low) / 4), low, high).astype(dtype)
+
+    return convert(arguments, spread)
+
+
 def value_and_gradients(operation, arguments, options=None):
     """The value, and the gradient of every floating argument for `some_gradient` of the value."""
     inputs = convert(arguments, lambda a: Tensor(a, requires_grad=True))

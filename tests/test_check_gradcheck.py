@@ -90,6 +90,35 @@ def test_integers_and_masks_are_constants():
     assert gradcheck(ops.cross_entropy, X, [0, 1, 2, 1, 0]).entries == X.size
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a: a.astype(">f4"),
+        lambda a: a.astype(np.float16),
+        lambda a: a[::-1, ::-2],
+        lambda a: np.asfortranarray(a).T,
+        lambda a: a.tolist(),
+    ],
+)
+def test_inputs_may_be_any_floating_numbers(change):
+    assert gradcheck(ops.multiply, change(SQUARE), np.uint8(200)).complex <= 1e-12
+    assert gradcheck(ops.multiply, change(SQUARE), np.full((1, 1), 200, np.uint8)).complex <= 1e-12
+
+
+@pytest.mark.parametrize("result", [3.0, None, np.ones(2), (Tensor(1.0), Tensor(2.0))])
+def test_a_function_that_returns_no_tensor_is_refused(result):
+    def f(x):
+        return result
+
+    with pytest.raises(TypeError, match="f must return a Tensor, but returned"):
+        gradcheck(f, ROW)
+
+
+def test_what_a_mask_hides_is_not_checked():
+    with pytest.raises(TypeError, match=r"masked array .*filled"):
+        gradcheck(ops.exp, np.ma.array([1.0, 2.0], mask=[False, True]))
+
+
 def test_an_input_without_entries_has_nothing_to_check():
     assert gradcheck(ops.add, np.zeros((0, 3)), ROW).entries == 3
 
@@ -482,6 +511,18 @@ def test_every_gradient_of_a_convnet_passes():
     x, labels = rng.normal(size=(3, 6, 6, 3)), np.array([0, 2, 1])
     for method in ("BN", "GmP+IMN"):
         assert check_model(vgg6(method, **options), ops.cross_entropy, x, labels)
+
+
+def test_a_batch_and_parameters_of_any_numbers_are_checked():
+    """Whole numbers, another byte order and stride backwards: the same as float64 ones."""
+    x, y = np.array([[200, 3], [7, 255], [0, 90]], np.uint8), np.array([[True], [False], [True]])
+    model = network()
+    expected = check_model(model, ops.mse, x / 1.0, y / 1.0)
+    assert check_model(model, ops.mse, x[::-1][::-1], y) == expected
+    for parameter in model.parameters():
+        parameter.data = parameter.data.astype(">f8")
+    assert check_model(model, ops.mse, x, y) == expected
+    assert all(p.dtype == ">f8" for p in model.parameters())
 
 
 @primitive

@@ -1,5 +1,7 @@
 """Hessian-vector products: symmetric, linear, and those of known Hessians and of differences."""
 
+import operator
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -96,5 +98,38 @@ def test_inputs_are_left_alone_and_those_without_effect_get_zero():
 def test_shapes_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"vectors must have the shapes of the inputs, \[\(2,\)\]"):
         geonet.hvp(lambda x: x.sum(), [np.ones(2)], [np.ones(3)])
-    with pytest.raises(ValueError, match=r"f must give one number, but gives shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"f must give a Tensor of one number.*\(2,\)"):
         geonet.hvp(lambda x: x * x, [np.ones(2)], [np.ones(2)])
+    with pytest.raises(ValueError, match=r"f must give a Tensor of one number, but gives float"):
+        geonet.hvp(lambda x: 3.0, [np.ones(2)], [np.ones(2)])
+
+
+@pytest.mark.parametrize("name", ["gt", "ge", "lt", "le", "eq", "ne"])
+@pytest.mark.parametrize("other", [0, Tensor(0.0), np.zeros(3)], ids=["number", "Tensor", "array"])
+def test_a_comparison_at_its_threshold_takes_the_piece_of_the_real_part(name, other):
+    """At 0 the piece is chosen by 0 > 0 and its like, whatever the imaginary step."""
+    compare = getattr(operator, name)
+    x, v = np.array([-1.0, 0.0, 2.0]), np.array([1.0, -1.0, 1.0])
+    (product,) = hvp(lambda t: ops.where(compare(t, other), t * t, 3 * t * t).sum(), [x], [v])
+    np.testing.assert_array_equal(product, np.where(compare(x, 0), 2, 6) * v)
+
+
+def test_the_condition_of_where_is_a_real_part_too():
+    x, v = np.array([-1.0, 0.0, 2.0]), np.array([1.0, -1.0, 1.0])
+    (product,) = hvp(lambda t: ops.where(t.detach(), t * t, 3 * t * t).sum(), [x], [v])
+    np.testing.assert_array_equal(product, [2, -6, 2])
+
+
+def test_a_condition_on_a_number_looks_at_the_real_part():
+    (product,) = hvp(lambda t: t * t if t else 3 * t * t, [0.0], [1.0])
+    assert product == 6
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda a: a.astype(np.int8), lambda a: a.astype(">f4"), lambda a: a[::-1].copy()[::-1]],
+)
+def test_inputs_and_vectors_may_be_any_real_numbers(change):
+    x, v = np.array([-2.0, 1.0, 3.0]), np.array([1.0, 0.0, -2.0])
+    (product,) = hvp(lambda t: (t * t * t).sum(), [change(x)], [change(v)])
+    np.testing.assert_allclose(product, 6 * x * v, rtol=1e-15)

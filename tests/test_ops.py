@@ -20,10 +20,12 @@ from operation_helpers import (
     plain_direction,
     some_gradient,
     value_and_gradients,
+    whole,
 )
 
-from geonet import Tensor, ops
+from geonet import METHODS, Tensor, ops
 from geonet.check.gradcheck import check_operation, examples
+from geonet.models import vgg6
 
 every_operation = pytest.mark.parametrize("name", sorted(ops.OPERATIONS))
 
@@ -41,7 +43,8 @@ def plain_windows(x, size, padding_value, stride=None, padding=0):
     padded = np.pad(x, widths, constant_values=padding_value)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(1, 2))
     stride = size if stride is None else stride
-    return windows[:, ::stride, ::stride].reshape(*windows[:, ::stride, ::stride].shape[:4], -1)
+    windows = windows[:, ::stride, ::stride]
+    return windows.reshape(*windows.shape[:4], size * size)
 
 
 def batch_axes(x):
@@ -71,7 +74,7 @@ FORMULAS = {
     "centre": lambda x, shift=0: x - x.mean(axis=batch_axes(x)) + shift,
     "weight_norm": lambda v, length: np.array(
         [scale * row / np.linalg.norm(row) for row, scale in zip(v, length)]
-    ),
+    ).reshape(v.shape),
     "hyperspherical": plain_direction,
     "mse": lambda prediction, target: np.mean((prediction - target) ** 2),
     "mae": lambda prediction, target: np.mean(np.abs(prediction - target)),
@@ -284,19 +287,127 @@ def test_pullbacks_take_complex_numbers_so_that_hessians_come_out_symmetric(name
         assert terms[0] == pytest.approx(terms[1], rel=1e-9, abs=1e-11)
 
 
+# Numbers of any kind, and no numbers --------------------------------------------------------------
+
+small_types = pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16])
+
+
+def as_floating(arguments, like, dtype=np.float64):
+    """The arguments that are floating in `like`, converted."""
+    return [np.asarray(a, dtype) if is_floating(b) else a for a, b in zip(arguments, like)]
+
+
+@every_operation
 @pytest.mark.parametrize(
-    ("operation", "others"),
-    [
-        (ops.centre, ()),
-        (ops.batch_norm, (np.ones(2), np.zeros(2), 1e-3)),
-        (ops.layer_norm, (np.ones(2), np.zeros(2), 1e-3)),
-        (ops.scaled_relu, (np.full(2, 0.5), np.full(2, 0.25))),
-    ],
+    "dtype", [np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.int64, bool]
 )
-def test_whole_numbers_are_taken_as_the_numbers_that_they_are(operation, others):
-    x = np.array([[1, 2], [2, 5], [0, 7]])
-    expected = operation(x.astype(float), *others).data
-    np.testing.assert_allclose(operation(x, *others).data, expected, rtol=1e-12)
+def test_whole_numbers_are_taken_as_the_numbers_that_they_are(name, dtype):
+    operation = ops.OPERATIONS[name]
+    if (name, dtype) == ("max_pool2d", bool):
+        pytest.skip("a mask is no image")
+    for arguments, options in examples(operation, np.random.default_rng(6)):
+        numbers = whole(operation, arguments, dtype)
+        with np.errstate(all="ignore"):
+            value = operation(*numbers, **options).data
+            expected = operation(*as_floating(numbers, arguments), **options).data
+            tensors = [Tensor(a) if is_floating(b) else a for a, b in zip(numbers, arguments)]
+            np.testing.assert_array_equal(operation(*tensors, **options).data, value)
+        np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-10)
+
+
+@every_operation
+@small_types
+@pytest.mark.parametrize("precision", [np.float32, np.float64])
+def test_whole_numbers_beside_floating_ones_are_the_same_as_floating(name, dtype, precision):
+    """Here the first of several floating arguments, such as the images beside the filters."""
+    operation = ops.OPERATIONS[name]
+    for arguments, options in examples(operation, np.random.default_rng(7)):
+        places = [i for i, a in enumerate(arguments) if is_floating(a)]
+        if len(places) > 1:
+            mixed = convert(arguments, lambda a: a.astype(precision))
+            mixed[places[0]] = whole(operation, arguments, dtype)[places[0]]
+            value, gradients = value_and_gradients(operation, mixed, options)
+            same = as_floating(mixed, arguments, precision)
+            expected, expected_gradients = value_and_gradients(operation, same, options)
+            np.testing.assert_array_equal(value, expected, strict=True)
+            for gradient, reference in zip(gradients, expected_gradients[1:], strict=True):
+                np.testing.assert_array_equal(gradient, reference, strict=True)
+
+
+@every_operation
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_arrays_in_the_other_byte_order_are_the_same_numbers(name, dtype):
+    operation = ops.OPERATIONS[name]
+    for arguments, options in examples(operation, np.random.default_rng(8)):
+        native = convert(arguments, lambda a: a.astype(dtype))
+        swapped = convert(native, lambda a: a.astype(a.dtype.newbyteorder()))
+        expected, expected_gradients = value_and_gradients(operation, native, options)
+        value, gradients = value_and_gradients(operation, swapped, options)
+        for found in (value, operation(*swapped, **options).data):
+            np.testing.assert_array_equal(found, expected, strict=True)
+            assert found.dtype.isnative
+        for gradient, reference in zip(gradients, expected_gradients, strict=True):
+            np.testing.assert_array_equal(gradient, reference, strict=True)
+
+
+NEED_ROWS = {"batch_norm", "centre"}  # a mean over no rows is refused, not NaN with a warning
+NEED_FEATURES = {*NEED_ROWS, "scaled_relu"}  # which a formula broadcasts to a single number
+
+
+def check_as_numpy(name, arguments, options, refused=()):
+    """What NumPy or the plain formula gives, and a refusal where they refuse."""
+    operation = ops.OPERATIONS[name]
+    try:
+        expected = np.asarray(REFERENCES[name](*arguments, **options))
+    except (ValueError, IndexError, TypeError):
+        expected = None
+    if expected is None or name in refused:
+        with pytest.raises((ValueError, IndexError), match="features" if name in refused else None):
+            value_and_gradients(operation, arguments, options)
+        return
+    value, gradients = value_and_gradients(operation, arguments, options)
+    np.testing.assert_allclose(value, expected, rtol=1e-12, strict=True)
+    floating = [a for a in arguments if is_floating(a)]
+    assert [g.shape for g in gradients] == [a.shape for a in floating]
+
+
+@pytest.mark.parametrize("name", sorted(REFERENCES))
+@pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:Degrees of freedom")
+def test_arrays_without_rows_give_what_numpy_gives(name):
+    for arguments, options in examples(ops.OPERATIONS[name], np.random.default_rng(9)):
+        lengths = [len(a) if isinstance(a, np.ndarray) and a.ndim else None for a in arguments]
+        empty = [a[:0] if n and n == lengths[0] else a for a, n in zip(arguments, lengths)]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            check_as_numpy(name, empty, options, NEED_ROWS)
+
+
+@pytest.mark.parametrize("name", sorted(REFERENCES))
+def test_arrays_without_axes_give_what_numpy_gives(name):
+    for arguments, options in examples(ops.OPERATIONS[name], np.random.default_rng(10)):
+        if all(a.size for a in arguments if is_floating(a)):
+            check_as_numpy(
+                name, convert(arguments, lambda a: np.array(a.flat[0])), options, NEED_FEATURES
+            )
+
+
+@pytest.mark.parametrize("method", METHODS)
+@small_types
+def test_a_network_takes_pictures_of_whole_numbers_as_they_are(method, dtype):
+    rng = np.random.default_rng(11)
+    model = vgg6(method, widths=(4, 4, 6), num_classes=3, rng=rng)
+    info = np.iinfo(dtype)
+    pictures = rng.integers(info.min, info.max + 1, (2, 32, 32, 3)).astype(dtype)
+    labels = np.array([2, 0], np.uint8)
+    found = []
+    for images in (pictures, pictures.astype(np.float32)):
+        for parameter in model.parameters():
+            parameter.grad = None
+        loss = ops.cross_entropy(model(images), labels)
+        loss.backward()
+        assert loss.dtype == np.float32
+        found.append([loss.data, *(p.grad for p in model.parameters())])
+    for array, expected in zip(*found):
+        np.testing.assert_array_equal(array, expected)
 
 
 # Errors -------------------------------------------------------------------------------------------

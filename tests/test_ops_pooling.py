@@ -64,14 +64,12 @@ def test_windows_that_make_no_sense_are_refused(pool, shape, window, message):
 
 
 @POOLS
-def test_sizes_that_are_no_integers_and_images_that_are_no_floats_are_refused(pool):
+def test_sizes_that_are_no_integers_are_refused(pool):
     with pytest.raises(TypeError, match=r"must be integers, but are \(2, 1.5, 0\)"):
         pool(np.zeros((1, 4, 4, 1)), 2, 1.5)
-    with pytest.raises(ValueError, match=r"floating images .* but is uint8"):
-        pool(np.zeros((1, 4, 4, 1), np.uint8), 2)
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (2, 4, 4)])
 def test_global_average_pool_wants_images(shape):
-    with pytest.raises(ValueError, match="global_average_pool: x must be floating images"):
+    with pytest.raises(ValueError, match="global_average_pool: x must be images"):
         ops.global_average_pool(np.zeros(shape))

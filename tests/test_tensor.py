@@ -458,6 +458,169 @@ def test_keyword_tensors_get_gradients():
         assert np.allclose(bias.grad, g.sum(axis=0))
 
 
+# Numbers of any kind ------------------------------------------------------------------------------
+
+
+def test_an_array_in_the_other_byte_order_becomes_native_and_so_does_its_gradient():
+    x = Tensor(np.array([1.0, 2.0], ">f8"), requires_grad=True)
+    (x * x).backward(np.array([3.0, 4.0], ">f4"))
+    np.testing.assert_array_equal(x.data, np.array([1.0, 2.0]), strict=True)
+    np.testing.assert_array_equal(x.grad, np.array([6.0, 16.0]), strict=True)
+    assert x.data.dtype.isnative
+    assert x.grad.dtype.isnative
+
+
+def test_data_that_were_exchanged_may_have_the_other_byte_order():
+    x = leaf([1.0, 2.0])
+    x.data = x.data.astype(">f8")
+    (x * x).sum().backward()
+    np.testing.assert_array_equal(x.grad, [2.0, 4.0])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.uint64])
+def test_unsigned_numbers_go_below_zero(dtype):
+    x = Tensor(np.array([5, 200], dtype))
+    for found in (x - 7, x - np.array([7], dtype), x + (-7), -(7 - x)):
+        np.testing.assert_array_equal(found.data, [-2, 193])
+    np.testing.assert_array_equal((-x.sum()).data, -205)
+    assert (x * 300).data.tolist() == [1500, 60000]
+
+
+def test_whole_numbers_become_64_bits_wide_or_floating_beside_floating_ones():
+    small = Tensor(np.array([200, 100], np.uint8))
+    assert (small + small).dtype == np.int64
+    assert (small + np.ones(2, np.float16)).dtype == np.float16
+    assert ops.exp(small).dtype == np.float64  # not the float16 of NumPy, which overflows
+    assert small.reshape(2, 1).dtype == small[0].dtype == small.max().dtype == np.uint8
+
+
+def test_masks_count():
+    hits = Tensor(np.array([True, False, True, True]))
+    assert hits.sum().item() == 3
+    assert hits.mean().item() == 0.75
+    assert ops.mse(hits, np.array([True, True, True, False])).item() == 0.5
+    assert ops.mae(hits, np.ones(4, np.float32)).item() == 0.25
+    assert (hits + hits).data.tolist() == [2, 0, 2, 2]
+
+
+def test_an_operation_of_ones_own_gets_its_arrays_as_they_are():
+    """An index of few bits beside float32 stays an index, and a mask a mask."""
+
+    @primitive
+    def chosen(table, rows, mask):
+        def scatter(g):
+            gradient = np.zeros_like(table)
+            np.add.at(gradient, rows[mask], g)
+            return gradient
+
+        return table[rows[mask]], (scatter, None, None)
+
+    table = leaf([1, 2, 3], np.float32)
+    y = chosen(table, np.array([2, 0, 2], np.uint8), np.array([True, False, True]))
+    y.backward([1.0, 2.0])
+    np.testing.assert_array_equal(table.grad, [0, 0, 3])
+
+
+@pytest.mark.parametrize("number", [2.0, np.float64(2), np.float32(2), np.int8(2), np.bool_(True)])
+def test_numbers_alone_are_arrays_without_axes(number):
+    assert ops.exp(number).item() == pytest.approx(np.exp(float(number)), rel=1e-15)
+    assert ops.sum(number).item() == ops.max(number).item() == number
+    assert ops.reshape(number, (1, 1)).shape == (1, 1)
+    assert ops.mse(number, np.zeros(())).item() == number**2
+
+
+def test_anything_array_like_is_an_array():
+    matrix = np.array([[1.0, 2.0], [3.0, 4.0]]).view(np.matrix)
+    np.testing.assert_array_equal((Tensor(matrix) * matrix).data, np.square(matrix.A))
+    assert type(ops.multiply(matrix, matrix).data) is np.ndarray
+    assert ops.mse(leaf([1.0, 2.0]), [3, 5]).item() == 6.5
+    x = leaf([1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(x[[]].data, [])
+    np.testing.assert_array_equal(x[[True, False, True]].data, [1, 3])
+
+
+def test_what_a_mask_hides_is_not_computed_with():
+    masked = np.ma.array([1.0, 2.0], mask=[False, True])
+    for use in (Tensor, lambda a: ops.add(a, 1.0), lambda a: ops.add(leaf([1.0, 2.0]), a)):
+        with pytest.raises(TypeError, match=r"masked array would lose its mask.*filled"):
+            use(masked)
+
+
+# In place -----------------------------------------------------------------------------------------
+
+IN_PLACE = {
+    operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul,
+    operator.itruediv: operator.truediv, operator.ipow: operator.pow,
+    operator.imatmul: operator.matmul,
+}  # fmt: skip
+in_place = pytest.mark.parametrize("operate", IN_PLACE)
+
+
+@in_place
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_parameter_changes_in_place_where_nothing_is_recorded(operate, dtype):
+    x = start = leaf([[1.0, 2.0], [3.0, 4.0]], dtype)
+    data, other = x.data, leaf([[2.0, 1.0], [0.5, 3.0]], dtype)
+    expected = IN_PLACE[operate](data.copy(), other.data)
+    with no_grad():
+        x = operate(x, other)
+    assert x is start
+    assert x.data is data
+    assert x.requires_grad
+    np.testing.assert_array_equal(data, expected, strict=True)
+
+
+def test_a_step_of_gradient_descent_by_hand():
+    x = leaf([1.0, 2.0])
+    for _ in range(2):
+        x.grad = None
+        (x * x).sum().backward()
+        with no_grad():
+            x -= 0.25 * x.grad
+    np.testing.assert_array_equal(x.data, [0.25, 0.5])
+
+
+@in_place
+def test_a_parameter_is_not_changed_in_place_while_operations_are_recorded(operate):
+    x = leaf(np.eye(2))
+    with pytest.raises(TypeError, match=r"optimizer.*with geonet\.no_grad\(\).*x = x \+ y"):
+        operate(x, np.eye(2))
+    np.testing.assert_array_equal(x.data, np.eye(2))
+
+
+@in_place
+def test_of_anything_else_the_operators_make_a_new_tensor(operate):
+    """``loss += term`` is ``loss = loss + term``."""
+    array = np.array([[1.0, 2.0], [3.0, 4.0]])
+    for make in (lambda: Tensor(array), lambda: leaf(array) * 1, lambda: leaf(array)[:]):
+        x = make()
+        y = operate(x, leaf([[2.0, 1.0], [0.5, 3.0]]))
+        assert y is not x
+        assert y.requires_grad
+        np.testing.assert_array_equal(x.data, array)
+    loss = 0
+    for x in (weights := [leaf(2.0), leaf(3.0)]):
+        loss += x * x
+    loss /= 2
+    loss.backward()
+    assert [x.grad for x in weights] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("operate", "other", "error", "message"),
+    [
+        (operator.iadd, np.ones((2, 3)), ValueError, r"size 6 into shape \(3,\)"),
+        (operator.imul, 1j, TypeError, "complex128.* to .*float64"),
+        (operator.isub, np.ones(3, np.float32), TypeError, "would turn float32 to float64"),
+    ],
+)
+def test_in_place_neither_shape_nor_precision_changes(operate, other, error, message):
+    x = leaf(np.ones(3))
+    with no_grad(), pytest.raises(error, match=message):
+        operate(x, other)
+    np.testing.assert_array_equal(x.data, np.ones(3), strict=True)
+
+
 # Arrays stay apart --------------------------------------------------------------------------------
 
 
@@ -614,6 +777,60 @@ def test_asking_for_a_derivative_that_does_not_exist_is_an_error(together):
     assert y.grad == 2
     with pytest.raises(TypeError, match="product has no pullback for its input 0"):
         product(leaf(2.0), y).backward()
+
+
+NOT_A_PAIR = {
+    "nothing": lambda x: None,
+    "the value": lambda x: 2 * x,
+    "two values": lambda x: (x, x),
+    "two values and a pullback": lambda x: ((x, x), (lambda g: g,)),
+    "no pullback": lambda x: (2 * x, None),
+    "an array as pullback": lambda x: (2 * x, x),
+    "three things": lambda x: (2 * x, (lambda g: 2 * g,), x),
+}
+
+
+@pytest.mark.parametrize("returned", NOT_A_PAIR)
+def test_a_function_that_returns_no_value_with_its_pullback_is_named(returned):
+    def twice(x):
+        return NOT_A_PAIR[returned](x)
+
+    for x in (leaf([1.0, 2.0]), np.ones(2)):
+        with pytest.raises(TypeError, match=r"^twice must return \(value, pullback\)"):
+            primitive(twice)(x)
+
+
+NO_GRADIENT = {
+    "a tuple without its comma": lambda g: 2 * g,
+    "no gradients": lambda g, needs: (),
+    "nothing for all": lambda g, needs: None,
+    "nothing": (lambda g: None,),
+    "a list": (lambda g: [2.0, 2.0],),
+    "an array instead of a function": (np.full(2, 2.0),),
+}
+
+
+@pytest.mark.parametrize("pullback", NO_GRADIENT)
+def test_a_pullback_that_gives_no_array_is_named(pullback):
+    @primitive
+    def twice(x):
+        return 2 * x, NO_GRADIENT[pullback]
+
+    x = leaf([1.0, 2.0])
+    with pytest.raises(TypeError, match=r"^twice has no pullback for its input 0"):
+        twice(x).sum().backward()
+    assert x.grad is None
+
+
+@pytest.mark.parametrize("gradient", [np.array([True, False]), np.array([1, 0], np.int8)])
+def test_a_gradient_of_whole_numbers_is_a_gradient(gradient):
+    @primitive
+    def steps(x):
+        return x * 1, (lambda g: gradient,)
+
+    x = leaf([1.0, 2.0])
+    (steps(x) + steps(x)).sum().backward()
+    np.testing.assert_array_equal(x.grad, np.array([2.0, 0.0]), strict=True)
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (4, 3), (3, 2), (1, 3), (2, 1)])

@@ -89,11 +89,13 @@ def gradcheck(f, *inputs, rng=None, tolerance=1e-9):
     """
     rng = np.random.default_rng(0 if rng is None else rng)
     name = getattr(f, "__name__", repr(f))
-    arrays = [_in_float64(x.data if isinstance(x, Tensor) else x) for x in inputs]
+    arrays = [_in_float64(Tensor(x).data) for x in inputs]
     tensors = [Tensor(x, requires_grad=x.dtype.kind == "f") for x in arrays]
     if not any(x.requires_grad for x in tensors):
         raise ValueError(f"inputs of {name}: none is floating, so no gradient can be checked")
     output = f(*tensors)
+    if not isinstance(output, Tensor):
+        raise TypeError(f"{name} must return a Tensor, but returned {type(output).__name__}")
     weights = rng.normal(size=output.shape)
     if output.requires_grad:
         output.backward(weights)
@@ -176,9 +178,8 @@ def _central_differences(output_at, x, directions, weights, scale=1.0):
 def _complex_steps(output_at, x, directions, weights, step=COMPLEX_STEP):
     """None if the function does not accept complex numbers."""
     try:
-        terms = [
-            weights * output_at(x + 1j * step * d.reshape(x.shape)).imag / step for d in directions
-        ]
+        steps = 1j * step * directions.reshape(-1, *x.shape)
+        terms = [weights * output_at(x + h).imag / step for h in steps]
     except (TypeError, ValueError):
         return None
     return _columns(terms, np.zeros(len(terms)))
@@ -320,11 +321,9 @@ def _check(model, loss, x, y, rng, tolerance):
     if output.requires_grad:
         output.backward()
     parameters = {id(p): (name, p) for name, p in reversed([*model.named_parameters()]) if p.size}
-    found = [abs(output.item())]
-    for _, parameter in parameters.values():
-        gradient = gradient_of(parameter)
-        found.append(np.abs(gradient[np.isfinite(gradient)]).max(initial=0.0))
-    floor = 1e4 * EPSILON * max(found)
+    gradients = [gradient_of(parameter) for _, parameter in parameters.values()]
+    largest = [np.abs(g[np.isfinite(g)]).max(initial=0.0) for g in gradients]
+    floor = 1e4 * EPSILON * max(abs(output.item()), *largest, 0.0)
     reports, errors = {}, {}
     for name, parameter in parameters.values():
         directions = _directions(parameter.size, rng, MODEL_ENTRIES)
@@ -428,16 +427,14 @@ def check_operation(operation, rng, tolerance=1e-12):
     """
     reports = []
     for arguments, options in examples(operation, rng):
-        floating = [
-            isinstance(a, np.ndarray | np.floating) and a.dtype.kind == "f" for a in arguments
-        ]
+        inputs = {
+            i: a for i, a in enumerate(arguments) if getattr(a, "dtype", np.dtype(int)).kind == "f"
+        }
 
-        def on_tensors(*tensors, arguments=arguments, options=options, floating=floating):
-            rest = iter(tensors)
-            full = [next(rest) if f else a for a, f in zip(arguments, floating)]
-            return operation(*full, **options)
+        def on_tensors(*tensors, arguments=arguments, options=options, places=tuple(inputs)):
+            full = dict(enumerate(arguments)) | dict(zip(places, tensors))
+            return operation(*full.values(), **options)
 
         on_tensors.__name__ = operation.__name__
-        inputs = [a for a, f in zip(arguments, floating) if f]
-        reports.append(gradcheck(on_tensors, *inputs, rng=rng, tolerance=tolerance))
+        reports.append(gradcheck(on_tensors, *inputs.values(), rng=rng, tolerance=tolerance))
     return _together(reports)

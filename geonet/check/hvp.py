@@ -31,7 +31,7 @@ def hvp(f, inputs, vectors):
     Raises
     ------
     ValueError
-        If inputs and vectors differ in number or shape, or f does not return one number.
+        If inputs and vectors differ in number or shape, or f returns no Tensor of one number.
 
     Examples
     --------
@@ -47,8 +47,9 @@ def hvp(f, inputs, vectors):
         )
     tensors = [Tensor(x + 1j * COMPLEX_STEP * v, requires_grad=True) for x, v in zip(xs, vs)]
     value = f(*tensors)
-    if value.size != 1:
-        raise ValueError(f"f must give one number, but gives shape {value.shape}")
+    if not isinstance(value, Tensor) or value.size != 1:
+        found = getattr(value, "shape", type(value).__name__)
+        raise ValueError(f"f must give a Tensor of one number, but gives {found}")
     if value.requires_grad:
         value.backward()
     return [gradient_of(tensor).imag / COMPLEX_STEP for tensor in tensors]

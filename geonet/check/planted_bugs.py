@@ -129,16 +129,15 @@ def report(bug):
         return str(error)
 
 
-def function(x):
+def function(x, library=np):
     """eˣ / √(sin³ x + cos³ x), the example of Squire & Trapp (1998)."""
-    return np.exp(x) / np.sqrt(np.sin(x) ** 3 + np.cos(x) ** 3)
+    return library.exp(x) / library.sqrt(library.sin(x) ** 3 + library.cos(x) ** 3)
 
 
 def step_errors():
     """Kind of derivative -> relative error with each of `STEPS`, at `POINT`."""
     x = Tensor(POINT, requires_grad=True)  # the exact derivative is that of our own backward()
-    s, c = ops.sin(x), ops.cos(x)
-    (ops.exp(x) / ops.sqrt(s**3 + c**3)).backward()
+    function(x, ops).backward()
     return {
         kind: np.array([abs(derivative(function, POINT, h) / x.grad.item() - 1) for h in STEPS])
         for kind, derivative in KINDS.items()

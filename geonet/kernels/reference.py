@@ -66,7 +66,7 @@ def centred_scaled_relu(z, bias, scale):
     """y − mean y with y = r max(z + b, 0), (N, O), and the mean of each column, (O,)."""
     y = scaled_relu(z, bias, scale)
     taken = mean(y)
-    return (y - taken).astype(y.dtype), taken
+    return _in_precision_of(y, y - taken), taken
 
 
 def centred_scaled_relu_pullback(g, z, bias, scale):
@@ -193,7 +193,8 @@ def max_pool(x, size, stride, padding):
 
     Of equal entries the first counts; padding counts as −∞. Both results are (N, H', W', C).
     """
-    entries = _entries(_padded(x, padding, -np.inf), size, stride)
+    lowest = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf
+    entries = _entries(_padded(x, padding, lowest), size, stride)
     y = next(entries).copy()
     position = np.zeros(y.shape, np.min_scalar_type(size * size - 1))
     for k, entry in enumerate(entries, 1):
@@ -212,7 +213,7 @@ def max_pool_pullback(g, position, shape, size, stride, padding):
 
 def average_pool(x, size, stride, padding):
     """Σ x / size² over each window, (N, H', W', C); padding counts as 0."""
-    share = x.dtype.type(1 / (size * size))
+    share = np.result_type(x, np.float16).type(1 / (size * size))
     return sum(entry * share for entry in _entries(_padded(x, padding, 0), size, stride))
 
 

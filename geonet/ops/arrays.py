@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from geonet.tensor import Tensor, primitive
+from geonet.tensor import Tensor, as_given, primitive
 
 # Reductions ---------------------------------------------------------------------------------------
 
@@ -41,14 +41,14 @@ def sum(x, axis=None, keepdims=False):
     return x.sum(axis=axis, keepdims=keepdims), (lambda g: _spread(g, x, axis),)
 
 
-@primitive(samples=_reductions)
+@as_given(samples=_reductions)
 def mean(x, axis=None, keepdims=False):
     """Mean over one axis, several axes or all, y = Σ x / count. g → g / count, repeated."""
     count = _count(x, axis) or 1  # the gradient of a mean of nothing is as empty as x
     return x.mean(axis=axis, keepdims=keepdims), (lambda g: _spread(g / count, x, axis),)
 
 
-@primitive(samples=_reductions)
+@as_given(samples=_reductions)
 def var(x, axis=None, keepdims=False, ddof=0):
     """Variance, Σ (x − mean)² / (count − ddof). g → 2 g (x − mean) / (count − ddof).
     Where ddof ≥ count it is infinite or NaN, with NumPy's warning, and the gradient NaN."""
@@ -81,13 +81,13 @@ def _extreme(x, axis, keepdims, find):
     return value, (lambda g: _spread(g, x, axis) * share(),)
 
 
-@primitive(samples=_reductions)
+@as_given(samples=_reductions)
 def max(x, axis=None, keepdims=False):
     """Largest entry along one, several or all axes, max x. g → g at the largest, shared by ties."""
     return _extreme(x, axis, keepdims, np.max)
 
 
-@primitive(samples=_reductions)
+@as_given(samples=_reductions)
 def min(x, axis=None, keepdims=False):
     """Smallest entry along one, several or all axes, min x. g → g there, shared by ties."""
     return _extreme(x, axis, keepdims, np.min)
@@ -96,18 +96,18 @@ def min(x, axis=None, keepdims=False):
 # Shape --------------------------------------------------------------------------------------------
 
 
-@primitive(samples=lambda rng: [((rng.normal(size=(2, 6)), (3, -1)), {})])
+@as_given(samples=lambda rng: [((rng.normal(size=(2, 6)), (3, -1)), {})])
 def reshape(x, shape):
     """x in another shape, with its entries in the same order. g → g in the old shape."""
     return x.reshape(shape), (lambda g: g.reshape(x.shape),)
 
 
-@primitive(
+@as_given(
     samples=lambda rng: [((rng.normal(size=(2, 3, 4)),), o) for o in ({}, {"axes": (1, 2, 0)})]
 )
 def transpose(x, axes=None):
     """x with its axes in another order, by default reversed. g → g in the old order."""
-    back = None if axes is None else np.argsort(np.mod(axes, x.ndim))
+    back = None if axes is None else np.argsort(np.mod(axes, x.ndim or 1))
     return x.transpose(axes), (lambda g: g.transpose(back),)
 
 
@@ -117,7 +117,7 @@ def _indices(rng):
     return [((x, index), {}) for index in indices]
 
 
-@primitive(samples=_indices)
+@as_given(samples=_indices)
 def getitem(x, index):
     """x[index] by integers, slices, masks or integer arrays. g → zeros with g added at the index
     (an entry that is taken twice gets both gradients)."""
@@ -130,7 +130,7 @@ def getitem(x, index):
     return x[index], (scatter,)
 
 
-@primitive(samples=lambda rng: [(tuple(rng.normal(size=(2, 2, 3))), {"axis": a}) for a in (0, -1)])
+@as_given(samples=lambda rng: [(tuple(rng.normal(size=(2, 2, 3))), {"axis": a}) for a in (0, -1)])
 def join(*arrays, axis=0):
     """`concatenate` with arrays as separate arguments, x₁, x₂, … -> [x₁ x₂ …]. g → its pieces."""
     value = np.concatenate(arrays, axis)  # first, because it refuses what does not fit
@@ -155,7 +155,7 @@ def stack(arrays, axis=0):
     return join(*(array[(*p, None)] for array, p in zip(arrays, places)), axis=axis)
 
 
-@primitive(samples=lambda rng: [((rng.normal(size=(2, 3)), lambda g: None), {})])
+@as_given(samples=lambda rng: [((rng.normal(size=(2, 3)), lambda g: None), {})])
 def hook(x, function):
     """x itself, with a function that is called in the backward pass. g → function(g), or g if that
     is None. Use it to read a gradient, or to replace it by another one of the same shape."""

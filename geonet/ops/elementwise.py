@@ -5,7 +5,7 @@ g = ∂L/∂y is the gradient of the result; the arrow points to the gradients o
 
 import numpy as np
 
-from geonet.tensor import primitive
+from geonet.tensor import as_given, exact, primitive
 
 # Arithmetic ---------------------------------------------------------------------------------------
 
@@ -166,9 +166,10 @@ def minimum(x, y):
     return _mix(x, y, share, np.minimum), (lambda g: g * share, lambda g: g * (1 - share))
 
 
-@primitive(samples=lambda rng: [((rng.random((3, 4)) < 0.5, *rng.normal(size=(2, 3, 4))), {})])
+@as_given(samples=lambda rng: [((rng.random((3, 4)) < 0.5, *rng.normal(size=(2, 3, 4))), {})])
 def where(condition, x, y):
     """x where the condition holds, y elsewhere. g → none, g where it holds, g elsewhere."""
+    condition, (x, y) = np.real(condition), exact(x, y)
     value = np.where(condition, x, y)
     return value, (None, lambda g: np.where(condition, g, 0), lambda g: np.where(condition, 0, g))
 

@@ -6,7 +6,7 @@ g = ∂L/∂y is the gradient of the result; the arrow points to the gradients o
 import numpy as np
 
 from geonet.ops.activations import _log_softmax, _sigmoid, _softplus
-from geonet.tensor import primitive
+from geonet.tensor import as_given, exact, primitive
 
 
 def _pair(rng):
@@ -14,16 +14,16 @@ def _pair(rng):
 
 
 def _same_shape(loss, prediction, target):
-    if prediction.shape != target.shape:  # (N, 1) and (N,) would broadcast to (N, N)
-        raise ValueError(f"{loss}: prediction has shape {prediction.shape}, "
-                         f"but target has shape {target.shape}")  # fmt: skip
+    shape, other = np.shape(prediction), np.shape(target)
+    if shape != other:  # (N, 1) and (N,) would broadcast to (N, N)
+        raise ValueError(f"{loss}: prediction has shape {shape}, but target has shape {other}")
 
 
 @primitive(samples=_pair)
 def mse(prediction, target):
     """Mean squared error, mean (p − t)². g → 2 g (p − t) / count, and its negative."""
     _same_shape("mse", prediction, target)
-    error = prediction - target
+    error = np.subtract(prediction, target, dtype=np.result_type(prediction, target, np.float16))
     scaled = 2 * error / error.size
     return (error * error).mean(), (lambda g: g * scaled, lambda g: -g * scaled)
 
@@ -34,10 +34,8 @@ def mae(prediction, target):
     _same_shape("mae", prediction, target)
     error = prediction - target
     sign = np.sign(error.real)
-    return np.vdot(sign, error) / error.size, (
-        lambda g: (g / sign.size) * sign,
-        lambda g: (-g / sign.size) * sign,
-    )
+    value = np.vdot(sign, error) / error.size
+    return value, (lambda g: g / sign.size * sign, lambda g: -g / sign.size * sign)
 
 
 def _logits(rng):
@@ -45,13 +43,13 @@ def _logits(rng):
     return [((logits, labels), {}), ((logits, labels), {"smoothing": 0.1})]
 
 
-@primitive(samples=_logits)
+@as_given(samples=_logits)
 def cross_entropy(logits, labels, smoothing=0.0):
     """Mean of −q·log softmax(logits): logits (N, C), integer labels (N,).
 
     q = (1 − ε) one-hot + ε/C, where the share ε = `smoothing` in [0, 1] is divided equally among
     all classes (Szegedy et al. 2016, section 7). g → g (softmax − q) / N."""
-    labels = np.asarray(labels)
+    (logits,), labels = exact(logits), np.asarray(labels)
     if not 0 <= smoothing <= 1:
         raise ValueError(f"cross_entropy: smoothing must be in [0, 1], but is {smoothing}")
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
@@ -87,7 +85,5 @@ def binary_cross_entropy(logits, targets):
     def to_logits(g):
         return g * (_sigmoid(logits) - targets) / logits.size
 
-    return (_softplus(logits) - targets * logits).mean(), (
-        to_logits,
-        lambda g: -g / logits.size * logits,
-    )
+    value = (_softplus(logits) - targets * logits).mean()
+    return value, (to_logits, lambda g: -g / logits.size * logits)

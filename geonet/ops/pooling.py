@@ -7,7 +7,7 @@ import numpy as np
 
 from geonet.kernels import pooling as kernel
 from geonet.kernels import reference
-from geonet.tensor import primitive
+from geonet.tensor import as_given, primitive
 
 
 def _windows(rng):
@@ -18,9 +18,9 @@ def _windows(rng):
 
 
 def _check_images(operation, x):
-    if x.ndim != 4 or x.dtype.kind not in "fc":
-        raise ValueError(f"{operation}: x must be floating images (N, H, W, C), but is {x.dtype} "
-                         f"of shape {x.shape}")  # fmt: skip
+    if x.ndim != 4 or x.dtype.kind == "b":
+        raise ValueError(f"{operation}: x must be images (N, H, W, C), but is {x.dtype} of shape "
+                         f"{x.shape}")  # fmt: skip
 
 
 def _checked_window(operation, x, size, stride, padding):
@@ -39,7 +39,7 @@ def _checked_window(operation, x, size, stride, padding):
     return window
 
 
-@primitive(samples=_windows)
+@as_given(samples=_windows)
 def max_pool2d(x, size, stride=None, padding=0):
     """Largest entry of each size × size window, one every `stride` pixels (None: every `size`):
     x (N, H, W, C) -> (N, H', W', C) with H' = ⌊(H + 2 padding − size)/stride⌋ + 1, and W' likewise.
