@@ -104,6 +104,15 @@ def test_a_state_that_does_not_fit_changes_nothing(change, message):
     assert all(np.array_equal(v, Tree().state_dict()[k]) for k, v in tree.state_dict().items())
 
 
+def test_a_state_for_a_read_only_array_changes_nothing():
+    tree = Tree()
+    tree.rest[2].scale.data.flags.writeable = False
+    before = tree.state_dict()
+    with pytest.raises(ValueError, match=r"^state\['rest.2.scale'\] cannot be loaded"):
+        tree.load_state_dict({name: value + 1 for name, value in before.items()})
+    np.testing.assert_equal(tree.state_dict(), before)
+
+
 def test_any_real_numbers_and_any_mapping_are_loaded(tmp_path):
     tree, other = Tree(), Tree()
     other.rest[0].scale.data[...] = 7

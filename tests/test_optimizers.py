@@ -311,6 +311,13 @@ def test_what_no_step_can_train_is_refused_from_the_start(optimizer):
     optimizer(nn.Sequential(layer, layer).parameters(), lr=0.1)  # a shared layer counts once
 
 
+@EVERY_KIND
+def test_a_parameter_added_later_is_not_left_out_silently(optimizer):
+    rule, parameters = two_parameters(optimizer, {"lr": 0.1})
+    rule.parameters.append(nn.Parameter(np.ones(2)))
+    check_refusal(rule, parameters, "zip")
+
+
 # Weight decay -------------------------------------------------------------------------------------
 
 

@@ -48,6 +48,8 @@ def matching(given, own, name="state"):
     shape = (array.size,) if own is list else np.shape(own)
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}, but needs {shape}")
+    if not single and not own.flags.writeable:
+        raise ValueError(f"{name} cannot be loaded, because this object's array is read-only")
     dtype = np.dtype(float) if single else own.dtype
     if not np.can_cast(array.dtype, dtype, "same_kind") or (single and np.any(array != array)):
         raise ValueError(f"{name} must be numbers that fit {dtype}, but is {given!r:.40}")

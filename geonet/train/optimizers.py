@@ -105,7 +105,8 @@ class Optimizer:
     def due(self):
         """Number, data and gradient of each parameter with a gradient, after checking them all."""
         due = []
-        for i, (parameter, (known, shape, dtype)) in enumerate(zip(self.parameters, self._known)):
+        both = zip(self.parameters, self._known, strict=True)
+        for i, (parameter, (known, shape, dtype)) in enumerate(both):
             data, gradient = parameter.data, parameter.grad
             if gradient is None:
                 continue
