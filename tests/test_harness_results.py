@@ -65,7 +65,6 @@ FOREIGN = {
     "figures/.mine.png.bak": b"mine",
     "figures/curves.pdf": b"mine",
     "boundaries/mine.npz": b"mine",
-    "boundaries/SP_seed7_lr0.01_test.npz": b"mine",
     "checkpoints/GmP-0/step-00000001.npz": b"mine",
     "checkpoints/GmP-0/step-best.npz": b"mine",
     "checkpoints/GmP-0/movie.part": b"mine",
@@ -89,7 +88,7 @@ def test_overwriting_removes_what_was_written_and_nothing_else(tmp_path, before)
     if before:
         put(out, FOREIGN)
     filled(out)
-    put(out, FOREIGN)
+    put(out, FOREIGN | {"boundaries/SP_seed7_lr0.01_test.npz": b"mine"})
     shutil.copy(out / "figures" / "curves.svg", out / "figures" / "copy.svg")
     shutil.copytree(out / "checkpoints" / "GmP-0", out / "checkpoints" / "backup")
     (out / "boundaries" / "link.npz").symlink_to(outside / "curves.png")
@@ -197,16 +196,27 @@ def test_a_blank_name_is_no_folder(tmp_path, monkeypatch, name, command):
     assert tree(tmp_path) == {}
 
 
-def test_arrays_of_others_are_named_before_the_run_that_would_replace_them(tmp_path):
-    put(tmp_path, {"boundaries/SP_seed1_lr0.01_test.npz": b"mine"})
-    results = Results(tmp_path, "levy", CONFIG)
-    assert not results.has(a_run(0))
-    with pytest.raises(BadInput, match=r"SP_seed1_lr0.01_test.npz is not in the record of"):
-        results.has(a_run(1))
-    (tmp_path / "boundaries" / "SP_seed1_lr0.01_test.npz").unlink()
-    assert not results.has(a_run(1))
-    results.add(a_run(1), {})
-    assert results.has(a_run(1))
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_arrays_of_others_are_named_before_anything_is_run(tmp_path, overwrite):
+    name = "boundaries/SP_seed1_lr0.01_test.npz"
+    put(tmp_path, {name: b"mine"})
+    for _ in range(2):
+        with pytest.raises(BadInput, match=r"SP_seed1_lr0.01_test.npz is there without a record"):
+            Results(tmp_path, "levy", CONFIG, overwrite=overwrite)
+    assert tree(tmp_path) == {"boundaries": None, name: b"mine"}
+    (tmp_path / name).rename(tmp_path / "mine.npz")
+    Results(tmp_path, "levy", CONFIG).add(a_run(1), {})
+
+
+def test_arrays_whose_line_a_kill_cut_short_are_replaced(tmp_path):
+    Results(tmp_path, "levy", CONFIG).add(a_run(), {"values": np.ones(3)})
+    log = tmp_path / "runs.jsonl"
+    log.write_bytes(log.read_bytes()[:-20])
+    for overwrite in (False, True):
+        again = Results(tmp_path, "levy", CONFIG, overwrite=overwrite)
+        assert not again.has(a_run())
+        again.add(a_run(), {})
+        assert Results(tmp_path, "levy", CONFIG).has(a_run())
 
 
 def test_a_figure_of_others_is_not_replaced_and_not_taken_for_ours_later(tmp_path):

@@ -50,7 +50,7 @@ def check_folder(folder):
         raise BadInput("--out must name a folder, but is blank: a dot names the present one")
     folder = Path(folder)
     for path in (*folder.parents, folder, *(folder / name for name in FOLDERS)):
-        if path.exists() and not path.is_dir():
+        if os.path.lexists(path) and not path.is_dir():
             raise BadInput(f"--out must be a folder, but {path} is a file: choose another --out")
     _stored(folder)
 
@@ -197,17 +197,23 @@ class Results(Runs):
     Raises
     ------
     ValueError
-        If the folder holds results of another configuration, or files that are not geonet's.
+        If the folder holds results of another configuration, or files that are not geonet's under
+        the names that are used here.
     """
 
     def __init__(self, folder, experiment, config, overwrite=False):
         folder, config = Path(folder), json.loads(json.dumps(config))
         self._path, self._log = (folder / name for name in FILES)
-        if overwrite:
-            _remove(folder, _stored(folder, damaged=True))
         stored = config | ({"data": Path(config["data"]).name} if config.get("data") else {})
         self._header = {"experiment": experiment, "config": stored, "versions": versions()}
-        entries = _stored(folder) or [self._header]
+        entries = _stored(folder, damaged=overwrite)
+        for method in () if entries else config["methods"]:
+            for path in folder.glob(f"boundaries/{method}_seed*_lr*.npz"):
+                raise BadInput(f"{path} is there without a record of its run: move it away")
+        if entries and overwrite:
+            _remove(folder, entries)
+        if overwrite or not entries:
+            entries = [self._header]
         *_, self._last_header = (entry for entry in entries if "config" in entry)
         super().__init__(folder, entries)
         if stored.get("data") and self.config.get("data"):
@@ -236,16 +242,8 @@ class Results(Runs):
         self._lines = lines
 
     def has(self, run):
-        """Whether a run with this method, seed, lr, split and case is stored and did not fail.
-
-        Raises
-        ------
-        BadInput
-            If a file that is not geonet's stands where its arrays belong.
-        """
-        kept, path = self.runs.get(_key_of(run)), self._arrays_path(run)
-        if path not in self.files and path.exists():
-            raise BadInput(f"{path} is not in the record of {self._log}: move it away")
+        """Whether a run with this method, seed, lr, split and case is stored and did not fail."""
+        kept = self.runs.get(_key_of(run))
         return kept is not None and "failed" not in kept["metrics"]
 
     def add(self, run, arrays):
@@ -354,8 +352,6 @@ def _stored(folder, damaged=False):
 
 def _remove(folder, entries):
     """Remove what the record says that was written to a folder, and the record itself last."""
-    if not entries:
-        return
     for path in Runs(folder, entries).files:
         path.unlink(missing_ok=True)
     for path in folder.glob("checkpoints/*-*"):
