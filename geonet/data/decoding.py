@@ -71,10 +71,9 @@ def decode(path, size, rng=None):
 
 def _damaged(path, error):
     """Broken files make Pillow raise errors of many types."""
-    reason = str(error) or type(error).__name__
-    if isinstance(error, Image.UnidentifiedImageError):
-        reason = "neither a JPEG nor a PNG file"
-    return DamagedPicture(str(path), reason)
+    unknown = isinstance(error, Image.UnidentifiedImageError)
+    reason = "neither a JPEG nor a PNG file" if unknown else str(error)
+    return DamagedPicture(str(path), reason or type(error).__name__)
 
 
 def random_box(width, height, rng):
