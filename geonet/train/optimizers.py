@@ -81,7 +81,7 @@ class Optimizer:
             raise ValueError("parameters must be a list of at least one Tensor")
         if len({*map(id, self.parameters)}) < len(self.parameters):
             raise ValueError("parameters must be given once each, but one is given twice")
-        self._known = [(p.data, p.shape, p.dtype) for p in self.parameters]  # data as last checked
+        self._known = [(i, p.data, p.shape, p.dtype) for i, p in enumerate(self.parameters)]
         for i, p in enumerate(self.parameters):
             if not p.requires_grad or p._record is not None or p.dtype not in NATIVE:
                 raise ValueError(
@@ -104,13 +104,12 @@ class Optimizer:
 
     def due(self):
         """Number, data and gradient of each parameter with a gradient, after checking them all."""
-        due = []
-        both = zip(self.parameters, self._known, strict=True)
-        for i, (parameter, (known, shape, dtype)) in enumerate(both):
+        due, plain = [], np.ndarray
+        for parameter, (i, known, shape, dtype) in zip(self.parameters, self._known, strict=True):
             data, gradient = parameter.data, parameter.grad
             if gradient is None:
                 continue
-            fits = data is known and data.flags.carray and type(gradient) is np.ndarray
+            fits = data is known and data.flags.carray and type(gradient) is plain
             if not fits or gradient.shape != shape or gradient.dtype is not dtype:
                 self._check(i, data, gradient)
             due.append((i, data, gradient))
@@ -118,7 +117,7 @@ class Optimizer:
 
     def _check(self, i, data, gradient):
         """Refuse data or a gradient that a step cannot use."""
-        _, shape, dtype = self._known[i]
+        _, _, shape, dtype = self._known[i]
         for name, array in (("data", data), ("grad", gradient)):
             if type(array) is not np.ndarray or (array.shape, array.dtype) != (shape, dtype):
                 words = f"{getattr(array, 'dtype', '')} {type(array).__name__} {np.shape(array)}"
@@ -126,7 +125,7 @@ class Optimizer:
                                  f"as when the optimizer was made, but is a {words}")  # fmt: skip
         if not data.flags.carray:
             raise ValueError(f"parameters[{i}].data must be contiguous and writeable: use a copy")
-        self._known[i] = data, shape, dtype
+        self._known[i] = i, data, shape, dtype  # the data as they were last checked
 
     def all_reduce(self, loss, rows):
         """The loss that a step uses; it may also replace the gradients of the parameters.
@@ -265,13 +264,13 @@ class Adam(Optimizer):
     def step(self):
         """Move every parameter, in place."""
         first, second, (ages,) = self._memory.values()
-        (beta1, beta2), steps = self.betas, 0
+        (beta1, beta2), decay, steps = self.betas, self.weight_decay, 0
         update = getattr(adam, "compiled", adam)  # looked up once, not for every parameter
         for i, data, gradient in self.due():
-            if self.weight_decay and self.decoupled:
-                data *= 1 - self.lr * self.weight_decay
-            elif self.weight_decay:
-                gradient = gradient + self.weight_decay * data
+            if decay and self.decoupled:
+                data *= 1 - self.lr * decay
+            elif decay:
+                gradient = gradient + decay * data
             age = ages[i] = ages.item(i) + 1
             if age != steps:  # usually all parameters have the same age
                 steps = age
