@@ -1,5 +1,7 @@
 """METHODS as the design has them, and networks that differ in their parameterization alone."""
 
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from geonet import METHODS, Tensor, gradcheck, nn, ops
 from geonet.characteristic import boundary
 from geonet.models import PAPER_METHODS, Method, mlp, resnet18, resnet34, resnet50, vgg6
+from geonet.tensor import gradient_of
 from geonet.train import Adam, fit, predict
 
 AFFINE = {
@@ -545,3 +548,39 @@ def test_gradients_of_a_resnet_are_the_numeric_ones(method, build):
 
     report = gradcheck(loss, np.zeros(count), tolerance=1e-7)
     assert report.complex < 1e-7
+
+
+# Inputs of every kind -----------------------------------------------------------------------------
+
+FORMS = {
+    kind: lambda x, kind=kind: x.astype(kind) for kind in ("u1", "i1", "i8", ">i4", ">f8", "f8")
+} | {
+    "Fortran order": np.asfortranarray,
+    "a stride": lambda x: np.repeat(x, 2, axis=-1)[..., ::2],
+    "backwards": lambda x: x[::-1].copy()[::-1],
+    "read-only": lambda x: np.broadcast_to(x, x.shape),
+    "a list": lambda x: x.tolist(),
+}
+
+
+@pytest.mark.parametrize("kind", FORMS)
+@pytest.mark.parametrize("method", METHODS)
+def test_inputs_of_any_kind_are_the_numbers_they_are(method, kind):
+    images = vgg6(method, widths=(3, 32, 32), num_classes=2, dtype=float, rng=rng())
+    networks = [
+        (mlp([3, 4, 2], method, rng=rng()), (8, 3)),
+        (mlp([1, 4, 2], method, rng=rng()), (8, 1)),
+        (images, (2, 8, 8, 3)),
+    ]
+    for model, shape in networks:
+        x = rng(1).integers(0, 100, shape).astype(float)
+        seen = []
+        for batch in (x, FORMS[kind](x)):
+            twin = copy.deepcopy(model)
+            y = twin(batch)
+            y.backward(rng(2).normal(size=y.shape))
+            seen.append([y.data, *map(gradient_of, twin.parameters())])
+            seen[-1] += [*twin.state_dict().values(), twin.eval()(batch).data]
+        for one, other in zip(*seen):
+            assert one.dtype == other.dtype == np.float64
+            np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
