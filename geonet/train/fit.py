@@ -142,7 +142,8 @@ def fit(
     def call(function):
         if function is not None:
             function()
-            model.train()  # the function may have evaluated the model
+            if not model.training:  # the function has evaluated the model
+                model.train()
 
     def steer(quantity):
         if not math.isfinite(quantity):
