@@ -46,10 +46,6 @@ class Record:
         self.tensor = None  # a weak reference to a Tensor that keeps its gradient
         # and `note`, where geonet.graph keeps what it observed
 
-    def free(self):
-        """Forget what backward() no longer needs."""
-        self.inputs = self.pullback = self.tensor = None
-
 
 def _operator(name):
     """The two methods of an operator, for a Tensor on its left and on its right.
@@ -125,6 +121,12 @@ class Tensor:
         Whether `backward` adds ∂L/∂self to `grad`, an array of the shape of `data`, until `grad`
         is set to None. TypeError unless the data are floating.
     name : str, optional
+
+    Notes
+    -----
+    Inside `no_grad`, ``x -= lr * x.grad`` changes the data in place, if x requires a gradient and
+    is no result. Outside, it is a TypeError. Of any other Tensor, ``x += y`` is ``x = x + y``.
+    Comparisons look at real parts and return plain masks.
     """
 
     __slots__ = ("__weakref__", "_record", "data", "grad", "name", "requires_grad")
@@ -276,7 +278,7 @@ class Tensor:
                     gradients[x] = contribution
                     heapq.heappush(newest_first, (-x.number, x))
             if not retain_graph:
-                record.free()
+                record.inputs = record.pullback = record.tensor = None
 
     def _accumulate(self, gradient):
         # a copy, since the array may be shared or a read-only view
@@ -318,9 +320,8 @@ def _unbroadcast(gradient, shape, dtype, record, i):
         if gradient.shape != shape:
             raise ValueError(f"{record.operation.__name__}: the pullback to input {i} gives shape "
                              f"{gradient.shape}, but the input has {shape}")  # fmt: skip
-    if gradient.dtype.kind == "c" and dtype.kind != "c":  # of a constant beside a complex step
-        return gradient
-    return gradient.astype(dtype, copy=False)
+    constant = gradient.dtype.kind == "c" != dtype.kind  # beside one that takes a complex step
+    return gradient if constant or gradient.dtype is dtype else gradient.astype(dtype)
 
 
 def primitive(function=None, *, as_given=False, **examples):
@@ -343,7 +344,7 @@ def primitive(function=None, *, as_given=False, **examples):
     @functools.wraps(function)
     def operation(*inputs, **options):
         if options and any(
-            isinstance(value, (Tensor, np.ndarray, np.generic)) for value in options.values()
+            isinstance(o, (Tensor, np.ndarray, np.generic)) for o in options.values()
         ):
             bound = inspect.signature(function).bind(*inputs, **options)
             bound.apply_defaults()  # so that every array becomes an input
@@ -357,15 +358,14 @@ def primitive(function=None, *, as_given=False, **examples):
                     recording = True
                     continue
                 x = x.data
-            elif isinstance(x, np.generic):
-                x = x.item()  # a Python number, which never widens a float32 array
             elif type(x) is not np.ndarray and (hasattr(x, "__array__") or (type(x) is list and x)):
-                x = _plain(x)
+                # NumPy scalars become Python numbers, which never widen a float32 array
+                x = x.item() if isinstance(x, np.generic) else _plain(x)
             if type(x) is np.ndarray and x.dtype is not _FLOAT64 and x.dtype is not _FLOAT32:
                 floating = False
             records.append(None)
             arrays.append(x)
-        if not recording and arrays and not any(type(x) is np.ndarray for x in arrays):
+        if not recording and arrays and np.ndarray not in map(type, arrays):
             arrays[0], floating = np.asarray(arrays[0]), False  # numbers alone
         if not floating and computes:
             arrays = exact(*arrays)

@@ -41,10 +41,8 @@ def hvp(f, inputs, vectors):
     """
     xs, vs = ([np.asarray(a, np.float64) for a in arrays] for arrays in (inputs, vectors))
     if [x.shape for x in xs] != [v.shape for v in vs]:
-        raise ValueError(
-            f"vectors must have the shapes of the inputs, {[x.shape for x in xs]}, "
-            f"but have {[v.shape for v in vs]}"
-        )
+        raise ValueError(f"vectors must have the shapes of the inputs, {[x.shape for x in xs]}, "
+                         f"but have {[v.shape for v in vs]}")  # fmt: skip
     tensors = [Tensor(x + 1j * COMPLEX_STEP * v, requires_grad=True) for x, v in zip(xs, vs)]
     value = f(*tensors)
     if not isinstance(value, Tensor) or value.size != 1:

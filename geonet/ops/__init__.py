@@ -14,6 +14,10 @@ Where a derivative does not exist, these conventions hold everywhere:
 - clip: 1 on the closed interval, 0 outside;
 - sqrt, log and power at 0, arcsin and arccos at ±1: the result of the formula (infinity or NaN).
 
+Integers and booleans are the numbers that they are: NumPy's wrap-around of small ones, such as
+200 + 100 = 44 in uint8, does not occur. Operations compute with them in int64 or, beside floating
+arrays, in the type that NumPy promotes both to. What only moves numbers leaves their type alone.
+
 Complex arrays are accepted throughout, for derivatives by the complex step. Piecewise operations
 choose their piece by the real part.
 """

@@ -31,7 +31,7 @@ def hyperspherical(theta):
     """Unit rows u(θ) of hyperspherical angles: θ (O, n−1) -> u (O, n), with sₖ = Πⱼ₌₁ᵏ⁻¹ sin θⱼ:
     uₖ = sₖ cos θₖ, uₙ = sₙ. With Aₙ = gₙ and Aₖ = gₖ cos θₖ + Aₖ₊₁ sin θₖ:
     g → sₖ (Aₖ₊₁ cos θₖ − gₖ sin θₖ), exact at the poles because there is no division."""
-    theta = theta.astype(np.float64) if theta.dtype == np.int64 else theta
+    theta = theta.astype(np.float64) if theta.dtype.kind == "i" else theta
     if theta.ndim != 2 or theta.dtype not in (np.float32, np.float64, np.complex128):
         raise ValueError(f"hyperspherical: theta must be float32 or float64 of shape (O, n-1), but "
                          f"is {theta.dtype} of shape {theta.shape}")  # fmt: skip
