@@ -439,7 +439,7 @@ def zeros(*shapes):
         (ops.binary_cross_entropy, zeros((5, 1), 5), r"prediction .*\(5, 1\).*target .*\(5,\)"),
         (ops.cross_entropy, [*zeros((5, 3)), np.zeros(4, int)], r"\(5, 3\).*\(4,\)"),
         (ops.cross_entropy, [*zeros((5, 3)), np.zeros((5, 1), int)], r"\(5, 3\).*\(5, 1\)"),
-        (ops.cross_entropy, [*zeros(3), np.zeros(3, int)], r"logits of shape \(3,\)"),
+        (ops.cross_entropy, [*zeros(3), np.zeros(3, int)], r"logits \(3,\)"),
         (ops.cross_entropy, zeros((5, 3), 5), r"need integer labels.*not float64"),
         (ops.cross_entropy, [*zeros((2, 3)), np.array([0, 3])], "0…2, but go from 0 to 3"),
         (ops.cross_entropy, [*zeros((2, 3)), np.array([-1, 2])], "0…2, but go from -1 to 2"),

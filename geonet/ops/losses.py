@@ -53,8 +53,8 @@ def cross_entropy(logits, labels, smoothing=0.0):
     if not 0 <= smoothing <= 1:
         raise ValueError(f"cross_entropy: smoothing must be in [0, 1], but is {smoothing}")
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
-        raise ValueError(f"cross_entropy: logits of shape {logits.shape} need integer labels of "
-                         f"{logits.shape[:1]}, not {labels.dtype} labels of {labels.shape}")  # fmt: skip
+        raise ValueError(f"cross_entropy: logits {logits.shape} need integer labels of shape "
+                         f"{logits.shape[:1]}, not {labels.dtype} {labels.shape}")  # fmt: skip
     if labels.size and not 0 <= labels.min() <= labels.max() < logits.shape[1]:
         raise ValueError(f"cross_entropy: labels must be in 0…{logits.shape[1] - 1}, "
                          f"but go from {labels.min()} to {labels.max()}")  # fmt: skip
