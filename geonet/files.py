@@ -7,8 +7,8 @@ import shutil
 def write_whole(path, write):
     """Call write(temporary path), then rename the file. A write that fails leaves nothing behind.
 
-    A file of that name is replaced, and passes on its permissions. A process that is killed leaves
-    the temporary file, which `remove_unfinished` removes.
+    Its folder is made if missing. A file of that name is replaced, and passes on its permissions.
+    A process that is killed leaves the temporary file, which `remove_unfinished` removes.
 
     Parameters
     ----------
@@ -21,6 +21,7 @@ def write_whole(path, write):
         As `write` does, but with the name of the file itself: the disk may be full.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         write(temporary)
         if path.exists():

@@ -51,14 +51,12 @@ def main(arguments):
     page = Path(folder, "graph.html")
     if page.exists() and HEADING.encode() not in page.read_bytes():
         raise FileExistsError(f"{page} is not of geonet: choose another --out")
-    plots.base.own_files(folder, "graph")
     model, loss, x, y = MODELS[kind](method)
     with graph.watch(gradients=True):
         value = loss(model(x), y)
         value.backward()
     found = graph.trace(value)
     title = f"{HEADING} of {kind} under {method}"
-    found.html(page, title)
     caption = f"{title}, on a batch of {len(x)}: shapes, and norms of gradients."
     if kind == "mlp":
         drawing, caption = found.drawing(found.nodes), f"{caption} Parameters are green."
@@ -67,5 +65,6 @@ def main(arguments):
     made = [node for node in found.nodes if node.inputs]
     description = f"{caption} In order: {', '.join(node.title for node in made)}."
     png, _ = plots.save(plots.computation(drawing, caption), folder, "graph", title, description)
+    found.html(page, title)
     print(f"{title}, on a batch of {len(x)}\n\n{found.table()}")
     print(f"\npage, with values, gradients and equations: {page}\nfigure: {png}")

@@ -291,7 +291,9 @@ class Run:
 
     def resume(self):
         """Continue from the newest checkpoint that can be read, if there is one."""
-        found = self._load() if self.rank == 0 else None
+        found = self.checkpoints.load() if self.rank == 0 else None
+        for sentence in self.checkpoints.refused:
+            print(f"imagenet: {sentence}", file=sys.stderr)
         if self.comm is not None:
             found = self.comm.bcast(found)
         if found is None:
@@ -312,12 +314,6 @@ class Run:
                 "replace them"
             ) from error
         self.data.damaged |= {os.path.join(self.data.path, n): r for n, r in damaged.items()}
-
-    def _load(self):
-        found = self.checkpoints.load()
-        for sentence in self.checkpoints.refused:
-            print(f"imagenet: {sentence}", file=sys.stderr)
-        return found
 
     def end_step(self):
         """Save the run if it is time for that."""

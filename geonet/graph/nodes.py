@@ -267,7 +267,6 @@ class Graph:
         title : str
         """
         path, text = Path(path), page(self, title)
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
     def drawing(self, nodes=None):

@@ -86,7 +86,6 @@ def save(figure, folder, name, title, description):
         If a file cannot be written.
     """
     png, svg = own_files(folder, name)
-    png.parent.mkdir(parents=True, exist_ok=True)
     figure.draw_without_rendering()  # lays out the panels once, for both files
     figure.set_layout_engine("none")
     pixels, drawing = io.BytesIO(), io.StringIO()

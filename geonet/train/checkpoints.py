@@ -233,7 +233,6 @@ def _write(path, record, arrays):
             os.fsync(file.fileno())
 
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, write)
     except OSError as error:
         raise CheckpointNotWritten(f"{path}: {error.strerror or error}") from error

@@ -63,9 +63,8 @@ class Claims:
         if spare := [key for key in reused if key not in needed]:
             raise ValueError(f"--reuse: {spare[0]} is not among what the chosen claims depend on, "
                              f"which is {', '.join(needed)}")  # fmt: skip
-        out = (
-            f"results/claims{'-quick' if quick else ''}" if arguments.out is None else arguments.out
-        )
+        default = f"results/claims{'-quick' if quick else ''}"
+        out = default if arguments.out is None else arguments.out
         check_folder(out)
         report.check(out)
         chosen = {}

@@ -67,7 +67,6 @@ def write(report, folder):
     list of Path
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     content = {"versions": versions(), **report}
     texts = (
         json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n",

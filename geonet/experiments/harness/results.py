@@ -231,7 +231,6 @@ class Results(Runs):
         self.runs = {k: r for k, r in self.runs.items() if zipfile.is_zipfile(self._arrays_path(r))}
         self._lines = _lines(entries)
         if not self._path.exists():  # from here on, the folder belongs to this configuration
-            (folder / "boundaries").mkdir(parents=True, exist_ok=True)
             self._append()
             self.write()
 
@@ -249,8 +248,6 @@ class Results(Runs):
     def add(self, run, arrays):
         """Store a finished run, in memory and on disk.
 
-        Its line is written first, and does not count until its arrays are there.
-
         Parameters
         ----------
         run : dict
@@ -263,14 +260,10 @@ class Results(Runs):
             with open(temporary, "wb") as file:
                 np.savez_compressed(file, **arrays)
 
-        path = self._arrays_path(run)
-        path.parent.mkdir(exist_ok=True)
-        path.unlink(missing_ok=True)  # of the same run, when it failed
+        write_whole(self._arrays_path(run), save_arrays)
         now = self._header["versions"]
         self._append(*([] if self._last_header == self._header else [self._header]), run)
         self._last_header = self._header
-        self.files.add(path)
-        write_whole(path, save_arrays)
         self.runs[_key_of(run)] = run
         if now not in self.versions:
             self.versions.append(now)
@@ -333,8 +326,7 @@ def _stored(folder, damaged=False):
     Lines that cannot be read are left out if they may be damaged, after a header of geonet.
     """
     path, log = (folder / name for name in FILES)
-    written, entries = _read(path) if path.exists() else [], []
-    content = log.read_bytes() if log.exists() else b""
+    entries, content = [], log.read_bytes() if log.exists() else b""
     lines = content.splitlines()
     for number, line in enumerate(lines, start=1):
         try:
@@ -345,9 +337,9 @@ def _stored(folder, damaged=False):
                 raise BadInput(
                     f"{log}, line {number}: not a run of geonet; choose another folder"
                 ) from None
-    if entries and "experiment" in entries[0]:
-        return entries
-    return [*(written or _read(path)), *entries] if entries or written else []
+    headed = entries and "experiment" in entries[0]  # not by version 0.1.0
+    written = _read(path) if path.exists() or (entries and not headed) else []
+    return entries if headed else [*written, *entries]
 
 
 def _remove(folder, entries):
