@@ -471,10 +471,16 @@ def test_an_array_in_the_other_byte_order_becomes_native_and_so_does_its_gradien
 
 
 def test_data_that_were_exchanged_may_have_the_other_byte_order():
-    x = leaf([1.0, 2.0])
-    x.data = x.data.astype(">f8")
-    (x * x).sum().backward()
-    np.testing.assert_array_equal(x.grad, [2.0, 4.0])
+    model = geonet.models.mlp([3, 4, 2], "GmP", rng=np.random.default_rng(0))
+    x, found = np.random.default_rng(1).normal(size=(5, 3)), []
+    for order in "<>":
+        for parameter in model.parameters():
+            parameter.data, parameter.grad = parameter.data.astype(f"{order}f8"), None
+        loss = (model(x) * model(x)).sum()
+        loss.backward()
+        found.append([loss.data, *(p.grad for p in model.parameters())])
+    for native, swapped in zip(*found):
+        np.testing.assert_allclose(swapped, native, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.uint64])

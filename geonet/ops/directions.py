@@ -32,7 +32,7 @@ def hyperspherical(theta):
     uₖ = sₖ cos θₖ, uₙ = sₙ. With Aₙ = gₙ and Aₖ = gₖ cos θₖ + Aₖ₊₁ sin θₖ:
     g → sₖ (Aₖ₊₁ cos θₖ − gₖ sin θₖ), exact at the poles because there is no division."""
     theta = theta.astype(np.float64) if theta.dtype.kind == "i" else theta
-    if theta.ndim != 2 or theta.dtype not in (np.float32, np.float64, np.complex128):
+    if theta.ndim != 2 or theta.dtype.char not in "fdD":  # in any byte order
         raise ValueError(f"hyperspherical: theta must be float32 or float64 of shape (O, n-1), but "
                          f"is {theta.dtype} of shape {theta.shape}")  # fmt: skip
     return kernel.direction(theta), (lambda g: kernel.direction_pullback(g, theta),)

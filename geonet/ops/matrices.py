@@ -83,7 +83,8 @@ def linear(x, weight, bias=None):
         value = np.add(value, bias, out=value if value.dtype == bias.dtype else None)
 
     def to_weight(g):
-        rows = math.prod(x.shape[:-1])  # which NumPy cannot tell if there are no features
+        # NumPy cannot tell the number of rows if there are no features
+        rows = len(x) if x.ndim == 2 else math.prod(x.shape[:-1])
         units, features = weight.shape
         return _transposed_product(g.reshape(rows, units), x.reshape(rows, features))
 
