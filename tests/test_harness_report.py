@@ -1,6 +1,7 @@
 """Tables in Markdown: the numbers that experiments print, each in its block of a file."""
 
 import json
+import os
 
 import pytest
 
@@ -82,6 +83,18 @@ def test_only_the_blocks_of_the_given_results_are_replaced(tmp_path, capsys):
     file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
     assert main(folders[0], "--into", file) == 0
     assert file.read_bytes() == f"{before}{block}after\n".replace("\n", "\r\n").encode()
+
+
+def test_a_file_keeps_its_byte_order_mark_and_its_permissions(tmp_path):
+    file = tmp_path / "RESULTS.md"
+    before, after = "\ufeff# x\n<!-- report: levy clean -->\n", "<!-- end -->\n"
+    file.write_text(before + after, encoding="utf-8")
+    file.chmod(0o640)
+    assert main(levy_results(tmp_path / "a"), "--into", file) == 0
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith(before)
+    assert text.endswith(after)
+    assert os.name == "nt" or file.stat().st_mode & 0o777 == 0o640
 
 
 def test_a_block_without_an_end_does_not_swallow_the_next_one(tmp_path, capsys):
