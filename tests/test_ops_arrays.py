@@ -123,11 +123,17 @@ def test_indexing_is_that_of_numpy_and_every_use_of_an_entry_counts(index):
 
 
 @given(st.data())
-def test_indexing_by_any_slices_or_integer_arrays(data):
+def test_indexing_by_any_slices_masks_integer_arrays_and_mixtures(data):
     shape = data.draw(hnp.array_shapes(max_dims=3, max_side=4))
     array = np.random.default_rng(0).normal(size=shape)
     check_indexing(array, data.draw(hnp.basic_indices(shape, allow_newaxis=True)))
     check_indexing(array, data.draw(hnp.integer_array_indices(shape)))
+    check_indexing(array, data.draw(hnp.arrays(bool, shape)))
+    mask, rows = data.draw(hnp.arrays(bool, shape[0])), st.integers(-shape[0], shape[0] - 1)
+    places = data.draw(st.lists(rows, min_size=1, max_size=6))
+    check_indexing(array, mask.tolist())
+    check_indexing(array, (None, mask, ...))
+    check_indexing(np.stack([array, -array], 1), (places, data.draw(st.sampled_from([0, [1]]))))
 
 
 @pytest.mark.parametrize("index", [(), ..., None, True, np.array(False), (None, ..., None)])

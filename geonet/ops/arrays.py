@@ -124,7 +124,11 @@ def getitem(x, index):
 
     def scatter(g):
         gradient = np.zeros(x.shape, g.dtype)
-        np.add.at(gradient, index, g)
+        parts = index if isinstance(index, tuple) else (index,)
+        if all(np.asarray(part).dtype.kind == "b" for part in parts if np.ndim(part)):
+            gradient[index] += g  # slices and masks take no entry twice
+        else:
+            np.add.at(gradient, index, g)
         return gradient
 
     return x[index], (scatter,)

@@ -56,9 +56,8 @@ def average_pool2d(x, size, stride=None, padding=0):
     Padding counts as 0, and the divisor is always size². g → g / size² at every entry."""
     window = _checked_window("average_pool2d", x, size, stride, padding)
     shape = x.shape
-    return reference.average_pool(x, *window), (
-        lambda g: reference.average_pool_pullback(g, shape, *window),
-    )
+    value = reference.average_pool(x, *window)
+    return value, (lambda g: reference.average_pool_pullback(g, shape, *window),)
 
 
 @primitive(
