@@ -3,13 +3,12 @@
 import functools
 import re
 import textwrap
-from pathlib import Path
 
 import numpy as np
 
 from geonet.data.image_arrays import ImageSet
 from geonet.data.pickles import read_pickle
-from geonet.data.reading import reading
+from geonet.data.reading import check_content, existing, reading
 
 TRAINING, VALIDATION = "train_data_batch_", "val_data"
 KEYS = "data", "labels"  # that are used; there may be others
@@ -42,7 +41,7 @@ def read_imagenet32(folder):
         If the numbering of the files or the content of a file is wrong. The message names the
         file, what was found and what was expected.
     """
-    folder = Path(folder)
+    folder = existing(folder, "folder", f"{TRAINING}1, …, {VALIDATION}")
     paths = _training_files(folder)
     validation_path = folder / f"{VALIDATION}.npz"
     if not validation_path.is_file():
@@ -52,46 +51,35 @@ def read_imagenet32(folder):
     if len(parts) == 1:
         parts = [functools.cache(parts[0])]
     images = ImageSet(parts, validation)
-    if validation[1].max() >= images.num_classes:
-        raise ValueError(
-            f"{validation_path}: expected labels of the {images.num_classes} classes of the "
-            f"training files, found {validation[1].max() + 1}"
-        )
+    largest = validation[1].max() + 1
+    expected = f"labels of the {images.num_classes} classes of the training files"
+    check_content(validation_path, largest <= images.num_classes, expected, largest)
     return images
 
 
 def _training_files(folder):
     """The paths of the training files, in the order of their numbers, 1, 2, … without gaps."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; expected {TRAINING}1, …, {VALIDATION}")
     matches = (re.fullmatch(rf"{TRAINING}([0-9]+)(\.npz)?", path.name) for path in folder.iterdir())
     found = sorted((int(match[1]), match[0]) for match in matches if match)
     if not found:
         raise FileNotFoundError(f"{folder}: no training files; expected {TRAINING}1 and so on")
     for expected, (number, name) in enumerate(found, start=1):
-        if number != expected:
-            raise ValueError(
-                f"{folder / name}: expected {TRAINING}{expected} instead; the numbers must go from "
-                "1 without gaps, each once"
-            )
+        rule = "instead; the numbers must go from 1 without gaps, each once"
+        check_content(folder / name, number == expected, f"{TRAINING}{expected} {rule}")
     return [folder / name for _, name in found]
 
 
 def _read_batch(path):
     """The images (N, 32, 32, 3), a view of channel-major rows, and the labels from 0."""
     content = _read_npz(path) if path.suffix == ".npz" else read_pickle(path)
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a dict, found a {type(content).__name__}")
+    check_content(path, isinstance(content, dict), "a dict", f"a {type(content).__name__}")
     # Python 2 may have written the keys as bytes
     content = {k.decode("latin-1") if isinstance(k, bytes) else k: v for k, v in content.items()}
     for key in KEYS:
-        if key not in content:
-            raise ValueError(f"{path}: expected the keys 'data' and 'labels', found no {key!r}")
+        check_content(path, key in content, "the keys 'data' and 'labels'", f"no {key!r}")
     images, labels = _images(path, content["data"]), _labels(path, content["labels"])
-    if len(images) != len(labels):
-        raise ValueError(
-            f"{path}: expected a label for each of the {len(images)} images, found {len(labels)}"
-        )
+    expected = f"a label for each of the {len(images)} images"
+    check_content(path, len(images) == len(labels), expected, len(labels))
     return images, labels
 
 
@@ -107,23 +95,21 @@ def _no_archive(path, error):
 
 def _images(path, data):
     columns = 3 * SIDE * SIDE
-    expected = f"{path}: expected data of shape (N, {columns}), N > 0, and dtype uint8, found"
-    if not isinstance(data, np.ndarray):
-        raise ValueError(f"{expected} a {type(data).__name__}")
+    expected = f"data of shape (N, {columns}), N > 0, and dtype uint8"
+    check_content(path, isinstance(data, np.ndarray), expected, f"a {type(data).__name__}")
     data = np.asarray(data)  # without the class that the reader of pickles gives it
-    if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != columns or not len(data):
-        raise ValueError(f"{expected} {data.shape} of {data.dtype}")
+    right = data.dtype == np.uint8 and data.shape[1:] == (columns,) and data.size
+    check_content(path, right, expected, f"{data.shape} of {data.dtype}")
     return data.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
 
 
 def _labels(path, labels):
-    expected = f"{path}: expected labels that are whole numbers from 1 to {CLASSES}, found"
-    if isinstance(labels, np.ndarray):
-        labels = labels.tolist()
-    if not isinstance(labels, list | tuple):
-        raise ValueError(f"{expected} a {type(labels).__name__}")
+    expected = f"labels that are whole numbers from 1 to {CLASSES}"
+    labels = labels.tolist() if isinstance(labels, np.ndarray) else labels
+    check_content(path, isinstance(labels, list | tuple), expected, f"a {type(labels).__name__}")
     for row, label in enumerate(labels):
         if type(label) is not int or not 1 <= label <= CLASSES:
             plain = type(label) is int and abs(label) < 10**12
-            raise ValueError(f"{expected} {label if plain else type(label).__name__} in row {row}")
+            found = label if plain else type(label).__name__
+            raise ValueError(f"{path}: expected {expected}, found {found} in row {row}")
     return np.array(labels, dtype=np.int64) - 1

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from geonet.data.decoding import DamagedPicture
 from geonet.data.image_arrays import check_batch_size
+from geonet.data.reading import existing
 from geonet.data.workers import Decoders
 from geonet.text import check_counts
 
@@ -30,7 +31,7 @@ class _Pictures(NamedTuple):
         return os.path.join(self.folder, self.classes[self.labels[i]], self.names[i])
 
 
-class ImageFolders:
+class ImageFolders(AbstractContextManager):
     """Photographs in one folder per class, decoded when needed, as minibatches for a convnet.
 
     A network sees x = (pixel/255 − mean)/std with ImageNet's mean and standard deviation of each
@@ -88,10 +89,8 @@ class ImageFolders:
         check_counts(0, workers=workers, rank=rank)
         if rank >= ranks:
             raise ValueError(f"rank must be from 0 to {ranks - 1}, but is {rank}")
-        self.path, self.size, self.strict = Path(path), size, strict
-        self.rank, self.ranks = rank, ranks
-        if not self.path.is_dir():
-            raise FileNotFoundError(f"{path}: no such folder; expected one with train and val")
+        self.path = existing(path, "folder", "one with train and val")
+        self.size, self.strict, self.rank, self.ranks = size, strict, rank, ranks
         train, val = self.path / "train", self.path / "val"
         training, validation = _files(train), _files(val)
         for name in validation:
@@ -116,9 +115,6 @@ class ImageFolders:
         parts = self._training, self._validation
         names = [(self.classes, part.names, part.labels.tolist()) for part in parts]
         return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *_):
         self.close()
@@ -218,16 +214,14 @@ class ImageFolders:
 
 def _files(folder):
     """Dict of class -> names of its pictures, both sorted."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; expected one with a folder per class")
-    with os.scandir(folder) as entries:
-        classes = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+    existing(folder, "folder", "one with a folder per class")
+    entries = os.scandir(folder)
+    classes = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
     if not classes:
         raise ValueError(f"{folder}: no classes; expected a folder for each class")
     files = {}
     for name in classes:
-        with os.scandir(folder / name) as entries:
-            files[name] = sorted(entry.name for entry in entries if _is_picture(entry))
+        files[name] = sorted(e.name for e in os.scandir(folder / name) if _is_picture(e))
         if not files[name]:
             raise ValueError(f"{folder / name}: an empty class; expected *{', *'.join(ENDINGS)}")
     return files

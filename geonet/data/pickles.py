@@ -7,12 +7,11 @@ reader here finds functions of this file only, which put arrays of numbers toget
 import pickle
 import re
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 
-from geonet.data.reading import reading
+from geonet.data.reading import existing, reading
 
 CONTENT = "a pickle of numpy arrays, numbers, text, lists, tuples and dicts"
 # Where the instructions that fill dicts and sets have their keys on the stack. Python's hash of a
@@ -45,9 +44,7 @@ def read_pickle(path):
         If the file is empty, cut short, damaged or not a pickle, or if it names anything that
         arrays do not need. The message names the file and what it refuses to load.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; expected a pickle")
+    path = existing(path, "file", "a pickle")
     size = path.stat().st_size
     with reading(path, _wrong), path.open("rb") as file:
         # whatever a file says, no more memory is allocated than it has

@@ -2,6 +2,46 @@
 
 import contextlib
 import errno
+from pathlib import Path
+
+
+def existing(path, kind, expected):
+    """The Path of a "file" or "folder", which must be there.
+
+    Parameters
+    ----------
+    path : str or Path
+    kind : {"file", "folder"}
+    expected : str
+        What should be there, for the message.
+
+    Raises
+    ------
+    FileNotFoundError
+    """
+    path = Path(path)
+    if not (path.is_dir() if kind == "folder" else path.is_file()):
+        raise FileNotFoundError(f"{path}: no such {kind}; expected {expected}")
+    return path
+
+
+def check_content(path, right, expected, found=None):
+    """Refuse what a file holds unless it is right.
+
+    Parameters
+    ----------
+    path : Path
+    right : bool
+    expected, found : object
+        For the message, which ends with what was expected if `found` is None.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not right:
+        seen = "" if found is None else f", found {found}"
+        raise ValueError(f"{path}: expected {expected}{seen}")
 
 
 @contextlib.contextmanager

@@ -14,7 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from geonet.data.reading import check_content, existing
 from geonet.data.tables import read_numbers, split_rows
+
+LAYOUT = (
+    "the split layout: data.txt, index_features.txt, index_target.txt, n_splits.txt, and "
+    "index_train_K.txt and index_test_K.txt per split"
+)
 
 
 class Table(NamedTuple):
@@ -41,26 +47,17 @@ def files(folder):
     FileNotFoundError, ValueError
         As `read_uci` does, for n_splits.txt and files that are missing.
     """
-    names = "data", "index_features", "index_target", "n_splits"
-    found = [_there(Path(folder, f"{name}.txt")) for name in names]
+
+    def there(name):
+        return existing(Path(folder, f"{name}.txt"), "file", LAYOUT)
+
+    found = [there(name) for name in ("data", "index_features", "index_target", "n_splits")]
     count = read_numbers(found[-1]).ravel()
-    if count.size != 1 or count[0] < 1 or count[0] % 1:
-        raise ValueError(
-            f"{found[-1]}: expected the number of splits, a whole number of at least 1"
-        )
+    right = count.size == 1 and count[0] >= 1 and count[0] % 1 == 0
+    check_content(found[-1], right, "the number of splits, a whole number of at least 1")
     for k in range(int(count[0])):
-        found += [_there(Path(folder, f"index_{part}_{k}.txt")) for part in ("train", "test")]
+        found += [there(f"index_{part}_{k}") for part in ("train", "test")]
     return found
-
-
-def _there(path):
-    """The path of a file, checked."""
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: no such file; the split layout has data.txt, index_features.txt, "
-            "index_target.txt, n_splits.txt, and index_train_K.txt and index_test_K.txt per split"
-        )
-    return path
 
 
 def read_uci(folder):
@@ -86,26 +83,23 @@ def read_uci(folder):
     data, features, target, _, *parts = files(folder)
     rows = read_numbers(data)
     chosen, goal = (_indices(path, rows.shape[1], "columns") for path in (features, target))
-    if len(goal) != 1 or goal[0] in chosen:
-        raise ValueError(f"{target}: expected one column, and none of those in {features.name}")
+    right = len(goal) == 1 and goal[0] not in chosen
+    check_content(target, right, f"one column, and none of those in {features.name}")
     rows_of = [_indices(path, len(rows), "rows") for path in parts]
     splits = list(zip(rows_of[::2], rows_of[1::2], strict=True))
     for k, (train, test) in enumerate(splits):
-        if len(train) < 2 or np.intersect1d(train, test).size:
-            raise ValueError(
-                f"{parts[2 * k]}: expected at least 2 rows, and none of those in "
-                f"{parts[2 * k + 1].name}"
-            )
+        right = len(train) >= 2 and not np.intersect1d(train, test).size
+        expected = f"at least 2 rows, and none of those in {parts[2 * k + 1].name}"
+        check_content(parts[2 * k], right, expected)
     return Table(rows[:, chosen], rows[:, goal], splits)
 
 
 def _indices(path, count, of):
     """Indices 0…count − 1, each at most once, as an array; some sets write them as 3.0e+00."""
     found = read_numbers(path).ravel()
-    if (found % 1).any() or found.min() < 0 or found.max() >= count:
-        raise ValueError(f"{path}: expected {of} of data.txt, whole numbers from 0 to {count - 1}")
-    if len(np.unique(found)) < len(found):
-        raise ValueError(f"{path}: expected {of} of data.txt, each once")
+    right = np.isin(found, np.arange(count)).all() and len(np.unique(found)) == len(found)
+    expected = f"{of} of data.txt, whole numbers from 0 to {count - 1}, each once"
+    check_content(path, right, expected)
     return found.astype(np.int64)
 
 
