@@ -1,5 +1,6 @@
 """The methods that the paper compares, and networks built by method."""
 
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -35,12 +36,12 @@ PAPER_METHODS = METHODS | {
     "WN+MBN": Method("weight_norm", "centre", output="weight_norm"),
 }
 
-NORMALIZATIONS = {
+NORMALIZATIONS = {  # each called with the number of features, and dtype=
     None: lambda features, dtype: None,
-    "batch": lambda features, dtype: nn.BatchNorm(features, dtype=dtype),
-    "layer": lambda features, dtype: nn.LayerNorm(features, dtype=dtype),
-    "mean": lambda features, dtype: nn.MeanNorm(features, shift=True, dtype=dtype),
-    "centre": lambda features, dtype: nn.MeanNorm(features, dtype=dtype),
+    "batch": nn.BatchNorm,
+    "layer": nn.LayerNorm,
+    "mean": partial(nn.MeanNorm, shift=True),
+    "centre": nn.MeanNorm,
 }
 
 
@@ -102,16 +103,10 @@ def mlp(sizes, method="SP", *, rng, init="glorot_uniform", activation="relu", dt
     return nn.Sequential(*units, nn.Linear(sizes[-2], sizes[-1], chosen.output, **options))
 
 
-def vgg6(
-    method,
-    *,
-    widths=(128, 128, 256, 256, 512, 512),
-    num_classes=1000,
-    rng,
-    width=1.0,
-    init="glorot_uniform",
-    dtype=np.float32,
-):
+VGG6_WIDTHS = 128, 128, 256, 256, 512, 512  # channels of the convolutions of the paper's network
+
+
+def vgg6(method, *, widths=VGG6_WIDTHS, num_classes=1000, rng, width=1.0, **options):
     """VGG for images of 32×32 pixels and three colours, as in the paper's second experiment.
 
     3×3 convolutions that keep the size of the image, 2×2 max pooling after every second one, the
@@ -151,7 +146,7 @@ def vgg6(
     chosen = recipe(method)
     if not len(widths):
         raise ValueError("widths must not be empty")
-    options = {"rng": rng, "init": init, "dtype": dtype}
+    options = {"rng": rng, "dtype": np.float32} | options
     channels = [3, *_widened(width, widths)]
     steps = []
     for number, pair in enumerate(pairwise(channels), start=1):
@@ -270,6 +265,6 @@ def _unit(kind, sizes, chosen, *, dtype=np.float64, **options):
     layer = kind(
         *sizes, parameterization=chosen.parameterization, bias=chosen.bias, dtype=dtype, **options
     )
-    normalization = NORMALIZATIONS[chosen.normalization](sizes[1], dtype)
+    normalization = NORMALIZATIONS[chosen.normalization](sizes[1], dtype=dtype)
     centring = nn.MeanNorm(sizes[1], dtype=dtype) if chosen.centred else None
     return nn.Unit(layer, normalization, centring)

@@ -51,7 +51,7 @@ def make_unit(method, weight, bias, batch):
         bias=recipe.bias,
     )
     layer.parameterization = type(layer.parameterization)(weight, bias if recipe.bias else None)
-    normalization = NORMALIZATIONS[recipe.normalization](units, np.float64)
+    normalization = NORMALIZATIONS[recipe.normalization](units, dtype=np.float64)
     z = batch @ weight.T
     if recipe.normalization == "batch":
         normalization.gamma.data[:] = np.sqrt(z.var(axis=0) + normalization.eps)
