@@ -8,12 +8,9 @@ import contextlib
 import os
 import sys
 
-chosen = "" if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", "")
-try:
+if "matplotlib" not in sys.modules and (chosen := os.environ.pop("MPLBACKEND", "")):
     import matplotlib
-finally:
-    if chosen:
-        os.environ["MPLBACKEND"] = chosen
-if chosen:
+
+    os.environ["MPLBACKEND"] = chosen
     with contextlib.suppress(ValueError):  # it cannot be found
         matplotlib.rcParams["backend"] = chosen

@@ -180,9 +180,12 @@ def titled(label, *notes):
     return "\n".join([str(label), *lines])
 
 
-def finite_titles(values):
-    """The titles of panels of {label: array}, with a note on numbers that are not finite."""
-    return [titled(k, note("not finite", ~np.isfinite(v))) for k, v in values.items()]
+def finite_titles(values, low=-np.inf, high=np.inf):
+    """The titles of panels of {label: array}, with notes on numbers that cannot be seen."""
+    return [
+        titled(k, note("out of view", (v < low) | (v > high)), note("not finite", ~np.isfinite(v)))
+        for k, v in values.items()
+    ]
 
 
 def note(what, flagged):

@@ -20,13 +20,7 @@ def function_fits(test_x, test_y, train_x, train_y, predictions, caption):
     test_x, test_y, train_x, train_y = map(np.ravel, (test_x, test_y, train_x, train_y))
     low, high = np.min([*test_y, *train_y]), np.max([*test_y, *train_y])
     low, high = low - 0.1 * (high - low), high + 0.1 * (high - low)
-    titles = []
-    for label, y in predictions.items():
-        notes = (
-            base.note("out of view", (y < low) | (y > high)),
-            base.note("not finite", ~np.isfinite(y)),
-        )
-        titles.append(base.titled(label, *notes))
+    titles = base.finite_titles(predictions, low, high)
     figure, panels = base.panels(titles, caption, "x", "y")
     looks, truth = base.styles(predictions), {"color": "0.75", "linewidth": 4}
     data = {"color": "black", "linestyle": "", "marker": "o", "markersize": 3}
@@ -35,10 +29,8 @@ def function_fits(test_x, test_y, train_x, train_y, predictions, caption):
         panel.plot(train_x, train_y, **data)
         panel.plot(test_x, np.ravel(y), color=looks[label]["color"], linewidth=1.8)
         panel.set_ylim(low, high)
-    fit = {"color": base.METHOD_STYLES["GmP"]["color"]}
-    base.legend(
-        figure, base.handles({"true function": truth, "training points": data, "prediction": fit})
-    )
+    shown = {"true function": truth, "training points": data, "prediction": {"color": base.BLUE}}
+    base.legend(figure, base.handles(shown))
     return figure
 
 
