@@ -79,16 +79,8 @@ class Node:
 
     data = property(attrgetter("kept.data"), doc="The value, not a copy; None if not kept.")
     grad = property(attrgetter("kept.grad"), doc="∂L/∂value; None before backward().")
-
-    @property
-    def value(self):
-        """`Statistics` of the present value; None if it has no entries."""
-        return _statistics(self.data)
-
-    @property
-    def gradient(self):
-        """`Statistics` of the present gradient; None if it has no entries."""
-        return _statistics(self.grad)
+    value = property(lambda self: _statistics(self.data), doc="`Statistics` of `data`, if any.")
+    gradient = property(lambda self: _statistics(self.grad), doc="`Statistics` of `grad`, if any.")
 
     @property
     def kind(self):

@@ -34,15 +34,14 @@ def statistics(array):
     finite = np.real(array[np.isfinite(array)]).astype(np.float64)
     nans = int(np.isnan(array).sum())
     infinities = array.size - finite.size - nans
+    zeros = np.count_nonzero(finite == 0) / array.size if array.size else np.nan
     if not finite.size:
-        zeros = 0.0 if array.size else np.nan
         return Statistics(*[np.nan] * 4, zeros, nans, infinities)
     lowest, highest = finite.min(), finite.max()
     exponent = np.frexp(max(-lowest, highest))[1]  # a power of 2 changes no digits
     with np.errstate(over="ignore", under="ignore"):
         scaled = np.ldexp(finite, -exponent)  # to at most 1, so that sums and squares are finite
         sums = np.ldexp([scaled.mean(), np.linalg.norm(scaled)], exponent)
-    zeros = np.count_nonzero(finite == 0) / array.size
     return Statistics(*map(float, (lowest, highest, *sums)), zeros, nans, infinities)
 
 
