@@ -63,7 +63,7 @@ def test_columns_and_rows_are_those_that_the_indices_name(tmp_path):
         ("data", "\n1 2 3 4\n1 2 3\n", "columns changed from 4 to 3"),
         ("index_features", "0\n4", "expected columns of data.txt, whole numbers from 0 to 3"),
         ("index_features", "", "index_features.txt: expected rows of numbers"),
-        ("index_features", "0 1 0", "index_features.txt: expected columns of data.txt, .*, each once"),
+        ("index_features", "0 1 0", "columns of data.txt, .*, each once"),
         ("index_features", "0 2", "index_target.txt: expected one column, and none of those in"),
         ("index_target", "1 2", "index_target.txt: expected one column"),
         ("n_splits", "0", "n_splits.txt: expected the number of splits"),
