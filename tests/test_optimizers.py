@@ -234,6 +234,7 @@ def test_the_copy_of_an_optimizer_trains_the_copies_of_its_parameters(
 
 
 def frozen(array):
+    array = array.copy()
     array.flags.writeable = False
     return array
 

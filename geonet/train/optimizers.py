@@ -109,8 +109,8 @@ class Optimizer:
             data, gradient = parameter.data, parameter.grad
             if gradient is None:
                 continue
-            fits = data is known and data.flags.carray and type(gradient) is plain
-            if not fits or gradient.shape != shape or gradient.dtype is not dtype:
+            fits = data is known and type(gradient) is plain and gradient.dtype is dtype
+            if not fits or gradient.shape != shape:
                 self._check(i, data, gradient)
             due.append((i, data, gradient))
         return due
