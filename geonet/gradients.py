@@ -28,7 +28,6 @@ from geonet.nn.normalization import NoHyperplane
 from geonet.tensor import Observer, Tensor, gradient_of, observers
 from geonet.text import check_choice, check_counts, check_type
 from geonet.train.optimizers import Optimizer
-from geonet.train.parallel import DataParallel
 
 
 def split(weight, gradient):
@@ -408,8 +407,8 @@ def anticipate(unit, optimizer, statistics="running"):
     unit : geonet.nn.Unit, Linear or Conv2d
     optimizer : geonet.train.SGD or Adam
         Of the unit's parameters, and possibly others; ``SGD(unit.parameters(), lr)`` for plain
-        gradient descent. A `DataParallel` stands for its inner optimizer: gradients are taken as
-        they are, and include all processes only after `all_reduce`.
+        gradient descent. Gradients are taken as they are. They include all processes, if there are
+        several, only after `all_reduce`.
     statistics : {"running", "batch"}
         As for `boundary`; the step does not change the statistics themselves.
 
@@ -426,13 +425,12 @@ def anticipate(unit, optimizer, statistics="running"):
     TypeError
         If `unit` or `optimizer` is something else.
     """
-    if isinstance(optimizer, DataParallel):
-        optimizer = optimizer.optimizer
     check_type("optimizer", optimizer, Optimizer, "an Optimizer")
     boundary(unit, statistics)  # raises an error if there is none
     if not {*map(id, unit.parameters())} & {*map(id, optimizer.parameters)}:
         raise ValueError("optimizer must have parameters of the unit, but has none")
-    moved, trial = copy.deepcopy((unit, optimizer))  # together, so that they share parameters
+    kept = {id(optimizer.comm): optimizer.comm}  # is not copied
+    moved, trial = copy.deepcopy((unit, optimizer), kept)  # together, so that they share parameters
     trial.step()
     for old, new in zip(unit.parameters(), moved.parameters()):
         start = old.data.astype(np.float64)

@@ -12,7 +12,7 @@ from geonet import ops, threads
 from geonet.models import mlp
 from geonet.text import BadInput
 from geonet.train import SGD, Adam, Diverged, ReduceLROnPlateau, fit
-from geonet.train.parallel import SIZES, DataParallel, cores, sum_over_ranks, world
+from geonet.train.parallel import SIZES, cores, sum_over_ranks, world
 
 EPOCHS, ROWS = 3, (3, 5)  # rows of each rank's batch: a damaged picture makes one smaller
 
@@ -73,10 +73,16 @@ OPTIMIZERS = [
 ]
 
 
+def shared(model, comm):
+    rule = SGD(model.parameters(), 0.1)
+    rule.comm = comm
+    return rule
+
+
 def train(data, optimizer, comm=None, dtype=np.float64, loss=ops.mse):
     model = mlp([3, 4, 1], "GmP", rng=np.random.default_rng(0), dtype=dtype)
     rule = optimizer(model.parameters())
-    rule = rule if comm is None else DataParallel(rule, comm)
+    rule.comm = comm
     schedule = ReduceLROnPlateau(rule, patience=1, factor=0.5, min_delta=0.05)
     history = fit(model, loss, data, rule, epochs=EPOCHS, schedule=schedule, label=None,
                   batch_size=sum(ROWS), rng=np.random.default_rng(0))  # fmt: skip
@@ -103,7 +109,7 @@ def test_single_precision_stays_so():
         x = np.ones((2, 3), np.float32)
         ops.mse(model(x), np.zeros((2, 1), np.float32)).backward()
         before = [p.grad.copy() for p in model.parameters()]
-        assert DataParallel(SGD(model.parameters(), 0.1), comm).all_reduce(2.5, 2) == 2.5
+        assert shared(model, comm).all_reduce(2.5, 2) == 2.5
         return before, [p.grad for p in model.parameters()]
 
     for before, after in together(step)[0]:
@@ -130,7 +136,7 @@ def test_when_one_rank_diverges_all_do_at_the_same_step():
 def test_parameters_without_a_gradient_are_left_alone():
     def work(comm):
         model = mlp([3, 4, 1], rng=np.random.default_rng(0))
-        rule = DataParallel(SGD(model.parameters(), 0.1), comm)
+        rule = shared(model, comm)
         rule.parameters[1].grad = np.full(rule.parameters[1].shape, 1.0 + comm.rank)
         rule.all_reduce(0.0, 1)
         return [None if p.grad is None else p.grad.tolist() for p in rule.parameters]
@@ -142,7 +148,7 @@ def test_parameters_without_a_gradient_are_left_alone():
 def test_a_gradient_that_only_some_ranks_have_is_averaged_over_all():
     def work(comm):
         model = mlp([3, 4, 1], rng=np.random.default_rng(0))
-        rule = DataParallel(SGD(model.parameters(), 0.1), comm)
+        rule = shared(model, comm)
         if comm.rank:
             rule.parameters[1].grad = np.full(rule.parameters[1].shape, 1.0)
         assert rule.all_reduce(2.0, 3 if comm.rank else 1) == 2.0
@@ -154,9 +160,7 @@ def test_a_gradient_that_only_some_ranks_have_is_averaged_over_all():
 
 def test_a_gradient_of_another_size_is_refused_before_it_is_sent():
     def work(comm):
-        rule = DataParallel(
-            SGD(mlp([3, 4, 1], rng=np.random.default_rng(0)).parameters(), 0.1), comm
-        )
+        rule = shared(mlp([3, 4, 1], rng=np.random.default_rng(0)), comm)
         for parameter in rule.parameters:
             parameter.grad = np.ones(7)
         rule.all_reduce(2.0, 1)
@@ -164,20 +168,6 @@ def test_a_gradient_of_another_size_is_refused_before_it_is_sent():
     results, comms = together(work)
     assert all("parameters[0].grad must be a float64" in str(error) for error in results)
     assert [comm.calls for comm in comms] == [0, 0]
-
-
-def test_it_stands_for_its_optimizer():
-    model = mlp([3, 4, 1], rng=np.random.default_rng(0))
-    inner = Adam(model.parameters(), 0.1)
-    rule = DataParallel(inner, None)
-    rule.lr *= 0.5
-    assert inner.lr == rule.lr == 0.05
-    assert rule.parameters is inner.parameters
-    np.testing.assert_equal(rule.state_dict(), inner.state_dict())
-    rule.load_state_dict(inner.state_dict() | {"lr": 3.0})
-    assert inner.lr == 3.0
-    with pytest.raises(AttributeError):
-        _ = rule.nothing_of_this_name
 
 
 def test_sums_are_over_all_ranks_entry_by_entry():

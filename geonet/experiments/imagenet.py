@@ -31,7 +31,7 @@ from geonet.experiments.harness.statistics import mean_interval
 from geonet.experiments.sets.drawn_pictures import WNIDS, write_pictures
 from geonet.models import STEMS, resnet18, resnet34, resnet50
 from geonet.text import BadInput, check_range
-from geonet.train.parallel import DataParallel, cores, sum_over_ranks, world
+from geonet.train.parallel import cores, sum_over_ranks, world
 
 NETWORKS = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}
 SCHEDULES = "cosine", "step"
@@ -253,8 +253,7 @@ class Run:
         self.model = network(method, rng=model_rng, num_classes=data.num_classes, **options)
         decay = train.decay_of(self.model, config["weight_decay"])
         self.optimizer = train.SGD(self.model.parameters(), lr, MOMENTUM, weight_decay=decay)
-        if self.comm is not None:
-            self.optimizer = DataParallel(self.optimizer, self.comm)
+        self.optimizer.comm = self.comm
         self.schedule = make_schedule(self.optimizer, config)
         batches = partial(data.validation_batches, config["batch_size"])
         self.curves = Curves(batches, config["label_smoothing"], self.total)

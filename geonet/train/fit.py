@@ -114,8 +114,8 @@ def fit(
     position : Position, optional
         Where to begin; it is kept up to date. If it is already at the end, nothing is trained.
     on_gradients, on_step, on_epoch : functions, optional
-        Called without arguments: after every backward pass, when there are gradients (under
-        `DataParallel` those of this process's share of the batch); after every update; and after
+        Called without arguments: after every backward pass, when there are gradients (in
+        several processes those of this one's share of the batch); after every update; and after
         every epoch, including its monitor and schedule. They observe, like ``tracker.record`` or
         ``inspector.record``, or save. The model is in training mode before and after each.
     label : str or None

@@ -11,6 +11,7 @@ from geonet.nn.module import Module, matching
 from geonet.nn.parameterizations import Angles, Parameterization
 from geonet.tensor import Tensor
 from geonet.text import check_range, check_type
+from geonet.train.parallel import average
 
 
 def decay_of(model, weight_decay):
@@ -73,7 +74,14 @@ class Optimizer:
     A parameter whose gradient is None does not change. Its `data` may be replaced by another array
     of the same shape and dtype. A step with data or a gradient that do not fit is a ValueError, and
     then no parameter changes.
+
+    Attributes
+    ----------
+    comm : mpi4py.MPI.Comm or None
+        Of the processes that share each batch, see `geonet.train.parallel`. None in a single one.
     """
+
+    comm = None
 
     def __init__(self, parameters, lr):
         self.parameters = list(parameters)
@@ -128,12 +136,15 @@ class Optimizer:
         self._known[i] = i, data, shape, dtype  # the data as they were last checked
 
     def all_reduce(self, loss, rows):
-        """The loss that a step uses; it may also replace the gradients of the parameters.
+        """The mean loss over all processes; their gradients become the mean ones.
 
         `fit` calls it after every backward pass, with the mean loss of a batch of this many rows.
-        In a single process nothing changes; several processes average their losses and gradients.
+        In a single process nothing changes.
         """
-        return loss
+        if self.comm is None:
+            return loss
+        self.due()  # refuses gradients of another size
+        return average(self.comm, self.parameters, loss, rows)
 
     def state_dict(self):
         """The learning rate, and copies of what steps keep: lists of arrays by name."""
@@ -201,10 +212,9 @@ class SGD(Optimizer):
                     f"{name} must be a list with one entry for each of the {count} parameters, but "
                     f"has {np.size(numbers)}"
                 )
-        for i, parameter in enumerate(self.parameters):
-            damping = metric_damping[i]
-            check_range("weight_decay", weight_decay[i], 0)
-            if damping is not None and not isinstance(parameter, Angles):
+        for i, (decay, damping) in enumerate(zip(weight_decay, metric_damping)):
+            check_range("weight_decay", decay, 0)
+            if damping is not None and not isinstance(self.parameters[i], Angles):
                 raise ValueError(
                     f"metric_damping must be None for parameter {i}, which does not hold angles, "
                     f"but is {damping}: use geonet.train.damping_of"

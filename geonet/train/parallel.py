@@ -2,6 +2,8 @@
 
     mpiexec -n 2 python -m geonet imagenet …
 
+An optimizer with a communicator, ``optimizer.comm = comm``, steps with the gradients of all.
+
 Every process holds the whole model, from the same seed. It draws the same order of pictures as the
 others and takes its share. After the backward pass the gradients are averaged over all rows of all
 batches. So K processes with batches of B rows make the same step as one process with a batch of
@@ -71,46 +73,19 @@ def sum_over_ranks(comm, array):
     return total
 
 
-class DataParallel:
-    """An optimizer with the gradients of all processes; otherwise the same as its inner optimizer.
+def average(comm, parameters, loss, rows):
+    """Replace gradients by their means over the rows of all processes; return the mean loss.
 
-    Parameters
-    ----------
-    optimizer : Optimizer
-    comm : mpi4py.MPI.Comm
+    This is one all-reduce of one flat array: number of rows n, n · loss, whether there are
+    gradients, and n · gradients. Its length is that of all parameters, since one process may lack
+    a gradient that another one has. A number that is not finite in one process is not finite in
+    any, so all processes detect divergence at the same step.
     """
-
-    def __init__(self, optimizer, comm):
-        self.optimizer, self.comm = optimizer, comm
-
-    def __getattr__(self, name):
-        return getattr(self.optimizer, name)
-
-    @property
-    def lr(self):
-        """The learning rate, which schedules set."""
-        return self.optimizer.lr
-
-    @lr.setter
-    def lr(self, lr):
-        self.optimizer.lr = lr
-
-    def all_reduce(self, loss, rows):
-        """Replace gradients by their means over the rows of all processes; return the mean loss.
-
-        This is one all-reduce of one flat array: number of rows n, n · loss, whether there are
-        gradients, and n · gradients. Its length is that of all parameters, since one process may
-        lack a gradient that another one has. A number that is not finite in one process is not
-        finite in any, so all processes detect divergence at the same step.
-        """
-        self.optimizer.due()  # refuses gradients of another size
-        parameters = self.optimizer.parameters
-        head = np.array([1, loss, *(p.grad is not None for p in parameters)], parameters[0].dtype)
-        gradients = [gradient_of(parameter).ravel() for parameter in parameters]
-        total = sum_over_ranks(self.comm, rows * np.concatenate([head, *gradients]))
-        total /= total[0]
-        head, *parts = np.split(total, np.cumsum([head.size, *(g.size for g in gradients[:-1])]))
-        for parameter, some, part in zip(parameters, head[2:], parts):
-            part = part.reshape(parameter.shape).astype(parameter.dtype, copy=False)
-            parameter.grad = part if some else None
-        return float(head[1])
+    head = np.array([1, loss, *(p.grad is not None for p in parameters)], parameters[0].dtype)
+    arrays = [head, *(gradient_of(parameter).ravel() for parameter in parameters)]
+    total = sum_over_ranks(comm, rows * np.concatenate(arrays))
+    total /= total[0]
+    (_, loss, *found), *gradients = np.split(total, np.cumsum([a.size for a in arrays[:-1]]))
+    for p, some, gradient in zip(parameters, found, gradients):
+        p.grad = gradient.reshape(p.shape).astype(p.dtype, copy=False) if some else None
+    return float(loss)
