@@ -260,11 +260,10 @@ def _bottleneck_branch(unit, channels, middle, stride):
     return [*units, unit(middle, outputs, 1, 1, None)], outputs
 
 
-def _unit(kind, sizes, chosen, *, dtype=np.float64, **options):
+def _unit(kind, sizes, chosen, *, dtype, **options):
     """A hidden `Unit` of a `Method`: a layer with its normalization and centring."""
-    layer = kind(
-        *sizes, parameterization=chosen.parameterization, bias=chosen.bias, dtype=dtype, **options
-    )
+    rows = {"parameterization": chosen.parameterization, "bias": chosen.bias}
+    layer = kind(*sizes, **rows, dtype=dtype, **options)
     normalization = NORMALIZATIONS[chosen.normalization](sizes[1], dtype=dtype)
     centring = nn.MeanNorm(sizes[1], dtype=dtype) if chosen.centred else None
     return nn.Unit(layer, normalization, centring)

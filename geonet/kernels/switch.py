@@ -22,15 +22,9 @@ from geonet.text import BadInput
 NATIVE = frozenset((np.dtype(np.float32), np.dtype(np.float64)))  # what compiled kernels take
 
 
-def _why_plain():
-    """Why kernels run in plain NumPy; empty if they run compiled."""
-    if WANTED == "numpy":
-        return "GEONET_KERNELS=numpy"
-    return "" if importlib.util.find_spec("numba") else "Numba is not installed"
-
-
 WANTED = os.environ.get("GEONET_KERNELS") or "numba"
-PLAIN = _why_plain()
+_missing = "" if importlib.util.find_spec("numba") else "Numba is not installed"
+PLAIN = "GEONET_KERNELS=numpy" if WANTED == "numpy" else _missing  # why kernels run in plain NumPy
 
 
 def check_wanted():
