@@ -97,7 +97,7 @@ def standardize_target(split):
     return Split(*((x, (y - mean) / std) for x, y in split)), std
 
 
-def read_numbers(path, header="", **options):
+def read_numbers(path, header="", delimiter=None):
     """The numbers of a text file, as `numpy.loadtxt` reads them; blank lines are ignored.
 
     Parameters
@@ -105,8 +105,8 @@ def read_numbers(path, header="", **options):
     path : str or Path
     header : str
         What the first line must be; empty if numbers begin there.
-    **options
-        Of `numpy.loadtxt`, such as delimiter.
+    delimiter : str, optional
+        Between the numbers of a row; by default any blanks.
 
     Returns
     -------
@@ -121,12 +121,11 @@ def read_numbers(path, header="", **options):
         If the file is empty or not UTF-8, its header is another, something in it is not a finite
         number, or rows differ in length. The message names the file and the row.
     """
-    options = {"comments": None, "ndmin": 2} | options
     with reading(path, _no_numbers), warnings.catch_warnings(action="ignore"):
         with open(path, encoding="utf-8-sig") as file:  # skips the mark that Windows begins with
             if header and (found := file.readline().strip()) != header:
                 raise ValueError(f"the header must be {header}, but is {found[:40]!r}")
-            rows = np.loadtxt(file, **options)
+            rows = np.loadtxt(file, comments=None, delimiter=delimiter, ndmin=2)
         if not rows.size:
             raise ValueError("the file has no data")
     for row, column in np.argwhere(~np.isfinite(rows)):
