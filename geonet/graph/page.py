@@ -139,13 +139,11 @@ def _numbers(found):
     columns = {name: s for name, s in found.items() if s}
     if not columns:
         return ""
-    names = {"min": "smallest", "max": "largest", "mean": "mean", "norm": "norm",
-             "zeros": "zeros", "nans": "NaN", "infinities": "infinite"}  # fmt: skip
+    names = "smallest", "largest", "mean", "norm", "zeros", "NaN", "infinite"  # of Statistics
     head = "".join(f'<th scope="col">{name}</th>' for name in columns)
     rows = []
-    for field, words in names.items():
-        values = (getattr(s, field) for s in columns.values())
-        style = "{:.1%}" if field == "zeros" else "{:.4g}"
+    for words, *values in zip(names, *columns.values()):
+        style = "{:.1%}" if words == "zeros" else "{:.4g}"
         cells = "".join(f"<td>{style.format(value)}</td>" for value in values)
         rows.append(f'<tr><th scope="row">{words}</th>{cells}</tr>')
     return f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
