@@ -279,7 +279,7 @@ def test_an_unknown_name_lists_the_known(kind, options, known):
 @every_kind
 @pytest.mark.parametrize("dtype", [np.float16, np.int64, complex])
 def test_other_precisions_are_refused(kind, dtype):
-    with pytest.raises(ValueError, match="dtype must be float32 or float64, but is"):
+    with pytest.raises(ValueError, match="dtype must be one of float32, float64, but is"):
         KINDS[kind][0](rng=rng(), dtype=dtype)
 
 

@@ -16,6 +16,7 @@ import math
 import numpy as np
 
 from geonet.kernels import im2col, shifted_products, winograd
+from geonet.text import check_choice
 
 ROUTES = {"im2col": im2col, "shifted": shifted_products, "winograd": winograd}
 
@@ -98,10 +99,7 @@ def _route(name, x, weight, stride, padding):
     """The module of a route, or of the fastest one if the name is None."""
     if name is None:
         name = choose(x.shape, weight.shape, stride, padding, x.dtype)
-    if name not in ROUTES:
-        raise ValueError(
-            f"conv2d: route must be None or one of {', '.join(ROUTES)}, but is {name!r}"
-        )
+    check_choice("conv2d: route", name, ROUTES)
     if name == "winograd" and (weight.shape[1:3], stride) != ((3, 3), (1, 1)):
         raise ValueError(f"conv2d: route 'winograd' is for 3×3 kernels at stride 1, but weight has "
                          f"shape {weight.shape} and stride is {stride}")  # fmt: skip

@@ -12,7 +12,6 @@ convolution, against which the others are tested. It is the fastest one if windo
 import math
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from geonet import threads
 from geonet.kernels import reference
@@ -70,7 +69,7 @@ def _to_x(g, shape, weight, stride, padding):
 
     def pull_back(first, last):
         framed, images = _frame(grad[first:last].shape, padding, grad.dtype)
-        windows = _windows(framed, kernel, stride)
+        windows = reference.windows(framed, kernel, stride)
         rows = threads.scratch("rows", windows.shape, grad.dtype)
         block = g[first:last].reshape(-1, len(filters))  # (P, O)
         np.matmul(block, filters, out=rows.reshape(len(block), -1))
@@ -114,17 +113,11 @@ def _frame(shape, padding, dtype):
     return framed, framed[:, top : top + height, left : left + width]
 
 
-def _windows(framed, kernel, stride):
-    """View (N, H', W', kh, kw, C) of the windows of padded images."""
-    every = sliding_window_view(framed, kernel, axis=(1, 2), writeable=True)
-    return np.moveaxis(every[:, :: stride[0], :: stride[1]], 3, 5)
-
-
 def _rows(x, kernel, stride, padding):
     """The windows of images one after the other, (P, K), in scratch memory."""
     framed, images = _frame(x.shape, padding, x.dtype)
     images[...] = x
-    windows = _windows(framed, kernel, stride)
+    windows = reference.windows(framed, kernel, stride)
     rows = threads.scratch("rows", windows.shape, x.dtype)
     rows[...] = windows
     return rows.reshape(math.prod(windows.shape[:3]), -1)

@@ -12,14 +12,14 @@ import numpy as np
 
 from geonet.kernels import reference
 from geonet.kernels.blocks import for_blocks
+from geonet.kernels.im2col import output_size
 from geonet.kernels.switch import equal_to, lazy_jit
 
 
 def pooled_shape(shape, size, stride, padding):
     """(N, H', W', C) for images of shape (N, H, W, C)."""
-    images, *lengths, channels = shape
-    pooled = [(length + 2 * padding - size) // stride + 1 for length in lengths]
-    return images, *pooled, channels
+    pairs = ((number, number) for number in (size, stride, padding))
+    return shape[0], *output_size(shape[1:3], *pairs), shape[3]
 
 
 @equal_to(reference.max_pool, arrays=1)

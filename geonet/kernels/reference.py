@@ -194,7 +194,7 @@ def max_pool(x, size, stride, padding):
     Of equal entries the first counts; padding counts as −∞. Both results are (N, H', W', C).
     """
     lowest = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf
-    entries = _entries(_padded(x, padding, lowest), size, stride)
+    entries = _entries(_framed(x, (padding, padding), lowest), size, stride)
     y = next(entries).copy()
     position = np.zeros(y.shape, np.min_scalar_type(size * size - 1))
     for k, entry in enumerate(entries, 1):
@@ -205,44 +205,49 @@ def max_pool(x, size, stride, padding):
 
 def max_pool_pullback(g, position, shape, size, stride, padding):
     """∂L/∂x of this shape: g at the entry of each window that was the largest."""
-    padded = _padded(np.zeros(shape, g.dtype), padding, 0)
-    for k, entry in enumerate(_entries(padded, size, stride)):
+    framed = _framed(np.zeros(shape, g.dtype), (padding, padding))
+    for k, entry in enumerate(_entries(framed, size, stride)):
         entry += g * (position == k)
-    return _without(padding, padded)
+    return _inside(framed, (padding, padding), shape)
 
 
 def average_pool(x, size, stride, padding):
     """Σ x / size² over each window, (N, H', W', C); padding counts as 0."""
     share = np.result_type(x, np.float16).type(1 / (size * size))
-    return sum(entry * share for entry in _entries(_padded(x, padding, 0), size, stride))
+    framed = _framed(x, (padding, padding))
+    return sum(entry * share for entry in _entries(framed, size, stride))
 
 
 def average_pool_pullback(g, shape, size, stride, padding):
     """∂L/∂x of this shape: g / size² at every entry of the window."""
-    padded = _padded(np.zeros(shape, g.dtype), padding, 0)
-    for entry in _entries(padded, size, stride):
+    framed = _framed(np.zeros(shape, g.dtype), (padding, padding))
+    for entry in _entries(framed, size, stride):
         entry += g * g.dtype.type(1 / (size * size))
-    return _without(padding, padded)
+    return _inside(framed, (padding, padding), shape)
 
 
-def _padded(x, padding, value):
-    widths = (0, 0), (padding, padding), (padding, padding), (0, 0)
-    return np.pad(x, widths, constant_values=value)
-
-
-def _without(padding, padded):
-    """A view (N, H, W, C) of the images inside their padding."""
-    height, width = padded.shape[1:3]
-    return padded[:, padding : height - padding, padding : width - padding]
-
-
-def _entries(padded, size, stride):
+def _entries(framed, size, stride):
     """For each entry of a window, a view (N, H', W', C) of that entry of all windows."""
-    _, height, width, _ = padded.shape
-    for row in range(size):
-        rows = slice(row, height - size + row + 1, stride)
-        for column in range(size):
-            yield padded[:, rows, column : width - size + column + 1 : stride]
+    pixels = windows(framed, (size, size), (stride, stride))
+    return (pixels[:, :, :, i, j] for i, j in np.ndindex(size, size))
+
+
+def _framed(x, padding, value=0):
+    """Images with a frame of one value around them; the padding is a pair."""
+    top, left = padding
+    return np.pad(x, [(0, 0), (top, top), (left, left), (0, 0)], constant_values=value)
+
+
+def _inside(framed, padding, shape):
+    """A view of the images of this shape (N, H, W, C) inside their frame."""
+    (top, left), (_, height, width, _) = padding, shape
+    return framed[:, top : top + height, left : left + width]
+
+
+def windows(framed, kernel, stride):
+    """A view (N, H', W', kh, kw, C) of the windows of padded images, in the images' memory."""
+    every = sliding_window_view(framed, kernel, axis=(1, 2), writeable=True)
+    return np.moveaxis(every[:, :: stride[0], :: stride[1]], 3, 5)
 
 
 # Convolution of images ----------------------------------------------------------------------------
@@ -254,10 +259,10 @@ def _entries(padded, size, stride):
 def conv2d(x, weight, bias, stride, padding):
     """y[n,a,b,o] = bias[o] + Σ x[n, s a + i − p, s b + j − p, c] weight[o,i,j,c] over i, j, c."""
     kernel = weight.shape[1:3]
-    windows = _windows(_framed(x, padding), kernel, stride)  # (N, H', W', kh, kw, C)
-    y = np.zeros((*windows.shape[:3], len(weight)), np.result_type(x, weight))
+    pixels = windows(_framed(x, padding), kernel, stride)  # (N, H', W', kh, kw, C)
+    y = np.zeros((*pixels.shape[:3], len(weight)), np.result_type(x, weight))
     for i, j in np.ndindex(kernel):
-        y += np.tensordot(windows[:, :, :, i, j], weight[:, i, j], axes=(3, 1))
+        y += np.tensordot(pixels[:, :, :, i, j], weight[:, i, j], axes=(3, 1))
     return y if bias is None else y + bias
 
 
@@ -270,30 +275,17 @@ def conv2d_pullback(g, x, weight, stride, padding, needs):
     to_x = to_weight = None
     kernel = weight.shape[1:3]
     if needs[1]:
-        windows = _windows(_framed(x, padding), kernel, stride)
+        pixels = windows(_framed(x, padding), kernel, stride)
         to_weight = np.empty(weight.shape, np.result_type(g, x))
         for i, j in np.ndindex(kernel):
-            to_weight[:, i, j] = np.tensordot(g, windows[:, :, :, i, j], axes=((0, 1, 2),) * 2)
+            to_weight[:, i, j] = np.tensordot(g, pixels[:, :, :, i, j], axes=((0, 1, 2),) * 2)
     if needs[0]:
         framed = _framed(np.zeros(x.shape, np.result_type(g, weight)), padding)  # ∂L/∂x and frame
-        windows = _windows(framed, kernel, stride)
+        pixels = windows(framed, kernel, stride)
         for i, j in np.ndindex(kernel):  # entries i, j of different windows never overlap
-            windows[:, :, :, i, j] += np.tensordot(g, weight[:, i, j], axes=(3, 0))
-        (top, left), (_, height, width, _) = padding, x.shape
-        to_x = framed[:, top : top + height, left : left + width]
+            pixels[:, :, :, i, j] += np.tensordot(g, weight[:, i, j], axes=(3, 0))
+        to_x = _inside(framed, padding, x.shape)
     return to_x, to_weight
-
-
-def _framed(x, padding):
-    """Images with zeros around them."""
-    top, left = padding
-    return np.pad(x, [(0, 0), (top, top), (left, left), (0, 0)])
-
-
-def _windows(framed, kernel, stride):
-    """A view (N, H', W', kh, kw, C) of the windows of padded images, in the images' memory."""
-    every = sliding_window_view(framed, kernel, axis=(1, 2), writeable=True)
-    return np.moveaxis(every[:, :: stride[0], :: stride[1]], 3, 5)
 
 
 # Winograd's algorithm for the same convolution, with 3×3 kernels at stride 1 ----------------------
@@ -336,7 +328,8 @@ WINOGRAD_OUTPUT = np.array([  # Aᵀ
 def winograd(x, weight, bias, padding):
     """`conv2d` at stride (1, 1), weight (O, 3, 3, C), by Winograd's minimal filtering."""
     rows, columns = (x.shape[axis + 1] + 2 * padding[axis] - 2 for axis in range(2))
-    v = _transformed(WINOGRAD_INPUT, _tiles(x, rows, columns, padding))  # (N, tiles…, 6, 6, C)
+    _, tiles = _framed_tiles(x, padding)
+    v = _transformed(WINOGRAD_INPUT, tiles)  # (N, tiles…, 6, 6, C)
     u = _transformed(WINOGRAD_KERNEL, weight)  # (O, 6, 6, C)
     y = _transformed(WINOGRAD_OUTPUT, np.einsum("...ijc,oijc->...ijo", v, u))  # (…, 4, 4, O)
     y = y.swapaxes(2, 3).reshape(len(x), 4 * y.shape[1], 4 * y.shape[2], len(weight))
@@ -349,23 +342,20 @@ def winograd_pullback(g, x, weight, padding):
     ∂L/∂M = A g Aᵀ, ∂L/∂U = Σ V ∂L/∂M, ∂L/∂V = Σ U ∂L/∂M, ∂L/∂w = Gᵀ ∂L/∂U G, and
     ∂L/∂d = B ∂L/∂V Bᵀ, added up where tiles overlap.
     """
-    (rows, columns), (top, left) = g.shape[1:3], padding
-    v = _transformed(WINOGRAD_INPUT, _tiles(x, rows, columns, padding))
+    rows, columns = g.shape[1:3]
+    _, tiles = _framed_tiles(x, padding)
+    v = _transformed(WINOGRAD_INPUT, tiles)
     u = _transformed(WINOGRAD_KERNEL, weight)
     down, across = v.shape[1:3]  # numbers of tiles
     whole = np.pad(g, [(0, 0), (0, 4 * down - rows), (0, 4 * across - columns), (0, 0)])
-    tiles = whole.reshape(len(g), down, 4, across, 4, -1).swapaxes(2, 3)
-    m = _transformed(WINOGRAD_OUTPUT.T, tiles)  # ∂L/∂M
+    m = whole.reshape(len(g), down, 4, across, 4, -1).swapaxes(2, 3)
+    m = _transformed(WINOGRAD_OUTPUT.T, m)  # ∂L/∂M
     to_weight = _transformed(WINOGRAD_KERNEL.T, np.einsum("ntsijo,ntsijc->oijc", m, v))
     d = _transformed(WINOGRAD_INPUT.T, np.einsum("...ijo,oijc->...ijc", m, u))  # ∂L/∂d
-    padded = np.zeros((len(x), 4 * down + 2, 4 * across + 2, x.shape[3]), d.dtype)
-    for i in range(6):
-        for j in range(6):
-            padded[:, i : i + 4 * down : 4, j : j + 4 * across : 4] += d[:, :, :, i, j]
-    to_x = np.zeros(x.shape, d.dtype)  # the gradient is 0 where no tile reaches
-    inner = padded[:, top : top + x.shape[1], left : left + x.shape[2]]
-    to_x[:, : inner.shape[1], : inner.shape[2]] = inner
-    return to_x, to_weight
+    framed, tiles = _framed_tiles(np.zeros(x.shape, d.dtype), padding)
+    for i, j in np.ndindex(6, 6):
+        tiles[:, :, :, i, j] += d[:, :, :, i, j]
+    return _inside(framed, padding, x.shape), to_weight
 
 
 def _transformed(matrix, tiles):
@@ -373,14 +363,12 @@ def _transformed(matrix, tiles):
     return np.einsum("ai,...ijc,bj->...abc", matrix, tiles, matrix, optimize=True)
 
 
-def _tiles(x, rows, columns, padding):
-    """The 6×6 tiles of x, 4 apart, with zeros outside: (N, H, W, C) -> (N, tiles…, 6, 6, C)."""
-    down, across = -(-rows // 4), -(-columns // 4)
-    below = max(0, 4 * down + 2 - padding[0] - x.shape[1])
-    right = max(0, 4 * across + 2 - padding[1] - x.shape[2])
-    padded = np.pad(x, [(0, 0), (padding[0], below), (padding[1], right), (0, 0)])
-    windows = sliding_window_view(padded, (6, 6), axis=(1, 2))[:, ::4, ::4][:, :down, :across]
-    return np.moveaxis(windows, 3, -1)
+def _framed_tiles(x, padding):
+    """Images with zeros around them, and a view (N, tiles…, 6, 6, C) of their tiles, 4 apart."""
+    framed = _framed(x, padding)
+    fill = [(0, (2 - length) % 4) for length in framed.shape[1:3]]  # the last tiles are whole
+    framed = np.pad(framed, [(0, 0), *fill, (0, 0)])
+    return framed, windows(framed, (6, 6), (4, 4))
 
 
 # Optimizers ---------------------------------------------------------------------------------------

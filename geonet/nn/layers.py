@@ -103,8 +103,7 @@ class Layer(HiddenLayer):
 
     def __init__(self, shape, fan_out, parameterization, activation, rng, init, bias, dtype):
         dtype = np.dtype(dtype)
-        if dtype not in (np.float32, np.float64):
-            raise ValueError(f"dtype must be float32 or float64, but is {dtype}")
+        check_choice("dtype", str(dtype), ("float32", "float64"))
         check_choice("parameterization", parameterization, PARAMETERIZATIONS)
         check_choice("activation", activation, ACTIVATIONS)
         weight = initial_weight(init, *shape, fan_out, rng).astype(dtype)

@@ -59,17 +59,17 @@ def matching(given, own, name="state"):
 @contextmanager
 def undisturbed(model):
     """Restore modes and statistics of a model at the end, whatever was computed with it inside."""
-    kept = []
+    kept = {}  # by module, because a model may have one in several places
     for _, module in model.named_modules():
         names = "training", *module.buffers, *module.transient
-        kept.append((vars(module), {name: getattr(module, name) for name in names}))
-    for attributes, before in kept:  # what changes an array in place will change a copy
-        attributes.update({name: copy.copy(value) for name, value in before.items()})
+        kept[module] = {name: getattr(module, name) for name in names}
+    for module, before in kept.items():  # what changes an array in place will change a copy
+        vars(module).update(copy.deepcopy(before))
     try:
         yield
     finally:
-        for attributes, before in kept:
-            attributes.update(before)
+        for module, before in kept.items():
+            vars(module).update(before)
 
 
 class Parameter(Tensor):

@@ -53,5 +53,4 @@ class Progress:
     def close(self):
         """Remove the line."""
         if self.shown:
-            self.stream.write("\r\x1b[K")
-            self.stream.flush()
+            self._write("")
