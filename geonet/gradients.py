@@ -251,8 +251,7 @@ class Inspector(Observer):
 
     def __init__(self, model, layers=None, every=1):
         check_type("model", model, Module, "a Module")
-        if isinstance(layers, str):
-            raise TypeError(f"layers must be a list of names, but is {layers!r}")
+        check_type("layers", layers, list | tuple | None, "a list of names")
         check_counts(1, every=every)
         modules = dict(model.named_modules())
         units = {name: module for name, module in modules.items() if isinstance(module, Unit)}
@@ -358,6 +357,8 @@ class _Page:
     def _move(self, weight, bias, record):
         """Record how far the boundaries have moved; NaN where they are not hyperplanes."""
         weight, bias = weight.data, self.zeros if bias is None else bias.data
+        if [weight.shape, bias.shape] != [array.shape for array in self.boundary]:
+            raise ValueError("a layer must keep its size while it is inspected")
         try:
             if self.unit.normalization is not None:
                 weight, bias = self.unit.normalization.fold(weight, bias, "running")

@@ -500,7 +500,7 @@ def test_what_is_not_this_models_state_is_refused_and_changes_nothing(tmp_path):
     refused = r"model.npz cannot be used as a saved state, because it is .* \({}: "
     with pytest.raises(ValueError, match=refused.format("FileNotFoundError")):
         load_state(path, model)
-    for wrong, message in ((mlp("SP"), "izations, but differs in"), (mlp("LN"), "exactly this")):
+    for wrong, message in ((mlp("SP"), "eps of normalizations must"), (mlp("LN"), "exactly this")):
         save_state(path, wrong)
         with pytest.raises(ValueError, match=message):
             load_state(path, model)

@@ -12,7 +12,7 @@ from geonet import METHODS, Tensor, hypersphere, ops
 from geonet.characteristic import Tracker, boundary, coordinates, location, perturb
 from geonet.gradients import Geometry, Inspector, Watch, anticipate, raw, split
 from geonet.models import Method, mlp, vgg6
-from geonet.nn import Linear, Sequential, Unit
+from geonet.nn import Linear, Sequential, Standard, Unit
 from geonet.tensor import observers
 from geonet.train import SGD, Adam, AdamW, Diverged, fit
 
@@ -366,6 +366,18 @@ def test_filters_have_a_record_too_and_other_activations_no_activity():
     assert not inspector["steps.1"].outside.any()
     smooth = mlp([3, 4, 1], "SP", rng=rng(), activation="tanh")
     assert np.isnan(trained(smooth)[0]["steps.0"].activity).all()
+
+
+def test_a_layer_that_changes_its_size_while_it_is_inspected_is_refused():
+    model, x = mlp([3, 4, 1], rng=rng()), np.ones((2, 3))
+    with Inspector(model) as inspector:
+        ops.mse(model(x), np.zeros((2, 1))).backward()
+        inspector.record()
+        model[0].layer.parameterization = Standard(np.ones((6, 3)), None)
+        ops.mse(model[0](x), np.zeros((2, 6))).backward()
+        with pytest.raises(ValueError, match="a layer must keep its size while it is inspected"):
+            inspector.record()
+        model[0].layer.parameterization = Standard(np.ones((4, 3)), np.zeros(4))
 
 
 def test_a_bare_layer_can_be_inspected_by_name():

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from geonet.files import remove_unfinished, write_whole
+from geonet.nn.module import matching
 from geonet.text import check_counts
 
 RECORD = "json"  # name of the array with everything except the arrays
@@ -164,8 +165,7 @@ def save_state(path, module):
     CheckpointNotWritten
         If the file cannot be written; an earlier file then stays.
     """
-    eps = {name: float(part.eps) for name, part in _with_eps(module)}
-    _write(Path(path), {"eps": eps}, module.state_dict())
+    _write(Path(path), {"eps": _eps(module)}, module.state_dict())
 
 
 def load_state(path, module):
@@ -185,19 +185,18 @@ def load_state(path, module):
     """
     with _naming(path, "saved state"):
         record, state = _read(path)
-        eps = {name: float(value) for name, value in record["eps"].items()}
-    parts = dict(_with_eps(module))
-    if difference := sorted(parts.keys() ^ eps.keys()):
-        raise ValueError(
-            f"{path} must have exactly this module's normalizations, but differs in {difference}"
-        )
+        eps = record["eps"]
+    eps = matching(eps, _eps(module), f"{path}: eps of normalizations")
     module.load_state_dict(state)
-    for name, part in parts.items():
-        part.eps = eps[name]
+    for name, part in module.named_modules():
+        if name in eps:
+            part.eps = eps[name]
 
 
-def _with_eps(module):
-    return ((name, part) for name, part in module.named_modules() if hasattr(part, "eps"))
+def _eps(module):
+    """The eps of each normalization, by its dotted name."""
+    modules = module.named_modules()
+    return {name: float(part.eps) for name, part in modules if hasattr(part, "eps")}
 
 
 def _pack(value, path, arrays):

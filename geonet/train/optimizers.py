@@ -33,11 +33,8 @@ def decay_of(model, weight_decay):
     list of float
         In the order of `model.parameters()`: weight_decay or 0.
     """
-    sized = {
-        id(module.sized)
-        for _, module in model.named_modules()
-        if isinstance(module, Parameterization)
-    }
+    rows = [m for _, m in model.named_modules() if isinstance(m, Parameterization)]
+    sized = {id(parameterization.sized) for parameterization in rows}
     return [weight_decay if id(p) in sized else 0.0 for p in model.parameters()]
 
 
