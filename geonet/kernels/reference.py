@@ -326,36 +326,18 @@ WINOGRAD_OUTPUT = np.array([  # Aᵀ
 
 
 def winograd(x, weight, bias, padding):
-    """`conv2d` at stride (1, 1), weight (O, 3, 3, C), by Winograd's minimal filtering."""
+    """`conv2d` at stride (1, 1), weight (O, 3, 3, C), by Winograd's minimal filtering.
+
+    Every step is linear, so the transposed steps give the gradients of `conv2d_pullback`:
+    ∂L/∂M = A g Aᵀ, ∂L/∂U = Σ V ∂L/∂M, ∂L/∂V = Σ U ∂L/∂M, ∂L/∂w = Gᵀ ∂L/∂U G, and
+    ∂L/∂d = B ∂L/∂V Bᵀ, added up where tiles overlap.
+    """
     rows, columns = (x.shape[axis + 1] + 2 * padding[axis] - 2 for axis in range(2))
-    _, tiles = _framed_tiles(x, padding)
-    v = _transformed(WINOGRAD_INPUT, tiles)  # (N, tiles…, 6, 6, C)
+    v = _transformed(WINOGRAD_INPUT, _tiles(x, padding))  # (N, tiles…, 6, 6, C)
     u = _transformed(WINOGRAD_KERNEL, weight)  # (O, 6, 6, C)
     y = _transformed(WINOGRAD_OUTPUT, np.einsum("...ijc,oijc->...ijo", v, u))  # (…, 4, 4, O)
     y = y.swapaxes(2, 3).reshape(len(x), 4 * y.shape[1], 4 * y.shape[2], len(weight))
     return y[:, :rows, :columns] + (0 if bias is None else bias)
-
-
-def winograd_pullback(g, x, weight, padding):
-    """∂L/∂x and ∂L/∂weight by the transposed steps, because each step is linear:
-
-    ∂L/∂M = A g Aᵀ, ∂L/∂U = Σ V ∂L/∂M, ∂L/∂V = Σ U ∂L/∂M, ∂L/∂w = Gᵀ ∂L/∂U G, and
-    ∂L/∂d = B ∂L/∂V Bᵀ, added up where tiles overlap.
-    """
-    rows, columns = g.shape[1:3]
-    _, tiles = _framed_tiles(x, padding)
-    v = _transformed(WINOGRAD_INPUT, tiles)
-    u = _transformed(WINOGRAD_KERNEL, weight)
-    down, across = v.shape[1:3]  # numbers of tiles
-    whole = np.pad(g, [(0, 0), (0, 4 * down - rows), (0, 4 * across - columns), (0, 0)])
-    m = whole.reshape(len(g), down, 4, across, 4, -1).swapaxes(2, 3)
-    m = _transformed(WINOGRAD_OUTPUT.T, m)  # ∂L/∂M
-    to_weight = _transformed(WINOGRAD_KERNEL.T, np.einsum("ntsijo,ntsijc->oijc", m, v))
-    d = _transformed(WINOGRAD_INPUT.T, np.einsum("...ijo,oijc->...ijc", m, u))  # ∂L/∂d
-    framed, tiles = _framed_tiles(np.zeros(x.shape, d.dtype), padding)
-    for i, j in np.ndindex(6, 6):
-        tiles[:, :, :, i, j] += d[:, :, :, i, j]
-    return _inside(framed, padding, x.shape), to_weight
 
 
 def _transformed(matrix, tiles):
@@ -363,12 +345,11 @@ def _transformed(matrix, tiles):
     return np.einsum("ai,...ijc,bj->...abc", matrix, tiles, matrix, optimize=True)
 
 
-def _framed_tiles(x, padding):
-    """Images with zeros around them, and a view (N, tiles…, 6, 6, C) of their tiles, 4 apart."""
+def _tiles(x, padding):
+    """The 6×6 tiles of x, 4 apart, with zeros outside: (N, H, W, C) -> (N, tiles…, 6, 6, C)."""
     framed = _framed(x, padding)
     fill = [(0, (2 - length) % 4) for length in framed.shape[1:3]]  # the last tiles are whole
-    framed = np.pad(framed, [(0, 0), *fill, (0, 0)])
-    return framed, windows(framed, (6, 6), (4, 4))
+    return windows(np.pad(framed, [(0, 0), *fill, (0, 0)]), (6, 6), (4, 4))
 
 
 # Optimizers ---------------------------------------------------------------------------------------
