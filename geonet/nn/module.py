@@ -95,12 +95,9 @@ class Module:
     def children(self):
         """Yield (name, module) for the modules directly below."""
         for name, value in vars(self).items():
-            if isinstance(value, Module):
-                yield name, value
-            elif isinstance(value, list):
-                yield from (
-                    (f"{name}.{i}", v) for i, v in enumerate(value) if isinstance(v, Module)
-                )
+            entries = enumerate(value) if isinstance(value, list) else ()
+            places = {name: value} | {f"{name}.{i}": entry for i, entry in entries}
+            yield from ((place, v) for place, v in places.items() if isinstance(v, Module))
 
     def named_modules(self, prefix=""):
         """Yield (dotted name, module) for this module and all below, in order of construction."""

@@ -39,10 +39,8 @@ def _source(data, epochs, batch_size, rng):
         if batch_size is None or rng is None:
             raise ValueError("batch_size and rng are needed for data that come in batches")
         batches = partial(data.train_batches, batch_size, rng)
-        return (
-            data.train_count // batch_size,
-            lambda skip: batches(skip=skip) if skip else batches(),
-        )
+        count = data.train_count // batch_size
+        return count, lambda skip: batches(skip=skip) if skip else batches()
     x, y = data
     if len(x) != len(y) or not len(x):
         raise ValueError(f"data must be x and y of the same length above 0, not {len(x)}, {len(y)}")
