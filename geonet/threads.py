@@ -29,7 +29,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 _memory = threading.local()
 _limit = contextvars.ContextVar("limit", default=None)  # inside `limited`
 _default = None  # what `set_threads` was given
-_lock, _inside, _before = threading.Lock(), 0, []  # of `_one_blas_thread`
+_lock, _inside, _before = threading.RLock(), [], []  # of `_one_blas_thread`: threads, numbers
 
 
 def affinity():
@@ -129,21 +129,25 @@ def _one_blas_thread():
     The number is that of the whole process: the first to enter notes it, the last to leave restores
     it.
     """
-    global _inside, _before
+    global _before
     with _lock:
-        if _inside == 0:
+        if not _inside:
             _before = [(change, get()) for get, change in _blas()]
             for change, _ in _before:
                 change(1)
-        _inside += 1
+        _inside.append(threading.get_ident())
     try:
         yield
     finally:
         with _lock:
-            _inside -= 1
-            if _inside == 0:
-                for change, number in _before:
-                    change(number)
+            _leave(threading.get_ident())
+
+
+def _leave(thread):
+    _inside.remove(thread)
+    if not _inside:
+        for change, number in _before:
+            change(number)
 
 
 def keep_memory():
@@ -169,8 +173,16 @@ def _pool(workers):
     return ThreadPoolExecutor(workers, thread_name_prefix="geonet")
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # fork does not copy threads
+def _forked():
+    """In the child, forget other threads: fork copies what they did, but not the threads."""
+    _pool.cache_clear()
+    for thread in [t for t in _inside if t != threading.get_ident()]:
+        _leave(thread)
+    _lock.release()
+
+
+if hasattr(os, "register_at_fork"):  # while the lock is ours, no other thread leaves it locked
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_forked)
 
 
 def parallel_for(function, parts, multiplications=math.inf):

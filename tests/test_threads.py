@@ -326,6 +326,52 @@ def test_a_forked_process_starts_threads_of_its_own(monkeypatch):
         child.join()
 
 
+def _blas_in_a_child(queue, numbers):
+    threads.parallel_for(lambda: None, [()] * 2)
+    queue.put(numbers[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_process_forked_while_another_thread_is_in_a_kernel_has_all_of_blas(monkeypatch):
+    blas = [3]
+    entering, inside, leave, slowly = (threading.Event() for _ in range(4))
+
+    def change(number):
+        entering.set()
+        slowly.wait(10)  # the fork comes while the number is being changed
+        blas[0] = number
+
+    monkeypatch.setattr(threads, "_blas", lambda: [(lambda: blas[0], change)])
+
+    def stay():
+        with threads.limited(1):
+            inside.set()
+            assert leave.wait(10)
+
+    with ThreadPoolExecutor(1) as other:
+        longer = other.submit(stay)
+        assert entering.wait(10)
+        threading.Timer(0.2, slowly.set).start()
+        context = multiprocessing.get_context("fork")
+        for _ in range(2):  # the second time, the other thread has entered
+            queue = context.SimpleQueue()
+            child = context.Process(target=_blas_in_a_child, args=(queue, blas))
+            child.start()
+            child.join(10)
+            ended = child.exitcode
+            child.kill()
+            assert inside.wait(10)
+            if ended is None:
+                break
+            found = queue.get()
+        leave.set()
+        longer.result()
+    assert ended == 0, "the child waits for a lock that nobody will release"
+    assert found == 3
+    assert blas == [3]
+
+
 def test_an_error_waits_until_every_part_has_ended(monkeypatch):
     monkeypatch.setenv("GEONET_THREADS", "3")
     release, ended = threading.Event(), []
