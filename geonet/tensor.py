@@ -320,6 +320,9 @@ def _unbroadcast(gradient, shape, dtype, record, i):
         if gradient.shape != shape:
             raise ValueError(f"{record.operation.__name__}: the pullback to input {i} gives shape "
                              f"{gradient.shape}, but the input has {shape}")  # fmt: skip
+    if dtype.kind in "iub" and gradient.dtype.kind in "fc":  # the data were exchanged
+        raise ValueError(f"{record.operation.__name__}: input {i} requires a gradient, so its data "
+                         f"must be floating, but are {dtype}")  # fmt: skip
     constant = gradient.dtype.kind == "c" != dtype.kind  # beside one that takes a complex step
     return gradient if constant or gradient.dtype is dtype else gradient.astype(dtype)
 

@@ -211,10 +211,15 @@ def parallel_for(function, parts, multiplications=math.inf):
 
     with _one_blas_thread():
         others = []
-        for thread in range(1, threads):
-            context = contextvars.copy_context()  # np.errstate is part of it
-            others.append(_pool(most - 1).submit(context.run, run, thread))
         try:
+            for thread in range(1, threads):
+                context = contextvars.copy_context()  # np.errstate is part of it
+                try:
+                    others.append(_pool(most - 1).submit(context.run, run, thread))
+                except RuntimeError as error:
+                    if "shutdown" not in str(error):
+                        raise
+                    run(thread)  # the main thread has ended, and Python lets no other start
             run(0)
         finally:
             wait(others)  # even after an error, since they write into the caller's arrays

@@ -221,6 +221,17 @@ def test_a_hook_replaces_the_gradient():
     np.testing.assert_array_equal(x.grad, np.full(3, -5.0))
 
 
+def test_a_hook_cannot_change_the_gradient_of_others_in_place():
+    x, y, given = Tensor([1.0, 2.0], requires_grad=True), Tensor([3.0, 4.0]), np.ones(2)
+
+    def halve(g):
+        g *= 0.5
+
+    with pytest.raises(ValueError, match="read-only"):
+        (ops.hook(x, halve) + y).backward(given)
+    assert np.array_equal(given, [1, 1])
+
+
 def test_a_hook_that_gives_another_shape_is_named():
     x = Tensor(np.arange(3.0), requires_grad=True)
     with pytest.raises(ValueError, match="hook: the pullback to input 0 gives shape"):

@@ -687,6 +687,16 @@ def test_integers_cannot_require_a_gradient(data):
         Tensor(data, requires_grad=True)
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, bool])
+def test_a_gradient_is_never_rounded_to_whole_numbers(dtype):
+    exchanged, switched = Tensor([1.0, 2.0], requires_grad=True), Tensor(np.ones(2, dtype))
+    exchanged.data, switched.requires_grad = np.ones(2, dtype), True
+    for x in (exchanged, switched):
+        with pytest.raises(ValueError, match=f"requires a gradient, .* but are {np.dtype(dtype)}"):
+            (x * 0.5).sum().backward()
+        assert x.grad is None
+
+
 @pytest.mark.parametrize("data", ["abc", ["a", "b"], None, [None], {"a": 1}, object()])
 def test_data_must_be_numeric(data):
     with pytest.raises(TypeError, match="data must be numeric"):

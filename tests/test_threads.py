@@ -372,6 +372,23 @@ def test_a_process_forked_while_another_thread_is_in_a_kernel_has_all_of_blas(mo
     assert blas == [3]
 
 
+@pytest.mark.parametrize(
+    "started", ["atexit.register", "lambda f: threading.Thread(target=f).start()"]
+)
+def test_kernels_run_on_while_the_interpreter_ends(started):
+    program = f"""
+import atexit, threading, time
+def late():
+    time.sleep(0.2)  # after the end of the main thread
+    done = []
+    threads.parallel_for(done.append, [(i,) for i in range(5)])
+    print(sorted(done), flush=True)
+late()
+({started})(late)
+"""
+    assert in_a_new_process(program, GEONET_THREADS="3").count("[0, 1, 2, 3, 4]") == 2
+
+
 def test_an_error_waits_until_every_part_has_ended(monkeypatch):
     monkeypatch.setenv("GEONET_THREADS", "3")
     release, ended = threading.Event(), []
