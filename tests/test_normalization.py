@@ -300,6 +300,15 @@ def against_torch(theirs, ours, x):
         np.testing.assert_allclose(a, b.numpy(), atol=1e-12)
 
 
+@pytest.mark.parametrize("make", [nn.BatchNorm, nn.MeanNorm])
+@pytest.mark.parametrize("value", [0.0, np.float64(0), Tensor(np.zeros(3))])
+def test_a_running_value_that_is_no_array_is_refused_rather_than_never_updated(make, value):
+    layer = make(3)
+    layer.running_mean = value
+    with pytest.raises(TypeError):
+        layer(rng().normal(2, 3, (20, 3)))
+
+
 def test_batch_norm_is_that_of_pytorch_but_for_the_running_variance(torch):
     """PyTorch counts momentum the other way round, and its running variance is the unbiased one."""
     theirs = torch.nn.BatchNorm1d(3, eps=1e-3, momentum=0.01, dtype=torch.float64)

@@ -38,7 +38,9 @@ class BatchStatistics(Module):
         self.batch_mean, self.batch_var = mean, var
         for name, batch in zip(self.buffers, (mean, var)):
             running = getattr(self, name)
-            running *= self.momentum
+            np.multiply(
+                running, self.momentum, out=running
+            )  # no number or Tensor, which would stay
             running += (1 - self.momentum) * batch.real  # complex in a complex step
 
     def moments(self, statistics):
