@@ -1,6 +1,6 @@
 """What an inspector records of a layer at a step, each kernel in one pass over the rows.
 
-Sums are float64. The inspector has checked that the arrays fit together.
+Sums are float64. Arrays that do not fit together are refused: a layer may have changed its size.
 """
 
 import numpy as np
@@ -13,7 +13,10 @@ from geonet.kernels.switch import equal_to, lazy_jit
 @lazy_jit(fastmath={"contract", "reassoc"})
 def gradient_parts(weight, gradient, radial, angular, stretching, turning):
     """Write the radial and the angular part of gradients (O, n), and each times ‖w‖."""
-    for unit in range(len(weight)):
+    units, least = len(weight), min(radial.size, angular.size, stretching.size, turning.size)
+    if gradient.shape != weight.shape or least < units:
+        raise ValueError("weight, its gradient and the record of a layer must agree in size")
+    for unit in range(units):
         w, g = weight[unit], gradient[unit]
         square = along = 0.0
         for k in range(w.size):
@@ -32,7 +35,10 @@ def gradient_parts(weight, gradient, radial, angular, stretching, turning):
 @lazy_jit(fastmath={"contract", "reassoc"})
 def movement(weight, bias, direction, offset, turn, displacement):
     """Write turn and displacement of boundaries; update direction and offset in place."""
-    for unit in range(len(weight)):
+    units, least = len(weight), min(bias.size, offset.size, turn.size, displacement.size)
+    if direction.shape != weight.shape or least < units:
+        raise ValueError("a layer must keep its size while it is inspected")
+    for unit in range(units):
         w, u = weight[unit], direction[unit]
         square = chord = 0.0
         for k in range(w.size):
@@ -55,6 +61,8 @@ def movement(weight, bias, direction, offset, turn, displacement):
 def activity(output, resting, share):
     """Write the share of rows (N, O) on which each unit is active."""
     units = output.shape[1]
+    if min(resting.size, share.size) < units:
+        raise ValueError("output, resting values and the record of a layer must agree in size")
     active = np.zeros(units, np.int32)
     for i in range(output.shape[0]):
         for unit in range(units):
