@@ -1,5 +1,6 @@
 """Files that are written completely or not at all."""
 
+import contextlib
 import os
 import shutil
 
@@ -30,7 +31,8 @@ def write_whole(path, write):
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of a system that is read-only; no file is there then
+            temporary.unlink()
 
 
 def remove_unfinished(path):

@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+from geonet.files import write_whole
 from lessons import exercises
 
 FOLDER = Path("work")
@@ -27,13 +28,10 @@ def stub(lesson):
 
 def start(lesson):
     """Write the stubs of a lesson, unless there is a file; return whether it was written."""
-    FOLDER.mkdir(exist_ok=True)
-    text = stub(lesson)
-    try:
-        with open(path(lesson), "x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
+    if os.path.lexists(path(lesson)):
         return False
+    text = stub(lesson)
+    write_whole(path(lesson), lambda temporary: temporary.write_text(text, encoding="utf-8"))
     return True
 
 

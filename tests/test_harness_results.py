@@ -200,9 +200,9 @@ def test_a_blank_name_is_no_folder(tmp_path, monkeypatch, name, command):
 def test_arrays_of_others_are_named_before_anything_is_run(tmp_path, overwrite):
     name = "boundaries/SP_seed1_lr0.01_test.npz"
     put(tmp_path, {name: b"mine"})
-    for _ in range(2):
+    for config in (CONFIG, CONFIG | {"methods": ["GmP"]}):  # SP may be next, and replace them
         with pytest.raises(BadInput, match=r"SP_seed1_lr0.01_test.npz is there without a record"):
-            Results(tmp_path, "levy", CONFIG, overwrite=overwrite)
+            Results(tmp_path, "levy", config, overwrite=overwrite)
     assert tree(tmp_path) == {"boundaries": None, name: b"mine"}
     (tmp_path / name).rename(tmp_path / "mine.npz")
     Results(tmp_path, "levy", CONFIG).add(a_run(1), {})
@@ -316,6 +316,17 @@ def test_a_full_disk_is_named_with_the_file_and_leaves_what_was_there(
     again.add(a_run(1), {})
     again.write()
     assert len(read(tmp_path).runs) == 2
+
+
+def test_a_read_only_system_is_named_with_the_file_too(tmp_path, monkeypatch):
+    def refuse(path, *arguments, **options):  # even to remove what is not there
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(OSError, match="Read-only") as failure:
+        Results(tmp_path, "levy", CONFIG)
+    assert failure.value.filename == str(tmp_path / "runs.jsonl")
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])

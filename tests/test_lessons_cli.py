@@ -53,6 +53,20 @@ def test_without_a_command_the_lessons_are_listed_with_progress(capsys):
     assert f"{FIRST.points} of 100 points" in run(capsys)[1]
 
 
+def test_stubs_that_a_full_disk_cut_short_are_not_left(capsys):
+    pytest.importorskip("resource")
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); "
+    program = f"{limited}from lessons import workspace; workspace.start({LESSON!r})"
+    path = str(Path(__file__).parents[1])
+    words = [sys.executable, "-B", "-c", program]
+    done = subprocess.run(words, env=os.environ | {"PYTHONPATH": path}, capture_output=True)
+    file = workspace.path(LESSON)
+    assert file.name in done.stderr.decode().splitlines()[-1]
+    assert list(file.parent.iterdir()) == []
+    assert run(capsys, "start", LESSON)[0] == 0
+    assert file.read_text(encoding="utf-8") == workspace.stub(LESSON)
+
+
 def test_stubs_are_the_same_without_docstrings(tmp_path):
     program = "from lessons import workspace; print(workspace.stub('06'))"
     words, path = [sys.executable, "-OO", "-c", program], str(Path(__file__).parents[1])

@@ -207,9 +207,8 @@ class Results(Runs):
         stored = config | ({"data": Path(config["data"]).name} if config.get("data") else {})
         self._header = {"experiment": experiment, "config": stored, "versions": versions()}
         entries = _stored(folder, damaged=overwrite)
-        for method in () if entries else config["methods"]:
-            for path in folder.glob(f"boundaries/{method}_seed*_lr*.npz"):
-                raise BadInput(f"{path} is there without a record of its run: move it away")
+        for path in () if entries else folder.glob("boundaries/*_seed*_lr*.npz"):
+            raise BadInput(f"{path} is there without a record of its run: move it away")
         if entries and overwrite:
             _remove(folder, entries)
         if overwrite or not entries:
