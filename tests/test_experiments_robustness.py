@@ -163,7 +163,7 @@ def test_runs_are_short_and_a_good_rate_trains(name):
     config = config_of("--lr", str(lr), "--init", "he_normal")
     run = {"method": "WN+MBN", "lr": lr, "split": "test", "seed": 0, "set": name,
            "init": "he_normal"}  # fmt: skip
-    metrics, arrays = execute_run(EXPERIMENT, config, run)
+    metrics, arrays = execute_run(EXPERIMENT, config, 1, run)
     assert metrics["test_skill"] > 0.4
     assert metrics["steps"] == (160 if name == "pictures" else 600)
     assert 0 < metrics["steps_to_level"] <= metrics["steps"]
