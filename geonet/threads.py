@@ -220,6 +220,10 @@ def parallel_for(function, parts, multiplications=math.inf):
                     if "shutdown" not in str(error):
                         raise
                     run(thread)  # the main thread has ended, and Python lets no other start
+                except BaseException:  # interrupted: Python's own end may not know the new thread
+                    _pool(most - 1).shutdown(wait=False)
+                    _pool.cache_clear()
+                    raise
             run(0)
         finally:
             wait(others)  # even after an error, since they write into the caller's arrays

@@ -39,6 +39,7 @@ def in_a_new_process(program, **variables):
         check=True,
         capture_output=True,
         text=True,
+        timeout=120,
     )
     return result.stdout.strip()
 
@@ -387,6 +388,29 @@ late()
 ({started})(late)
 """
     assert in_a_new_process(program, GEONET_THREADS="3").count("[0, 1, 2, 3, 4]") == 2
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_process_ends_after_an_interruption_while_threads_start(again):
+    program = f"""
+import threading
+start, parts, done = threading.Thread.start, [(i,) for i in range(5)], []
+
+def interrupted(thread):
+    start(thread)
+    threading.Thread.start = start
+    raise KeyboardInterrupt
+
+threading.Thread.start = interrupted
+try:
+    threads.parallel_for(id, parts)
+except KeyboardInterrupt:
+    if {again}:
+        threads.parallel_for(done.append, parts)
+    print(sorted(done), flush=True)
+"""
+    expected = "[0, 1, 2, 3, 4]" if again else "[]"
+    assert in_a_new_process(program, GEONET_THREADS="3") == expected
 
 
 def test_an_error_waits_until_every_part_has_ended(monkeypatch):
