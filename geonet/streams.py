@@ -9,7 +9,7 @@ import sys
 class _File(io.FileIO):
     """What a standard stream writes to. Its first error is kept and ends the output, no more."""
 
-    error = None
+    error, said = None, False  # whether `check` has told the user
 
     def write(self, data):
         """Write some of the data, or pretend to after an error; return how many bytes."""
@@ -60,8 +60,19 @@ def run(name, main):
         status = main()
     except SystemExit as end:  # after --help
         status = end.code
+    sys.exit(status or check(name))
+
+
+def check(name):
+    """Say once if standard output could not be written to, and return 1, or else 0."""
+    file = getattr(sys.stdout, "file", None)  # only a stream of `prepare` has one
+    if file is None:
+        return 0
     sys.stdout.flush()
-    error = getattr(sys.stdout, "file", _File).error
-    if error and error.errno != errno.EPIPE:  # as when head has read enough
-        print(f"{name}: standard output cannot be written: {error.strerror}", file=sys.stderr)
-    sys.exit(status or int(error is not None))
+    if file.error is None or file.said:
+        return 0
+    file.said = True
+    if file.error.errno != errno.EPIPE:  # as when head has read enough
+        words = f"standard output cannot be written: {file.error.strerror}"
+        print(f"{name}: {words}", file=sys.stderr)
+    return 1

@@ -47,15 +47,14 @@ class Record:
         # and `note`, where geonet.graph keeps what it observed
 
 
-def _operator(name):
-    """The two methods of an operator, for a Tensor on its left and on its right.
+def _method(name):
+    """A method that finds its operation by name in OPERATIONS, which geonet.ops fills."""
+    return lambda self, *others: OPERATIONS[name](self, *others)
 
-    They find the operation by its name in OPERATIONS, which geonet.ops fills.
-    """
-    return (
-        lambda self, *other: OPERATIONS[name](self, *other),
-        lambda self, other: OPERATIONS[name](other, self),
-    )
+
+def _operator(name):
+    """The two methods of an operator, for a Tensor on its left and on its right."""
+    return _method(name), lambda self, other: OPERATIONS[name](other, self)
 
 
 def _in_place(name):
@@ -160,8 +159,7 @@ class Tensor:
     __iadd__, __isub__, __imul__ = map(_in_place, ("add", "subtract", "multiply"))
     __itruediv__, __ipow__, __imatmul__ = map(_in_place, ("divide", "power", "matmul"))
 
-    __neg__, __abs__ = _operator("negative")[0], _operator("absolute")[0]
-    __getitem__ = _operator("getitem")[0]
+    __neg__, __abs__, __getitem__ = map(_method, ("negative", "absolute", "getitem"))
 
     def sum(self, axis=None, keepdims=False):
         """Sum over one axis, several axes or all."""
@@ -191,7 +189,7 @@ class Tensor:
         """The axes in another order, by default reversed."""
         return OPERATIONS["transpose"](self, axes[0] if len(axes) == 1 else axes or None)
 
-    T = property(_operator("transpose")[0], doc="`transpose` without arguments.")
+    T = property(_method("transpose"), doc="`transpose` without arguments.")
 
     __eq__, __ne__ = _comparison(np.equal), _comparison(np.not_equal)
     __lt__, __le__ = _comparison(np.less), _comparison(np.less_equal)

@@ -185,6 +185,22 @@ if hasattr(os, "register_at_fork"):  # while the lock is ours, no other thread l
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_forked)
 
 
+def _start(workers, run, thread):
+    """Let another thread do its parts: a list of its future, which is empty once they are done."""
+    context = contextvars.copy_context()  # np.errstate is part of it
+    try:
+        return [_pool(workers).submit(context.run, run, thread)]
+    except RuntimeError as error:
+        if "shutdown" not in str(error):
+            raise
+        run(thread)  # the main thread has ended, and Python lets no other start
+        return []
+    except BaseException:  # interrupted: Python may not know the new thread when it ends
+        _pool(workers).shutdown(wait=False)
+        _pool.cache_clear()
+        raise
+
+
 def parallel_for(function, parts, multiplications=math.inf):
     """Call `function(*part)` for every part, on `count()` threads, with one thread of BLAS.
 
@@ -213,17 +229,7 @@ def parallel_for(function, parts, multiplications=math.inf):
         others = []
         try:
             for thread in range(1, threads):
-                context = contextvars.copy_context()  # np.errstate is part of it
-                try:
-                    others.append(_pool(most - 1).submit(context.run, run, thread))
-                except RuntimeError as error:
-                    if "shutdown" not in str(error):
-                        raise
-                    run(thread)  # the main thread has ended, and Python lets no other start
-                except BaseException:  # interrupted: Python's own end may not know the new thread
-                    _pool(most - 1).shutdown(wait=False)
-                    _pool.cache_clear()
-                    raise
+                others += _start(most - 1, run, thread)
             run(0)
         finally:
             wait(others)  # even after an error, since they write into the caller's arrays

@@ -5,6 +5,9 @@ in `lessons/exercises/eNN.py`, each with a reference solution, wrong and right s
 grader is tried on, and hints. `python -m lessons` lists the lessons and says how to go on.
 """
 
+import atexit
+
 from geonet import streams
 
 streams.prepare()  # for every lesson: terminals that cannot show λ, and readers that stop reading
+atexit.register(streams.check, "lesson")

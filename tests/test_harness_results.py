@@ -109,6 +109,19 @@ def test_overwriting_removes_what_was_written_and_nothing_else(tmp_path, before)
     assert tree(outside) == {"curves.png": b"mine", "step-00000001.npz": b"mine"}
 
 
+@pytest.mark.parametrize(
+    "line", [{"figure": "../../curves"}, {"figure": "/{}/curves"}, a_run(0) | {"method": "/{}/SP"}]
+)
+def test_a_record_from_elsewhere_names_no_file_outside_the_folder(tmp_path, line):
+    mine = {"curves.png": b"mine", "curves.svg": b"mine", "SP_seed0_lr0.01_test.npz": b"mine"}
+    put(tmp_path, mine)
+    filled(tmp_path / "out")
+    with open(tmp_path / "out" / "runs.jsonl", "a", encoding="utf-8") as log:
+        log.write(json.dumps(line).replace("/{}", str(tmp_path)) + "\n")
+    Results(tmp_path / "out", "levy", CONFIG, overwrite=True)
+    assert tree(tmp_path).items() >= mine.items()
+
+
 def test_a_sweep_into_a_folder_of_others_touches_nothing_of_theirs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(LEVY, "configure", lambda a, c=LEVY.configure: c(a) | {"steps": 12})

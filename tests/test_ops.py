@@ -12,6 +12,7 @@ import weakref
 
 import numpy as np
 import pytest
+from convolution_helpers import plain_conv2d
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from operation_helpers import (
@@ -56,6 +57,18 @@ def normalized(x, gamma, beta, eps, axes):
     return gamma * (x - x.mean(axis=axes, keepdims=True)) / std + beta
 
 
+def scaled_relu(z, bias, scale=1):
+    return scale * np.where(z + bias > 0, z + bias, 0)
+
+
+def centre(x, shift=0):
+    return x - x.mean(axis=batch_axes(x)) + shift
+
+
+def conv2d(x, weight, bias=0, stride=1, padding=0, route=None):
+    return plain_conv2d(x, weight, bias, *np.broadcast_arrays([0, 0], stride, padding)[1:])
+
+
 FORMULAS = {
     "relu": lambda x: np.where(x > 0, x, 0),
     "leaky_relu": lambda x, slope: np.where(x > 0, x, slope * x),
@@ -65,13 +78,16 @@ FORMULAS = {
     "getitem": lambda x, index: x[index],
     "join": lambda *arrays, axis: np.concatenate(arrays, axis),
     "linear": lambda x, weight, bias=0: np.einsum("...n,on->...o", x, weight) + bias,
-    "scaled_relu": lambda z, bias, scale=1: scale * np.where(z + bias > 0, z + bias, 0),
+    "conv2d": conv2d,
+    "scaled_relu": scaled_relu,
+    "centred_scaled_relu": lambda *arrays: centre(scaled_relu(*arrays)),
     "max_pool2d": lambda x, size, **options: plain_windows(x, size, -np.inf, **options).max(-1),
     "average_pool2d": lambda x, size, **options: plain_windows(x, size, 0, **options).mean(-1),
     "global_average_pool": lambda x: x.mean(axis=(1, 2)),
     "batch_norm": lambda x, gamma, beta, eps: normalized(x, gamma, beta, eps, batch_axes(x)),
     "layer_norm": lambda x, gamma, beta, eps: normalized(x, gamma, beta, eps, -1),
-    "centre": lambda x, shift=0: x - x.mean(axis=batch_axes(x)) + shift,
+    "centre": centre,
+    "scaled_centre": lambda x, scale: scale * centre(x),
     "weight_norm": lambda v, length: np.array(
         [scale * row / np.linalg.norm(row) for row, scale in zip(v, length)]
     ).reshape(v.shape),
@@ -350,8 +366,11 @@ def test_arrays_in_the_other_byte_order_are_the_same_numbers(name, dtype):
             np.testing.assert_array_equal(gradient, reference, strict=True)
 
 
-NEED_ROWS = {"batch_norm", "centre"}  # a mean over no rows is refused, not NaN with a warning
-NEED_FEATURES = {*NEED_ROWS, "scaled_relu"}  # which a formula broadcasts to a single number
+# A mean over no rows is refused, not NaN with a warning, and so is a convolution of no images.
+NEED_ROWS = {"batch_norm", "centre", "scaled_centre", "centred_scaled_relu", "conv2d"}
+NEED_FEATURES = {*NEED_ROWS, "scaled_relu"} - {
+    "conv2d"
+}  # which a formula broadcasts to a single number
 
 
 def check_as_numpy(name, arguments, options, refused=()):
@@ -362,7 +381,9 @@ def check_as_numpy(name, arguments, options, refused=()):
     except (ValueError, IndexError, TypeError):
         expected = None
     if expected is None or name in refused:
-        with pytest.raises((ValueError, IndexError), match="features" if name in refused else None):
+        with pytest.raises(
+            (ValueError, IndexError), match="features|without a 0" if name in refused else None
+        ):
             value_and_gradients(operation, arguments, options)
         return
     value, gradients = value_and_gradients(operation, arguments, options)

@@ -81,6 +81,23 @@ def test_a_full_disk_behind_standard_output_is_named_once_and_work_goes_on(optio
 
 
 @posix
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+@pytest.mark.parametrize(
+    ("program", "name", "status"),
+    [
+        ("import sys; from geonet import streams; streams.run('program', help)", "program", 1),
+        ("import lessons; print('lost')", "lesson", 0),  # a script, whose end is Python's
+    ],
+)
+def test_output_that_a_full_disk_loses_is_never_lost_silently(program, name, status, tmp_path):
+    program = f"def help(): print('lost'); sys.exit()\n{program}"
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = run([sys.executable, "-c", program], tmp_path, stdout=full)
+    message = f"{name}: standard output cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (status, message)
+
+
+@posix
 def test_a_reader_that_has_read_enough_is_no_error_but_seen_in_the_status(tmp_path):
     reader, writer = os.pipe()
     os.close(reader)

@@ -59,7 +59,7 @@ def decode(path, size, rng=None):
     DamagedPicture
         If the file cannot be decoded, or has more than 2²⁶ pixels.
     OSError, MemoryError
-        As `reading` does, if the file may be in order.
+        If the file cannot be read, as `reading` raises them.
     """
     with (
         reading(path, _damaged),

@@ -39,7 +39,7 @@ def read_pickle(path):
     FileNotFoundError
         If there is no such file.
     OSError, MemoryError
-        As `geonet.data.reading.reading` does.
+        If the file cannot be read, as `geonet.data.reading.reading` raises them.
     ValueError
         If the file is empty, cut short, damaged or not a pickle, or if it names anything that
         arrays do not need. The message names the file and what it refuses to load.

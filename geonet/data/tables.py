@@ -116,7 +116,7 @@ def read_numbers(path, header="", delimiter=None):
     Raises
     ------
     OSError, MemoryError
-        As `reading` does: FileNotFoundError if there is no such file.
+        If the file cannot be read, as `reading` raises them.
     ValueError
         If the file is empty or not UTF-8, its header is another, something in it is not a finite
         number, or rows differ in length. The message names the file and the row.

@@ -38,9 +38,8 @@ class BatchStatistics(Module):
         self.batch_mean, self.batch_var = mean, var
         for name, batch in zip(self.buffers, (mean, var)):
             running = getattr(self, name)
-            np.multiply(
-                running, self.momentum, out=running
-            )  # no number or Tensor, which would stay
+            # an error for a number or a Tensor, which `*=` would replace by another
+            np.multiply(running, self.momentum, out=running)
             running += (1 - self.momentum) * batch.real  # complex in a complex step
 
     def moments(self, statistics):

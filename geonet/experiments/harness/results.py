@@ -3,8 +3,8 @@
 A folder holds runs.jsonl (a header with experiment, configuration and versions, then one line per
 run, in the order in which they finished), boundaries/ (one .npz per run with what was tracked),
 figures/, and results.json, which is written from runs.jsonl when a sweep ends or is interrupted.
-Lines are only ever appended: another header says that the versions changed. Earlier versions could
-be killed within the last line, which then does not count.
+Each run adds a line, and another header says that the versions changed. The file is written whole
+each time. Earlier versions could be killed within the last line, which then does not count.
 
 What is not in runs.jsonl is not ours: a run names the file of its arrays, further lines name the
 figures, and checkpoints say themselves what they are. Other files are neither replaced nor removed.
@@ -343,8 +343,10 @@ def _stored(folder, damaged=False):
 
 def _remove(folder, entries):
     """Remove what the record says that was written to a folder, and the record itself last."""
+    places = folder / "boundaries", folder / "figures"
     for path in Runs(folder, entries).files:
-        path.unlink(missing_ok=True)
+        if path.parent in places:  # a record from elsewhere may hold a name like ../../notes
+            path.unlink(missing_ok=True)
     for path in folder.glob("checkpoints/*-*"):
         method, _, seed = path.name.rpartition("-")
         if method in METHODS and seed.isdecimal():

@@ -1,9 +1,8 @@
 """The 2-D Banana classification set: read from its CSV file, or drawn from an imitation of it."""
 
-from pathlib import Path
-
 import numpy as np
 
+from geonet.data.reading import check_content, existing
 from geonet.data.tables import Split, read_numbers, standardize_features
 from geonet.text import check_choice
 
@@ -46,14 +45,10 @@ def read_banana(path):
         If the file has another header, a row is not of that kind, or there are fewer than 1,000
         points. The message names the file and what was expected.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; expected the Banana set as CSV")
+    path = existing(path, "file", "the Banana set as CSV")
     rows = read_numbers(path, HEADER, delimiter=",")
-    if rows.shape[1] != 3 or not np.isin(rows[:, 2], (-1, 1)).all() or len(rows) < POINTS:
-        raise ValueError(
-            f"{path}: expected at least {POINTS} rows of two numbers and the class, −1 or 1"
-        )
+    right = rows.shape[1] == 3 and len(rows) >= POINTS and np.isin(rows[:, 2], (-1, 1)).all()
+    check_content(path, right, f"at least {POINTS} rows of two numbers and the class, −1 or 1")
     return rows[:, :2], (rows[:, 2] + 1) / 2
 
 
