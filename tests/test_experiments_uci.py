@@ -150,7 +150,7 @@ def test_the_table_has_a_row_a_set_with_means_and_standard_errors(tmp_path):
 @pytest.mark.parametrize(
     ("gmp", "marked"),
     [
-        ([2.0, 2.2, 2.4, 2.7, 2.1, 2.6], True),  # below SP on every split: p = 2/2⁶
+        ([2.0, 2.2, 2.4, 2.7, 2.1, 2.6], True),  # below SP on every split, surely
         ([2.9, 3.3, 3.0, 3.7, 3.0, 3.5], False),  # below in the mean alone
         ([3.0, 3.2, 3.4, 3.6, 3.1, 3.5], False),  # the same
         ([2.0, 2.2, 2.4, 2.7, 2.1, None], False),  # diverged once

@@ -1,4 +1,4 @@
-"""Student's t against tables, the bootstrap against simulation, tests against sums by hand."""
+"""Student's t against tables and simulations of overlapping splits; sums and tests by hand."""
 
 import math
 
@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geonet.experiments.harness import statistics
 from geonet.experiments.harness.statistics import (
+    MIN_SEEDS,
     Interval,
-    bootstrap_interval,
+    holm,
     mean_interval,
     paired_interval,
-    paired_test,
+    picture_interval,
     ratio_interval,
+    sign_test,
     student_t_quantile,
 )
 
@@ -30,16 +31,6 @@ TABLE = {
     120: (1.288646234, 1.979930405, 2.617421145, 3.373453769),
     10_000: (1.281636230, 1.960201240, 2.576321047, 3.291499966),
 }
-DRAWS = {  # name -> (draw, true mean)
-    "normal": (lambda rng, size: rng.normal(2, 3, size), 2.0),
-    "uniform": (lambda rng, size: rng.uniform(0, 1, size), 0.5),
-    "log-normal": (lambda rng, size: rng.lognormal(0, 0.5, size), math.exp(0.125)),
-}
-samples = st.lists(st.floats(0.1, 10), min_size=8, max_size=12)
-
-
-def generator():
-    return np.random.default_rng(0)
 
 
 @pytest.mark.parametrize("degrees_of_freedom", TABLE)
@@ -66,7 +57,7 @@ def test_median_is_zero():
 
 def test_mean_interval_of_a_worked_example():
     # mean 3, std √2.5, half width 2.776445 · √2.5 / √5
-    mean, std, low, high = mean_interval([1, 2, 3, 4, 5])
+    mean, std, low, high, _ = mean_interval([1, 2, 3, 4, 5])
     half = 2.776445105 * math.sqrt(0.5)
     np.testing.assert_allclose((mean, std, low, high), (3, math.sqrt(2.5), 3 - half, 3 + half))
 
@@ -109,7 +100,7 @@ def test_paired_interval_turns_with_the_order(pairs):
     a, b = np.array(pairs).T
     forth, back = paired_interval(a, b), paired_interval(b, a)
     np.testing.assert_allclose(
-        forth, Interval(-back.mean, back.std, -back.high, -back.low), atol=1e-12
+        forth, Interval(-back.mean, back.std, -back.high, -back.low, back.p), atol=1e-12
     )
 
 
@@ -120,135 +111,174 @@ def test_what_the_seeds_share_cancels():
     assert 0 < interval.low < 1 < interval.high < 2
 
 
-def test_pairs_must_pair_up():
+@pytest.mark.parametrize("function", [paired_interval, ratio_interval])
+def test_pairs_must_pair_up(function):
     with pytest.raises(ValueError, match="a and b must pair up"):
-        paired_interval([1.0, 2.0], [1.0])
+        function([1.0, 2.0], [1.0])
 
 
-@pytest.mark.parametrize("draw", DRAWS)
-@pytest.mark.parametrize("count", [10, 20])
-def test_the_bootstrap_covers_the_true_mean_as_often_as_it_says(draw, count, monkeypatch):
-    monkeypatch.setattr(statistics, "RESAMPLES", 1000)
-    rng, trials = np.random.default_rng(1), 600
-    sample, mean = DRAWS[draw]
-    intervals = [bootstrap_interval(sample(rng, count), rng) for _ in range(trials)]
-    covered = np.mean([low <= mean <= high for _, low, high in intervals])
-    assert 0.90 < covered < 0.98  # 0.95 says it; the standard error of a simulation is 0.01
+def differences_of_equal_methods(rng, sets, splits=20, points=50):
+    """Test errors of one method minus those of an equal one, on 80/20 splits; (sets, splits).
+
+    y = x₁ + x₂ + noise. The methods are ridge regressions on x₁ alone and on x₂ alone, fitted to
+    each training part. Over all sets they are equal, but on the points of one set either may win.
+    """
+    x = rng.normal(size=(sets, 2, points))
+    y = x.sum(axis=1) + rng.normal(size=(sets, points))
+    test = rng.random((sets, splits, points)).argsort(axis=-1) < points // 5
+    product, square = (
+        np.einsum("smn,skn->smk", values, ~test * 1.0) for values in (x * y[:, None], x * x)
+    )
+    errors = y[:, None, None] - (product / (square + 1))[..., None] * x[:, :, None]
+    mean = np.sum(errors**2 * test[:, None], axis=-1) / (points // 5)  # (sets, methods, splits)
+    return mean[:, 0] - mean[:, 1]
 
 
-def test_unwidened_the_bootstrap_of_ten_values_covers_too_little(monkeypatch):
-    """So the simulation above can detect the effect of the widening."""
-    monkeypatch.setattr(statistics, "RESAMPLES", 1000)
-    normal = math.sqrt(0.9) * statistics.NORMAL.inv_cdf(0.975)
-    monkeypatch.setattr(statistics, "student_t_quantile", lambda p, nu: normal)
-    rng = np.random.default_rng(1)
-    intervals = [bootstrap_interval(rng.normal(size=10), rng) for _ in range(600)]
-    assert np.mean([low <= 0 <= high for _, low, high in intervals]) < 0.925
+def share_called_different(differences, overlap):
+    intervals = [mean_interval(row, overlap) for row in differences]
+    different = np.array([not interval.low <= 0 <= interval.high for interval in intervals])
+    np.testing.assert_array_equal(different, [interval.p < 0.05 for interval in intervals])
+    return different.mean()
 
 
-def test_the_ratio_of_few_pairs_covers_the_true_ratio():
-    rng, trials = np.random.default_rng(1), 600
-    covered = 0
-    for _ in range(trials):
-        shared = rng.lognormal(0, 1, 3)
-        a, b = shared * rng.lognormal(0.7, 0.3, 3), shared * rng.lognormal(0, 0.3, 3)
-        _, low, high = ratio_interval(a, b, rng)
-        covered += low <= math.exp(0.7) <= high
-    assert abs(covered / trials - 0.95) < 0.03
+def test_overlapping_splits_deceive_the_plain_t_and_not_the_corrected_one():
+    differences = differences_of_equal_methods(np.random.default_rng(0), 1000)
+    assert 0.38 < share_called_different(differences, 0.0) < 0.48
+    assert 0.03 < share_called_different(differences, 10 / 40) < 0.08
 
 
-def test_the_longer_arm_is_on_the_side_of_the_longer_tail():
-    value, low, high = bootstrap_interval([1, 1, 1, 2, 2, 2, 3, 4, 8, 20], generator())
-    assert value == 4.4
-    assert 2.5 < (high - value) / (value - low) < 3.5  # 2.0 without the acceleration
+def test_the_overlap_enters_the_variance_as_nadeau_and_bengio_have_it():
+    # s² (1/5 + 1/4) in place of s²/5
+    plain, corrected = mean_interval([1, 2, 3, 4, 5]), mean_interval([1, 2, 3, 4, 5], 0.25)
+    half = 2.776445105 * math.sqrt(2.5 * 0.45)
+    np.testing.assert_allclose(corrected[:4], (3, math.sqrt(2.5), 3 - half, 3 + half))
+    assert plain.p < corrected.p
 
 
-@given(samples, st.floats(0.5, 3), st.floats(-5, 5))
-def test_the_bootstrap_moves_and_stretches_with_its_values(sample, scale, shift):
-    sample = np.array(sample)
-    moved = bootstrap_interval(shift + scale * sample, generator())
-    expected = shift + scale * np.array(bootstrap_interval(sample, generator()))
-    np.testing.assert_allclose(moved, expected, atol=1e-9)
+@pytest.mark.parametrize(("t", "p"), [(2.042272456, 0.05), (2.749995654, 0.01)])
+@pytest.mark.parametrize("overlap", [0.0, 0.25])
+def test_p_is_that_of_students_table(t, p, overlap):
+    sample = np.random.default_rng(0).normal(size=31)  # 30 degrees of freedom
+    sample = (sample - sample.mean()) / sample.std(ddof=1)
+    shifted = sample + t * math.sqrt(1 / 31 + overlap)
+    assert paired_interval(shifted, np.zeros(31), overlap).p == pytest.approx(p, rel=1e-7)
+    assert paired_interval(-shifted, np.zeros(31), overlap).p == pytest.approx(p, rel=1e-7)
 
 
-@given(samples)
-def test_the_ratio_the_other_way_round_is_the_inverse(sample):
+def test_p_of_equal_values_is_one_and_of_one_sure_difference_zero():
+    assert paired_interval([1.0, 2.0], [1.0, 2.0]).p == 1
+    assert paired_interval([2.0, 3.0], [1.0, 2.0]).p == 0
+
+
+samples = st.lists(st.floats(0.1, 10), min_size=2, max_size=12)
+
+
+@given(samples, st.floats(0, 1))
+def test_the_interval_excludes_equality_exactly_where_p_is_below_its_level(sample, overlap):
     a, b = np.array(sample), np.linspace(1, 2, len(sample))
-    forth, back = ratio_interval(a, b, generator()), ratio_interval(b, a, generator())
-    assert forth.value == pytest.approx(1 / back.value)
-    # up to the randomness of resampling, which sees the other tail
-    np.testing.assert_allclose(np.log(forth[1:]), -np.log(back[:0:-1]), atol=0.05)
+    found = ratio_interval(a, b, overlap)
+    if abs(found.p - 0.05) > 1e-9:
+        assert (found.p < 0.05) == (not found.low <= 1 <= found.high)
+
+
+@given(samples, st.floats(0, 1))
+def test_the_ratio_the_other_way_round_is_the_inverse(sample, overlap):
+    a, b = np.array(sample), np.linspace(1, 2, len(sample))
+    forth, back = ratio_interval(a, b, overlap), ratio_interval(b, a, overlap)
+    expected = 1 / back.mean, back.std, 1 / back.high, 1 / back.low, back.p
+    np.testing.assert_allclose(forth, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_the_ratio_covers_the_true_ratio_as_often_as_it_says():
+    rng, trials = np.random.default_rng(1), 1000
+    shared = rng.lognormal(0, 1, (trials, 6))
+    pairs = (
+        shared * rng.lognormal(0.7, 0.3, (trials, 6)),
+        shared * rng.lognormal(0, 0.3, (trials, 6)),
+    )
+    found = [ratio_interval(*pair) for pair in zip(*pairs, strict=True)]
+    covered = np.mean([ratio.low <= math.exp(0.7) <= ratio.high for ratio in found])
+    assert abs(covered - 0.95) < 4 * math.sqrt(0.95 * 0.05 / trials)
 
 
 def test_a_ratio_that_all_seeds_share_is_known():
     a = np.linspace(1, 2, 10)
-    np.testing.assert_allclose(ratio_interval(3 * a, a, generator()), 3, rtol=1e-12)
+    ratio = ratio_interval(3 * a, a)
+    np.testing.assert_allclose((ratio.mean, ratio.low, ratio.high), 3, rtol=1e-12)
 
 
-def test_a_few_pairs_that_all_agree_tell_no_interval():
-    ratio = ratio_interval([2.0, 4.0, 6.0], [1.0, 2.0, 3.0], generator())
-    assert ratio.value == pytest.approx(2)
-    assert np.isnan(ratio[1:]).all()
+def test_what_has_no_ratio_has_none():
+    assert np.isnan(ratio_interval([0.0, 1.0, 1.0], [1.0, 1.0, 1.0])).all()
+    assert np.isnan(ratio_interval([-1.0] * 9, [1.0] * 9)).all()
+    assert np.isnan(ratio_interval([1.0, math.nan], [1.0, 1.0])).all()
+    assert np.isnan(ratio_interval([2.0], [1.0])[1:]).all()
 
 
-def test_what_has_no_interval_has_none():
-    assert bootstrap_interval([3.5], generator()).value == 3.5
-    assert np.isnan(bootstrap_interval([3.5], generator())[1:]).all()
-    assert np.isnan(bootstrap_interval([1.0, math.nan], generator())).all()
-    assert np.isnan(ratio_interval([0.0, 1.0, 1.0], [1.0, 1.0, 1.0], generator())).all()
-    assert np.isnan(ratio_interval([-1.0] * 9, [1.0] * 9, generator())).all()
+def hits(rng, trials, seeds, pictures, spread):
+    """Whether networks are right: pictures differ in how hard they are, seeds in how good; bool."""
+    easy = rng.normal(0, 1, (trials, 1, pictures))
+    good = rng.normal(0, spread, (trials, seeds, 1))
+    return easy + good + rng.normal(0, 0.5, (trials, seeds, pictures)) > 0
 
 
-@pytest.mark.parametrize("bad", [[], [[1.0, 2.0]], 3.0])
-def test_values_to_resample_must_be_a_list(bad):
-    with pytest.raises(ValueError, match="values must be a non-empty list"):
-        bootstrap_interval(bad, generator())
+@pytest.mark.parametrize("spread", [0.0, 0.1])
+def test_intervals_of_accuracies_hold_for_other_pictures_too(spread):
+    found = hits(np.random.default_rng(0), 500, 6, 100, spread)  # the true accuracy is 1/2
+    whole = [picture_interval(run) for run in found]
+    seeds_only = [mean_interval(run.mean(axis=1)) for run in found]
+    covered, too_few = (
+        np.mean([i.low <= 0.5 <= i.high for i in intervals]) for intervals in (whole, seeds_only)
+    )
+    assert covered > 0.94
+    assert too_few < 0.75
 
 
-@pytest.mark.parametrize("test", [paired_test, lambda a, b: ratio_interval(a, b, generator())])
-def test_pairs_to_test_must_pair_up(test):
-    with pytest.raises(ValueError, match="a and b must pair up"):
-        test([1.0, 2.0], [1.0])
+def test_the_interval_of_accuracies_of_a_worked_example():
+    # means of seeds 1/2 and 1, of pictures 1, 1/2, 1, 1/2; t of one degree of freedom
+    mean, std, low, high, _ = picture_interval([[True, False, True, False], [True] * 4])
+    half = 12.70620474 * math.sqrt((1 / 8) / 2 + (1 / 12) / 4)
+    np.testing.assert_allclose((mean, std, low, high), (3 / 4, math.sqrt(1 / 8), 3 / 4 - half,
+                                                        3 / 4 + half))  # fmt: skip
+
+
+def test_pictures_on_which_both_methods_agree_narrow_the_paired_difference():
+    rng = np.random.default_rng(0)
+    (a,) = hits(rng, 1, 6, 400, 0.0)
+    b = a ^ (rng.random(a.shape) < 0.02)
+    paired = picture_interval(a * 1.0 - b)
+    alone = picture_interval(a)
+    assert paired.high - paired.low < (alone.high - alone.low) / 2
+
+
+def test_one_seed_on_many_pictures_has_a_mean_and_no_more():
+    assert picture_interval([[True, False]]).mean == 0.5
+    assert np.isnan(picture_interval([[True, False]])[1:]).all()
+    with pytest.raises(ValueError, match=r"shape \(seeds, pictures\), not \(2,\)"):
+        picture_interval([True, False])
 
 
 @pytest.mark.parametrize(
-    ("differences", "p"),
-    [
-        ([1, 2, 3], 2 / 8),  # only +++ and −−− are as far from 0
-        ([3, 1, -1], 6 / 8),  # sums 3, 5, 1, 3 and their opposites; at least 3: all but ±1
-        ([1, 2, -4], 1),  # the least of 1, 3, 5, 7
-        ([1, 1, 1, 1, -1], 12 / 32),  # |Σ| ≥ 3: no or one sign against, either way
-        ([0, 0], 1),
-        ([5], 1),
-        ([0.1] * 10, 2 / 1024),
-        ([0.1] * 20, 2 / 2**20),
-    ],
+    ("wins", "losses", "p"),
+    [(0, 0, 1), (1, 0, 1), (3, 3, 1), (6, 0, 2 / 64), (0, 6, 2 / 64), (9, 1, 22 / 1024)],
 )
-def test_p_of_constructed_differences_is_that_of_the_sums_by_hand(differences, p):
-    a = np.array(differences, dtype=float)
-    assert paired_test(a + 7, np.full(len(a), 7.0)) == pytest.approx(p, rel=1e-12)
-    assert paired_test(-a, np.zeros(len(a))) == pytest.approx(p, rel=1e-12)
+def test_p_of_signs_is_that_of_counting(wins, losses, p):
+    assert sign_test(wins, losses) == pytest.approx(p, rel=1e-12)
 
 
-def test_beyond_twenty_pairs_p_is_that_of_student():
-    sample = np.random.default_rng(0).normal(size=31)
-    sample = (sample - sample.mean()) / sample.std(ddof=1)
-    # quantiles of Student's t with 30 degrees of freedom at 0.975 and 0.995
-    for t, p in ((2.042272456, 0.05), (2.749995654, 0.01)):
-        shifted = sample + t / math.sqrt(31)
-        assert paired_test(shifted, np.zeros(31)) == pytest.approx(p, rel=1e-7)
-    assert paired_test(np.zeros(31), np.zeros(31)) == 1
+def test_the_fewest_seeds_that_decide_are_those_whose_signs_can():
+    assert sign_test(MIN_SEEDS, 0) < 0.05 < sign_test(MIN_SEEDS - 1, 0)
 
 
-@pytest.mark.parametrize("count", [10, 40])
-def test_under_equality_p_falls_below_a_level_as_often_as_the_level(count):
-    rng, trials = np.random.default_rng(3), 500
-    found = [paired_test(*rng.normal(size=(2, count))) for _ in range(trials)]
-    for level in (0.05, 0.3):
-        assert abs(np.mean(np.array(found) <= level) - level) < 4 * math.sqrt(level / trials)
+def test_holm_corrects_as_by_hand_and_never_downward():
+    # sorted 0.01 · 4, 0.02 · 3, 0.03 · 2, 0.5 · 1
+    np.testing.assert_allclose(holm([0.02, 0.5, 0.01, 0.03]), [0.06, 0.5, 0.04, 0.06])
+    np.testing.assert_allclose(holm([0.3]), [0.3])
+    np.testing.assert_allclose(holm([0.9, 0.8]), [1, 1])
+    np.testing.assert_allclose(holm([0.01, math.nan]), [0.02, math.nan])
+    assert holm([]).shape == (0,)
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_test_drops_no_diverged_run(bad):
-    assert math.isnan(paired_test([1.0, bad], [1.0, 2.0]))
-    assert math.isnan(paired_test([1.0, bad], [1.0, bad]))
+def test_of_many_true_hypotheses_holm_seldom_rejects_any():
+    p = np.random.default_rng(0).random((2000, 5))
+    assert np.mean(p.min(axis=1) < 0.05) > 0.2
+    assert np.mean([holm(row).min() < 0.05 for row in p]) < 0.065

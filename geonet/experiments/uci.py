@@ -23,7 +23,7 @@ from geonet.data.tables import standardize_target
 from geonet.data.uci import files, read_uci, split_uci
 from geonet.experiments.harness import figures, options, small_networks, tables
 from geonet.experiments.harness.experiment import Experiment, generators, recipe
-from geonet.experiments.harness.statistics import paired_interval, paired_test
+from geonet.experiments.harness.statistics import MIN_SEEDS, paired_interval, ratio_interval
 from geonet.experiments.sets.friedman import FRIEDMAN, load_friedman
 from geonet.models import mlp
 from geonet.train import predict
@@ -197,12 +197,15 @@ def _format_of(error):
 def _significantly_best(errors):
     """The method whose error is significantly below that of every other one, or None.
 
-    If any run diverged, there is none.
+    If any run diverged, or there are too few splits, there is none.
     """
     for method, values in errors.items():
         others = [e for m, e in errors.items() if m != method]
-        if others and all(values.mean() < e.mean() for e in others):
-            return method if all(paired_test(values, e) < SIGNIFICANCE for e in others) else None
+        enough = len(values) >= MIN_SEEDS
+        if enough and others and all(values.mean() < e.mean() for e in others):
+            return (
+                method if all(paired_interval(values, e).p < SIGNIFICANCE for e in others) else None
+            )
     return None
 
 
@@ -214,8 +217,8 @@ def _ratios(results, first, others, name):
         errors = results.metrics(method, "test_rmse", set=name)
         both = np.isfinite(errors) & np.isfinite(reference)
         if both.any():
-            change = paired_interval(np.log(errors[both]), np.log(reference[both]))
-            ratios[method] = np.exp([change.mean, change.low, change.high])
+            ratio = ratio_interval(errors[both], reference[both])
+            ratios[method] = ratio.mean, ratio.low, ratio.high
     return ratios
 
 

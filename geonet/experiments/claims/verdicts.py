@@ -6,7 +6,7 @@ import numpy as np
 
 from geonet.experiments.claims import measures
 from geonet.experiments.claims.statements import CLAIMS, Bound
-from geonet.experiments.harness.statistics import paired_test, ratio_interval
+from geonet.experiments.harness.statistics import ratio_interval, sign_test
 
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "reproduced", "not reproduced", "inconclusive"
 RULE = (
@@ -94,10 +94,10 @@ def judge_comparison(comparison, results, rng):
     effect, ends, p = (math.nan,) * 3, (math.nan, math.nan), math.nan
     if both.any():
         pairs = (own[both], rival[both])[:: 1 if measure.better == "larger" else -1]
-        effect, p = ratio_interval(*pairs, rng), paired_test(own[both], rival[both])
-        ends = effect[1:]
+        mean, _, *ends, p = ratio_interval(*pairs)
+        effect = mean, *ends
     if np.count_nonzero(both) < 2 and not np.isnan(ratios).all():
-        p = paired_test(signs, np.zeros(len(signs)))
+        p = sign_test(np.sum(signs > 0), np.sum(signs < 0))
         if p < 0.05:  # an effect without bound
             ends = (math.inf, math.inf) if signs.sum() > 0 else (0.0, 0.0)
     value, low, high = (x if math.isfinite(x) else None for x in effect)

@@ -1,33 +1,36 @@
 """What numbers over seeds are worth: means, effects over paired seeds, and their intervals.
 
-Intervals are Student's t for normal values. Effects over paired seeds need fewer assumptions: they
-have bootstrap intervals, and tests that exchange signs. The two values of a pair share their seed,
-so that two methods start from the same data and the same initial weights.
+There is one way of inference: Student's t, for means, for paired differences and, on logarithms,
+for ratios. So the interval and p of an effect come from one statistic and always agree, and one
+term corrects both where values are not independent, as on overlapping splits of a single data set.
+Resampling has no such term. The two values of a pair share their seed, so that two methods start
+from the same data and the same initial weights.
 
 A diverged run is a result, not a gap: a NaN or infinite value makes everything computed from it
 NaN. To leave such runs out, do so explicitly before calling these functions.
 """
 
 import math
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 
-RESAMPLES = 10_000
-MIN_FOR_BOOTSTRAP = 8  # with fewer values, a bootstrap interval is too narrow
-MAX_EXACT_PAIRS = 20  # half of the 2²⁰ sums with exchanged signs take a few megabytes
-NORMAL = NormalDist()
 QUANTILE = 0.975  # of two-sided intervals of 95 %
+SIGNIFICANCE = 0.05  # which belongs to these intervals
+MIN_SEEDS = 6  # fewer pairs decide nothing: all may agree by chance with p above 0.05
 
 
 class Interval(NamedTuple):
-    """A mean, the standard deviation of the values (ddof = 1), and the interval of the mean."""
+    """A mean, the standard deviation of the values, and what is known of the true mean."""
 
     mean: float
-    std: float
-    low: float
+    std: float  # ddof = 1
+    low: float  # of the 95 % interval
     high: float
+    p: float  # two-sided, of the hypothesis that the true mean is 0 (for a ratio, 1)
+
+
+NOTHING = Interval(*[math.nan] * 5)
 
 
 def student_t_quantile(p, degrees_of_freedom):
@@ -70,19 +73,24 @@ def _central_probability(theta, nu):
     return sine * (1 + np.cumprod((2 * k - 1) / (2 * k) * cosine**2).sum())
 
 
-def mean_interval(values):
-    """Mean of independent values and its 95 % interval, ± t·std/√N with N − 1 degrees of freedom.
+def mean_interval(values, overlap=0.0):
+    """Mean, its 95 % interval, and p, by Student's t with N − 1 degrees of freedom.
 
     Parameters
     ----------
     values : array_like, shape (N,)
         One value per seed.
+    overlap : float
+        0 for independent values. If they come from random splits of a single data set, they share
+        most of their data, and s²/N is far too small a variance of their mean. With
+        overlap = n_test/n_train it is s² (1/N + overlap), the corrected resampled t of Nadeau and
+        Bengio (Machine Learning 52, 2003).
 
     Returns
     -------
     Interval
-        (mean, std, low, high). For a single value, only the mean is known and the rest is NaN. If
-        a value is NaN or infinite (a diverged run), everything is NaN.
+        For a single value, only the mean is known and the rest is NaN. If a value is NaN or
+        infinite (a diverged run), everything is NaN.
 
     Raises
     ------
@@ -93,17 +101,24 @@ def mean_interval(values):
     if values.ndim != 1 or values.size == 0:
         raise ValueError(f"values must be a non-empty list of numbers, not of shape {values.shape}")
     if not np.isfinite(values).all():
-        return Interval(math.nan, math.nan, math.nan, math.nan)
+        return NOTHING
     if values.size == 1:
-        return Interval(float(values[0]), math.nan, math.nan, math.nan)
+        return NOTHING._replace(mean=float(values[0]))
     with np.errstate(over="ignore", invalid="ignore"):  # a run that almost diverged: ∞ or NaN
         mean, std = float(values.mean()), float(values.std(ddof=1))
-    half = student_t_quantile(QUANTILE, values.size - 1) * std / math.sqrt(values.size)
-    return Interval(mean, std, mean - half, mean + half)
+    return _interval(mean, std, std * math.sqrt(1 / values.size + overlap), values.size - 1)
 
 
-def paired_interval(a, b):
-    """Mean difference a − b over paired seeds, and its 95 % interval.
+def _interval(mean, std, error, degrees_of_freedom):
+    """The interval of a mean with its standard error."""
+    half = student_t_quantile(QUANTILE, degrees_of_freedom) * error
+    theta = math.atan2(abs(mean), error * math.sqrt(degrees_of_freedom))  # t = √ν tan θ
+    p = max(0.0, 1 - _central_probability(theta, degrees_of_freedom))
+    return Interval(mean, std, mean - half, mean + half, p)
+
+
+def paired_interval(a, b, overlap=0.0):
+    """Mean difference a − b over paired seeds, its 95 % interval, and p of the paired t test.
 
     What two methods share on a seed (data, initial weights) cancels in the difference, so this
     interval is narrower than two separate ones would suggest.
@@ -112,6 +127,8 @@ def paired_interval(a, b):
     ----------
     a, b : array_like, shape (N,)
         a[i] and b[i] belong to the same seed.
+    overlap : float
+        As for `mean_interval`.
 
     Returns
     -------
@@ -125,66 +142,11 @@ def paired_interval(a, b):
     """
     a, b = _paired(a, b)
     with np.errstate(invalid="ignore"):  # ∞ − ∞ of two diverged runs is NaN, as it should be
-        return mean_interval(a - b)
+        return mean_interval(a - b, overlap)
 
 
-class Estimate(NamedTuple):
-    """An estimate from a sample, and the interval of the quantity that it estimates."""
-
-    value: float
-    low: float
-    high: float
-
-
-def bootstrap_interval(values, rng):
-    """Bootstrap interval (95 %) of a mean: bias-corrected and accelerated (BCa), and widened.
-
-    BCa (Efron 1987) is used because a plain percentile interval of skewed values lies too far to
-    one side. Resamples of N values vary too little, by a factor of √((N − 1)/N), and do not account
-    for Student's t. So the normal quantiles z are replaced by t·√(N/(N − 1)) with N − 1 degrees of
-    freedom (Hesterberg 2015). A 95 % interval from ten normal values then covers the mean in 92 to
-    95 % of cases; from five values in 91 %, and from three in 75 %, because no resample lies beyond
-    the values.
-
-    Parameters
-    ----------
-    values : array_like, shape (N,)
-        Values or paired differences, one per seed.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    Estimate
-        For a single value, that value and NaN; with a NaN or infinite value, NaN throughout. If
-        all values are equal, the interval has length 0.
-
-    Raises
-    ------
-    ValueError
-        As `mean_interval` does.
-    """
-    values = np.asarray(values, dtype=np.float64)
-    mean, _, low, _ = mean_interval(values)  # also checks the values
-    if math.isnan(low):
-        return Estimate(mean, math.nan, math.nan)
-    count = len(values)
-    found = np.sort(values[rng.integers(count, size=(RESAMPLES, count))].mean(axis=1))
-    rounding = 1e-12 * np.abs(values).max()
-    below = 0.5 * (np.mean(found < mean - rounding) + np.mean(found <= mean + rounding))
-    bias = NORMAL.inv_cdf(min(max(below, 1 / RESAMPLES), 1 - 1 / RESAMPLES))
-    deviations = values - mean
-    spread = np.sum(deviations**2) ** 1.5
-    acceleration = np.sum(deviations**3) / (6 * spread) if spread > 0 else 0.0
-    widened = student_t_quantile(QUANTILE, count - 1) * math.sqrt(count / (count - 1))
-    shares = []
-    for z in (bias - widened, bias + widened):
-        slope = max(1 - acceleration * z, 1e-3)  # stay on the same side of the pole
-        shares.append(NORMAL.cdf(bias + z / slope))
-    return Estimate(mean, *map(float, np.quantile(found, shares)))
-
-
-def ratio_interval(a, b, rng):
-    """Effect size: the geometric mean of aᵢ/bᵢ over paired seeds, and its interval.
+def ratio_interval(a, b, overlap=0.0):
+    """Effect size: the geometric mean of aᵢ/bᵢ over paired seeds, its 95 % interval, and p.
 
     A ratio has no unit, so that errors, accuracies and angles fit into one figure, and b/a has the
     inverse interval. A standardized difference (Cohen's d_z) would grow without bound as the seeds
@@ -194,14 +156,14 @@ def ratio_interval(a, b, rng):
     ----------
     a, b : array_like, shape (N,)
         Positive; a[i] and b[i] belong to the same seed.
-    rng : numpy.random.Generator
+    overlap : float
+        As for `mean_interval`.
 
     Returns
     -------
-    Estimate
-        The interval is that of the bootstrap on log aᵢ/bᵢ. For fewer than 8 pairs, it is that of
-        Student's t on them, or NaN if they all agree, as values on a grid may do by chance.
-        Everything is NaN if a value is not positive.
+    Interval
+        exp of the `paired_interval` of log a and log b: mean and std are geometric ones, and p is
+        of the hypothesis that the ratio is 1. Everything is NaN if a value is not positive.
 
     Raises
     ------
@@ -210,60 +172,81 @@ def ratio_interval(a, b, rng):
     """
     a, b = _paired(a, b)
     with np.errstate(divide="ignore", invalid="ignore"):
-        logarithms = np.log(a) - np.log(b)
-    if len(a) < MIN_FOR_BOOTSTRAP:
-        mean, std, *ends = mean_interval(logarithms)
-        if std < 1e-12:
-            ends = math.nan, math.nan
-    else:
-        mean, *ends = bootstrap_interval(logarithms, rng)
-    return Estimate(*(float(np.exp(x)) for x in (mean, *ends)))
+        *logarithms, p = paired_interval(np.log(a), np.log(b), overlap)
+    with np.errstate(over="ignore"):
+        return Interval(*np.exp(logarithms).tolist(), p)
 
 
-def paired_test(a, b):
-    """Two-sided p-value of the hypothesis that a − b is as likely as b − a, seed by seed.
+def picture_interval(values):
+    """Mean over seeds and test pictures, with an interval that includes the sample of pictures.
 
-    For up to 20 pairs, the test exchanges signs in all ways, which is exact and does not assume a
-    distribution: p is the share of the 2^N sums Σ ±dᵢ that are at least as far from 0 as Σ dᵢ.
-    Therefore p is never below 2^(1 − N), and five seeds cannot show p < 0.05. For more than 20
-    pairs, it is Student's t test.
+    More seeds tell nothing about other pictures: a mean over k seeds on the same n pictures has the
+    variance s²_seeds/k + s²_pictures/n. s²_seeds is the variance over seeds of the mean over
+    pictures, and s²_pictures that over pictures of the mean over seeds. What depends on both counts
+    twice, and Student's t has only k − 1 degrees of freedom, so the interval is rather too wide.
 
     Parameters
     ----------
-    a, b : array_like, shape (N,)
-        a[i] and b[i] belong to the same seed.
+    values : array_like, shape (k, n)
+        Whether a network is right on a picture, one row per seed; or, for the paired difference
+        of two methods, that of the one minus that of the other, from −1 to 1.
 
     Returns
     -------
-    float
-        1 if a = b; NaN if a value is NaN or infinite.
+    Interval
+        Its std is over seeds. For a single seed, only the mean is known.
 
     Raises
     ------
     ValueError
-        If a and b do not pair up.
+        If values is not of shape (k, n) with k ≥ 1 and n ≥ 2.
     """
-    a, b = _paired(a, b)
-    with np.errstate(invalid="ignore"):  # ∞ − ∞
-        differences = a - b
-    if not np.isfinite(differences).all():
-        return math.nan
-    if len(differences) > MAX_EXACT_PAIRS:
-        return _t_test(differences)
-    sums = differences[:1]  # by symmetry, the first sign can be kept
-    for difference in differences[1:]:
-        sums = np.concatenate([sums + difference, sums - difference])
-    rounding = 1e-12 * np.abs(differences).sum()
-    return float(np.mean(np.abs(sums) >= abs(differences.sum()) - rounding))
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 2 or not len(values) or values.shape[1] < 2:
+        raise ValueError(f"values must have shape (seeds, pictures), not {values.shape}")
+    (mean, std, *_), (seeds, pictures) = mean_interval(values.mean(axis=1)), values.shape
+    if seeds == 1:
+        return NOTHING._replace(mean=mean)
+    error = math.sqrt(std**2 / seeds + values.mean(axis=0).var(ddof=1) / pictures)
+    return _interval(mean, std, error, seeds - 1)
 
 
-def _t_test(differences):
-    """Two-sided p-value of the hypothesis that normal differences have mean 0."""
-    count, mean = len(differences), differences.mean()
-    if mean == 0:
-        return 1.0
-    error = differences.std(ddof=1) / math.sqrt(count)  # t/√ν = tan θ
-    return 1 - _central_probability(math.atan2(abs(mean), error * math.sqrt(count - 1)), count - 1)
+def sign_test(wins, losses):
+    """Two-sided p-value of the hypothesis that wins are as likely as losses, seed by seed.
+
+    It is exact and needs no numbers, so it can judge pairs of which one run diverged.
+
+    Parameters
+    ----------
+    wins, losses : int
+        Ties count as neither.
+    """
+    count = wins + losses
+    tail = sum(math.comb(count, k) for k in range(min(wins, losses) + 1))
+    return min(1.0, 2 * tail / 2**count)
+
+
+def holm(p_values):
+    """p-values corrected for their number: Holm's step-down method (1979).
+
+    If those are rejected whose corrected p is below a level, the probability of rejecting any true
+    hypothesis is below that level, whatever the dependence between them.
+
+    Parameters
+    ----------
+    p_values : array_like, shape (m,)
+        NaN (not known) counts as a hypothesis, and stays NaN.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m,)
+    """
+    p_values = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p_values)  # NaN last
+    steps = (len(order) - np.arange(len(order))) * p_values[order]
+    corrected = np.empty_like(p_values)
+    corrected[order] = np.minimum(1, np.maximum.accumulate(steps))
+    return corrected
 
 
 def _paired(a, b):

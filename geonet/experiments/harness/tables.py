@@ -11,7 +11,7 @@ def markdown_table(rows):
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *body])
 
 
-def statistics_cells(values, reference=None):
+def statistics_cells(values, reference=None, overlap=0.0):
     """Three cells of a table: mean ± standard deviation, 95 % interval, and the paired difference.
 
     Parameters
@@ -20,6 +20,8 @@ def statistics_cells(values, reference=None):
         NaN for runs that diverged, which are left out.
     reference : numpy.ndarray, shape (seeds,), optional
         What the difference is from. Without it, that cell is empty.
+    overlap : float
+        As for `mean_interval`.
 
     Returns
     -------
@@ -28,10 +30,10 @@ def statistics_cells(values, reference=None):
     """
     cells, finished = ["", "", ""], np.isfinite(values)
     if finished.any():
-        whole = mean_interval(values[finished])
+        whole = mean_interval(values[finished], overlap)
         cells[:2] = format_mean(whole), format_interval(whole)
     if reference is not None and (both := finished & np.isfinite(reference)).any():
-        paired = paired_interval(values[both], reference[both])
+        paired = paired_interval(values[both], reference[both], overlap)
         cells[2] = f"{paired.mean:+.3g} {format_interval(paired, '+.3g')}".rstrip()
     return cells
 
