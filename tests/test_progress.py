@@ -1,13 +1,15 @@
-"""The line on the terminal that says how far training has come."""
+"""The lines on the terminal, or in a log, that say how far work has come."""
 
 import io
 import sys
+import threading
 
 import numpy as np
 import pytest
 
 from geonet import nn, ops
 from geonet.train import SGD, Diverged, Progress, fit
+from geonet.train.progress import LOG_EVERY
 
 
 def train(loss=ops.mse, **options):
@@ -101,3 +103,72 @@ def test_the_line_is_at_most_a_hundred_characters_wide():
     stream = Stream(True)
     Progress(2, "a long label " * 20, stream).update()
     assert len(stream.getvalue()) == len("\r\x1b[K") + 100
+
+
+def beats(progress, clock, count):
+    """What a log says while `count` times nothing ends; the longest silence must be 30 s."""
+
+    def wait(seconds):
+        assert seconds <= 30
+        clock[0] += seconds
+        return next(ended)
+
+    ended = iter([False] * count + [True])
+    progress._beat(wait)
+    return progress.stream.getvalue().splitlines()
+
+
+@pytest.fixture
+def silent(monkeypatch):
+    """Threads that are made and never run, so that a test can beat in their place."""
+    monkeypatch.setattr(threading.Thread, "start", lambda self: None)
+    monkeypatch.setattr(threading.Thread, "join", lambda self: None)
+
+
+def test_a_log_is_never_silent_even_while_no_piece_ends(clock, silent):
+    progress = Progress(10, "work", Stream(False), log=True)
+    assert beats(progress, clock, 2) == ["work 0/10, time left not known"] * 2
+    progress.update("(SP)")
+    # 80 s have passed: three pauses, and one more
+    assert beats(progress, clock, 1)[-1] == "work 1/10, 12 min 0 s left (SP)"
+    progress.close()
+
+
+def test_a_log_tells_of_the_whole_and_of_its_part_in_one_line(clock, silent):
+    stream = Stream(False)
+    whole = Progress(2, "all", stream, log=True, weights=[100, 300])
+    clock[0] += 100
+    whole.update()
+    part = Progress(4, "part", stream, done=1, log=True)  # 3 left, each a third of 300
+    clock[0] += 80
+    part.update("(GmP)")
+    # 1/2 of the whole in 200 s; of the part, 1 of 3 in 100 s
+    assert beats(whole, clock, 1) == ["all 1/2, 3 min 20 s left: part 2/4, 3 min 20 s left (GmP)"]
+    part.close()
+    whole.update()
+    assert beats(whole, clock, 1)[-1] == "all 2/2, 0 s left"
+    whole.close()
+
+
+def test_a_terminal_tells_of_the_whole_and_of_its_part_in_one_line(clock):
+    stream = Stream(True)
+    whole, part = (Progress(2, name, stream, log=True) for name in ("all", "part"))
+    clock[0] += 10
+    part.update()
+    assert stream.getvalue().endswith("all 0/2, 30 s left: part 1/2, 10 s left ")
+    part.close()
+    whole.close()
+
+
+def test_the_log_ends_with_the_work_and_others_write_none():
+    before = threading.active_count()
+    progress = Progress(1, "work", Stream(False), log=True)
+    assert threading.active_count() == before + 1
+    progress.close()
+    Progress(1, "work", Stream(False)).close()
+    Progress(1, "work", Stream(True), log=True).close()
+    assert threading.active_count() == before
+
+
+def test_the_pause_between_lines_of_a_log_is_well_below_half_a_minute():
+    assert LOG_EVERY <= 25
