@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geonet.data.uci import files, read_uci, split_uci
+from geonet.data.uci import Table, files, read_uci, rows_of_split, split_uci
 
 ROWS = 20
 
@@ -103,20 +103,43 @@ def test_a_missing_folder_is_named(tmp_path):
         read_uci(tmp_path / "wine")
 
 
-def test_a_split_has_the_rows_of_its_files_with_features_standardized(tmp_path):
+def test_a_clean_split_has_the_rows_of_its_files_with_features_standardized(tmp_path):
     table = read_uci(write(tmp_path / "set"))
-    for protocol, sizes in (("clean", [15, 3, 2]), ("paper", [18, 2, 2])):
-        split = split_uci(table, 0, rng(), protocol)
-        assert [len(y) for _, y in split] == sizes
-        np.testing.assert_array_equal(split.test[1], table.y[:2])
-        np.testing.assert_allclose(split.train[0].mean(axis=0), 0, atol=1e-12)
+    split = split_uci(table, 0, rng())
+    assert [len(y) for _, y in split] == [15, 3, 2]
+    np.testing.assert_array_equal(split.test[1], table.y[:2])
+    np.testing.assert_allclose(split.train[0].mean(axis=0), 0, atol=1e-12)
+
+
+def test_the_authors_split_of_a_seed_tests_the_first_fifth_of_its_permutation(tmp_path):
+    """RandomState(3).permutation(20), whose first 4 rows are the test part, written out here."""
+    table = read_uci(write(tmp_path / "set"))
+    order = [14, 2, 1, 17, 4, 16, 6, 7, 15, 12, 9, 11, 19, 18, 13, 5, 0, 8, 3, 10]
+    rows, test = rows_of_split(table, 3, "paper")
+    assert [*test, *rows] == order
+    split = split_uci(table, 3, None, "paper")  # draws nothing more
+    np.testing.assert_array_equal(split.test[1], table.y[order[:4]])
+    np.testing.assert_array_equal(split.validation[1], split.test[1])
+    np.testing.assert_array_equal(split.train[1], table.y[order[4:]])
+    x = table.x[order[4:]]
+    for (found, _), part in zip(split, (order[4:], order[:4], order[:4]), strict=True):
+        np.testing.assert_allclose(found, (table.x[part] - x.mean(0)) / x.std(0), atol=1e-12)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(20, 4), (21, 5), (506, 102), (1030, 206)])
+def test_the_authors_test_part_is_a_fifth_rounded_up(count, expected):
+    table = Table(np.zeros((count, 1)), np.zeros((count, 1)), [])
+    for k in (0, 123):  # any seed is a split, whatever the set's own are
+        rows, test = rows_of_split(table, k, "paper")
+        assert len(test) == expected
+        assert sorted([*rows, *test]) == list(range(count))
 
 
 def test_an_unknown_split_or_protocol_is_refused(tmp_path):
     table = read_uci(write(tmp_path / "set"))
     with pytest.raises(ValueError, match="split must be one of 0…1, not 2"):
         split_uci(table, 2, rng())
-    with pytest.raises(ValueError, match="protocol must be"):
+    with pytest.raises(ValueError, match="protocol must be one of clean, paper, but is 'both'"):
         split_uci(table, 0, rng(), "both")
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from geonet.data.reading import check_content, existing
 from geonet.data.tables import read_numbers, split_rows
+from geonet.text import check_choice
 
 LAYOUT = (
     "the split layout: data.txt, index_features.txt, index_target.txt, n_splits.txt, and "
@@ -103,19 +104,47 @@ def _indices(path, count, of):
     return found.astype(np.int64)
 
 
-def split_uci(table, k, rng, protocol="clean"):
-    """One split, with features standardized by the train part.
+def rows_of_split(table, k, protocol="clean"):
+    """The rows that a split keeps for the test, and all others.
 
     Parameters
     ----------
     table : Table
     k : int
         Number of the split, from 0.
-    rng : numpy.random.Generator
-        Used by "clean" only.
     protocol : {"clean", "paper"}
-        "clean" takes a fifth of the train rows, drawn from `rng`, as the validation part.
-        "paper" trains on all of them and uses the test part as the validation part too.
+        "clean" takes split k of the set's own. "paper" draws any number of them, as the authors do:
+        the first ⌈N/5⌉ rows of ``RandomState(k).permutation(N)`` are for the test.
+
+    Returns
+    -------
+    rows, test : ndarray of int
+
+    Raises
+    ------
+    ValueError
+        If there is no such split, or the protocol is not one of the two.
+    """
+    check_choice("protocol", protocol, ("clean", "paper"))
+    if protocol == "paper":
+        count = len(table.x)
+        test, rows = np.split(np.random.RandomState(k).permutation(count), [-(-count // 5)])
+        return rows, test
+    if not 0 <= k < len(table.splits):
+        raise ValueError(f"split must be one of 0…{len(table.splits) - 1}, not {k}")
+    return table.splits[k]
+
+
+def split_uci(table, k, rng, protocol="clean"):
+    """One split, with features standardized by the part that is trained on.
+
+    Parameters
+    ----------
+    table, k, protocol
+        As for `rows_of_split`.
+    rng : numpy.random.Generator
+        Used by "clean" only, which draws a fifth of the rows that are not for the test, to steer.
+        Under "paper", the test part steers, as for `geonet.data.tables.split_rows`.
 
     Returns
     -------
@@ -125,8 +154,6 @@ def split_uci(table, k, rng, protocol="clean"):
     Raises
     ------
     ValueError
-        If there is no such split, or the protocol is not one of the two.
+        As `rows_of_split` does.
     """
-    if not 0 <= k < len(table.splits):
-        raise ValueError(f"split must be one of 0…{len(table.splits) - 1}, not {k}")
-    return split_rows(table.x, table.y, *table.splits[k], rng, protocol)
+    return split_rows(table.x, table.y, *rows_of_split(table, k, protocol), rng, protocol)
