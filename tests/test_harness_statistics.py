@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from geonet.experiments.harness.statistics import (
     MIN_SEEDS,
     Interval,
+    bounded,
     holm,
     mean_interval,
     paired_interval,
@@ -68,6 +69,45 @@ def test_interval_covers_the_true_mean_as_often_as_it_says(count):
     trials = 1500
     intervals = [mean_interval(rng.normal(2, 3, size=count)) for _ in range(trials)]
     covered = np.mean([interval.low <= 2 <= interval.high for interval in intervals])
+    assert abs(covered - 0.95) < 4 * math.sqrt(0.95 * 0.05 / trials)
+
+
+@given(
+    st.sampled_from([1.0, math.pi, math.inf]),
+    st.lists(st.floats(1e-9, 1 - 1e-9), min_size=2, max_size=6),
+)
+def test_a_bounded_interval_holds_the_mean_and_stays_within_the_bounds(high, shares):
+    values = np.multiply(shares, min(high, 100.0))
+    whole = mean_interval(values)
+    found = bounded(whole, high)
+    assert 0 <= found.low <= whole.mean * (1 + 1e-9)
+    assert whole.mean * (1 - 1e-9) <= found.high <= high
+    assert (found.mean, found.std, found.p) == (whole.mean, whole.std, whole.p)
+
+
+@pytest.mark.parametrize("high", [1.0, math.inf])
+def test_a_narrow_bounded_interval_is_that_of_students_t(high):
+    whole = mean_interval(0.8 + 1e-5 * np.arange(6))
+    np.testing.assert_allclose(bounded(whole, high), whole, rtol=1e-8)
+
+
+def test_a_bounded_interval_of_equal_values_at_an_end_has_length_0():
+    for value in (0.0, 1.0):
+        assert bounded(mean_interval([value] * 3), 1.0)[2:4] == (value, value)
+    assert np.isnan(bounded(mean_interval([0.3]), 1.0)[2:4]).all()
+
+
+@pytest.mark.parametrize(
+    ("draw", "mean", "high"),
+    [
+        (lambda rng: rng.lognormal(0, 0.3, 5), math.exp(0.045), math.inf),
+        (lambda rng: rng.beta(18, 2, 5), 0.9, 1.0),
+    ],
+)
+def test_a_bounded_interval_covers_the_mean_of_skewed_values(draw, mean, high):
+    rng, trials = np.random.default_rng(0), 1500
+    intervals = [bounded(mean_interval(draw(rng)), high) for _ in range(trials)]
+    covered = np.mean([interval.low <= mean <= interval.high for interval in intervals])
     assert abs(covered - 0.95) < 4 * math.sqrt(0.95 * 0.05 / trials)
 
 

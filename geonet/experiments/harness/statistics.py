@@ -117,6 +117,37 @@ def _interval(mean, std, error, degrees_of_freedom):
     return Interval(mean, std, mean - half, mean + half, p)
 
 
+def bounded(interval, high=math.inf):
+    """The interval of the mean of a quantity in [0, high], which never leaves that range.
+
+    Student's t of few or skewed values may give an error, an angle or a share below 0, or a share
+    above 1. So the interval is taken of log x, or of the logit log x/(high − x), with the standard
+    error that the delta method gives there, and carried back. It is no longer symmetric. Where it
+    is narrow, it agrees with Student's t; for skewed values, it covers the mean more often.
+
+    Parameters
+    ----------
+    interval : Interval
+        From `mean_interval`, of values in [0, high].
+    high : float
+        Default ∞.
+
+    Returns
+    -------
+    Interval
+        With another low and high. At a mean of 0 or `high`, where all values agree, it has length
+        0 as before.
+    """
+    mean = interval.mean
+    if not 0 < mean < high:
+        return interval
+    room = 1 - mean / high  # 1 if there is no upper end
+    with np.errstate(over="ignore", divide="ignore"):
+        factor = np.exp((interval.high - mean) / (mean * room))  # of the odds x/(1 − x/high)
+        low, top = (1 / (room / mean * f + 1 / high) for f in (factor, 1 / factor))
+    return interval._replace(low=float(low), high=float(top))
+
+
 def paired_interval(a, b, overlap=0.0):
     """Mean difference a − b over paired seeds, its 95 % interval, and p of the paired t test.
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from geonet.experiments.harness.statistics import mean_interval, paired_interval
+from geonet.experiments.harness.statistics import bounded, mean_interval, paired_interval
 
 
 def markdown_table(rows):
@@ -11,7 +11,7 @@ def markdown_table(rows):
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *body])
 
 
-def statistics_cells(values, reference=None, overlap=0.0):
+def statistics_cells(values, reference=None, overlap=0.0, high=np.inf):
     """Three cells of a table: mean ± standard deviation, 95 % interval, and the paired difference.
 
     Parameters
@@ -22,6 +22,8 @@ def statistics_cells(values, reference=None, overlap=0.0):
         What the difference is from. Without it, that cell is empty.
     overlap : float
         As for `mean_interval`.
+    high : float
+        The values are in [0, high], and so is their interval: see `bounded`.
 
     Returns
     -------
@@ -30,7 +32,7 @@ def statistics_cells(values, reference=None, overlap=0.0):
     """
     cells, finished = ["", "", ""], np.isfinite(values)
     if finished.any():
-        whole = mean_interval(values[finished], overlap)
+        whole = bounded(mean_interval(values[finished], overlap), high)
         cells[:2] = format_mean(whole), format_interval(whole)
     if reference is not None and (both := finished & np.isfinite(reference)).any():
         paired = paired_interval(values[both], reference[both], overlap)
