@@ -2,6 +2,7 @@
 
 import json
 from argparse import ArgumentTypeError
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,9 +11,8 @@ from geonet.characteristic import Tracker
 from geonet.experiments import find
 from geonet.experiments.harness import options
 from geonet.experiments.harness.experiment import Experiment
-from geonet.experiments.harness.results import Results
+from geonet.experiments.harness.results import Results, read
 from geonet.experiments.harness.small_networks import summarize_tracker
-from geonet.experiments.harness.sweep import lrs_to_test
 from geonet.experiments.perturbation import make_unit
 from geonet.files import write_whole
 from geonet.models import METHODS, mlp
@@ -118,8 +118,8 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def a_run(method="SP", seed=0, lr=0.01, split="test", **metrics):
-    return {"method": method, "seed": seed, "lr": lr, "split": split, "metrics": metrics}
+def a_run(method="SP", seed=0, lr=0.01, **metrics):
+    return {"method": method, "seed": seed, "lr": lr, "metrics": metrics}
 
 
 def test_runs_are_taken_over_by_the_same_configuration_only(tmp_path):
@@ -158,7 +158,6 @@ def test_metrics_stand_in_the_order_of_the_seeds_and_missing_ones_are_nan(tmp_pa
     results = Results(tmp_path, "levy", CONFIG)
     results.add(a_run(seed=1, test_rmse=2.0), {})
     results.add(a_run(seed=0, diverged=True), {})
-    results.add(a_run(seed=0, lr=0.1, split="validation", validation_rmse=3.0), {})
     np.testing.assert_array_equal(results.metrics("SP", "test_rmse"), [np.nan, 2.0])
     assert results.lr("SP") == 0.01
 
@@ -234,10 +233,10 @@ def test_a_diverged_run_is_recorded_with_its_reason_and_the_rest_goes_on(
     levy = EXPERIMENTS["levy"]
     run_one = levy.run_one
 
-    def diverging(config, method, seed, lr, split):
+    def diverging(config, method, seed, lr):
         if method == "WN":
             raise Diverged(7, "steps.0.layer", "gradient of v")
-        return run_one(config, method, seed, lr, split)
+        return run_one(config, method, seed, lr)
 
     monkeypatch.setattr(levy, "run_one", diverging)
     levy.main(arguments_of("levy", "--quick", "--methods", "SP,WN", "--out", tmp_path))
@@ -290,38 +289,75 @@ def test_a_single_seed_has_a_mean_and_claims_no_interval(small, tmp_path, capsys
     assert "nan" not in capsys.readouterr().out
 
 
-def test_a_sweep_chooses_on_validation_data_and_tests_the_chosen_rate_only(
+def test_a_rate_is_chosen_on_validation_data_whatever_the_test_data_say(
     small, tmp_path, monkeypatch, capsys
 ):
     levy = EXPERIMENTS["levy"]
 
-    def measured(config, method, seed, lr, split):
-        return {f"{split}_rmse": abs(lr - 0.03) + seed, "steps": 1}, {}
+    def measured(config, method, seed, lr):
+        return {"validation_rmse": abs(lr - 0.03) + seed, "test_rmse": 1 / lr, "steps": 1}, {}
 
     monkeypatch.setattr(levy, "run_one", measured)
     monkeypatch.setattr(levy, "figures", lambda *_: [])
-    levy.main(
-        arguments_of("levy", "--quick", "--methods", "SP", "--lr", "sweep", "--out", tmp_path)
-    )
-    runs = results_of(tmp_path)["runs"]
-    assert {r["lr"] for r in runs if r["split"] == "validation"} == set(options.SWEEP_LRS)
-    assert {r["lr"] for r in runs if r["split"] == "test"} == {0.03}
-    assert all(("test_rmse" in r["metrics"]) == (r["split"] == "test") for r in runs)
+    words = ("--quick", "--methods", "SP", "--lr", "sweep", "--out", tmp_path)
+    levy.main(arguments_of("levy", *words))
+    found = read(tmp_path)
+    assert found.lr("SP") == 0.03
+    np.testing.assert_array_equal(found.metrics("SP", "test_rmse"), np.full(5, 1 / 0.03))
+    np.testing.assert_array_equal(found.metrics("SP", "test_rmse", lr=0.1), np.full(5, 10.0))
+    assert found.arrays("SP", 0) == {}
+    assert {run["lr"] for run in found.runs.values()} == set(options.SWEEP_LRS)
+    head, row = levy.rows_by_lr(found)
+    assert head[1:] == tuple(f"{lr:g}" for lr in options.SWEEP_LRS)
+    assert [cell.endswith(" *") for cell in row[1:]] == [lr == 0.03 for lr in options.SWEEP_LRS]
+    assert " 0.03  33.33 " in capsys.readouterr().out
+
+
+def test_the_largest_value_is_chosen_where_larger_is_better(tmp_path):
+    config = CONFIG | {"lr": {"SP": [0.1, 1.0]}, "choice": ["largest", "validation_accuracy"]}
+    results = Results(tmp_path, "banana", config)
+    for seed, lr in product(config["seeds"], config["lr"]["SP"]):
+        assert np.isnan(results.lr("SP"))
+        results.add(a_run(seed=seed, lr=lr, validation_accuracy=lr / 2), {})
+    assert results.lr("SP") == 1.0
 
 
 def test_a_rate_that_diverged_on_a_seed_is_not_chosen(tmp_path):
-    levy = EXPERIMENTS["levy"]
-    results = Results(tmp_path, "levy", CONFIG)
+    config = CONFIG | {"lr": {"SP": [0.1, 1.0]}, "choice": ["smallest", "validation_rmse"]}
+    results = Results(tmp_path, "levy", config)
     for seed in (0, 1):
-        results.add(a_run(seed=seed, lr=0.1, split="validation", validation_rmse=5.0), {})
-        diverged = {"diverged": True} if seed else {"validation_rmse": 0.1}
-        results.add(a_run(seed=seed, lr=1.0, split="validation", **diverged), {})
-    assert lrs_to_test(levy, results, "SP", [0.1, 1.0], {}) == [0.1]
+        results.add(a_run(seed=seed, lr=0.1, validation_rmse=5.0), {})
+        results.add(
+            a_run(seed=seed, lr=1.0, **({"diverged": True} if seed else {"validation_rmse": 0.1})),
+            {},
+        )
+    assert results.lr("SP") == 0.1
+
+
+def test_the_command_is_stored_without_the_folders_of_this_machine(small, tmp_path, monkeypatch):
+    words = ("--quick", "--seeds", "1", "--methods", "SP", "--lr", "0.1,0.2", "--out", tmp_path)
+    EXPERIMENTS["levy"].run(*words, "--overwrite", "--workers", "1")
+    assert read(tmp_path).command == "levy --methods SP --seeds 1 --lr 0.1,0.2 --quick"
+    given = {"seeds": [3], "lr": {"GmP": 0.5}, "data": "/home/me", "out": "a"}
+    defaults = {"seeds": None, "lr": None, "data": None, "out": "b", "init": "x"}
+    line = options.command_line("uci", given | {"init": "x"}, defaults)
+    assert line == "uci --seeds 3, --lr GmP=0.5 --data DIR"
+
+
+def test_every_difference_of_the_paper_protocol_is_printed_by_help(capsys):
+    for name in ("levy", "banana", "uci", "imagenet32"):
+        differences = EXPERIMENTS[name].differences
+        assert differences
+        with pytest.raises(SystemExit):
+            arguments_of(name, "--help")
+        text = " ".join(capsys.readouterr().out.split())
+        for what, clean, paper in differences:
+            assert f"{what}: {paper} (clean: {clean})" in text
 
 
 def test_a_sweep_without_validation_data_is_refused(monkeypatch):
     monkeypatch.delenv("GEONET_DATA", raising=False)
-    with pytest.raises(ValueError, match="needs validation data"):
+    with pytest.raises(ValueError, match="there are no validation data"):
         EXPERIMENTS["banana"].configure(
             arguments_of("banana", "--lr", "sweep", "--protocol", "paper")
         )

@@ -49,7 +49,7 @@ def results_of(folder, values, arrays=None, **config):
     for method, numbers in values.items():
         for seed, value in zip(SEEDS, numbers):
             metrics = {"diverged": True} if value is None else {"test_rmse": float(value)}
-            run = {"method": method, "seed": seed, "lr": 0.1, "split": "test", "metrics": metrics}
+            run = {"method": method, "seed": seed, "lr": 0.1, "metrics": metrics}
             results.add(run, arrays or {})
     return results
 
@@ -222,7 +222,7 @@ def test_controls_decide_nothing(tmp_path, noise, monkeypatch):
 def test_a_metric_of_several_cases_is_their_geometric_mean(tmp_path):
     results = Results(tmp_path, "uci", {"methods": ["SP"], "seeds": [0, 1], "set": ["a", "b"]})
     for case, rmse in (("a", 2.0), ("b", 8.0)):
-        run = {"method": "SP", "seed": 0, "lr": 0.1, "split": "test", "set": case}
+        run = {"method": "SP", "seed": 0, "lr": 0.1, "set": case}
         results.add(run | {"metrics": {"test_rmse": rmse}}, {})
     np.testing.assert_allclose(measures.metric(results, "SP", "test_rmse"), [4, np.nan])
 
@@ -268,7 +268,7 @@ def swept(tmp_path):
         metrics = {"test_skill": skill, "steps_to_level": None, "peak_over_first_loss": 1.0}
         if (method, seed, lr) == ("GmP", 4, 1.0):
             metrics = {"diverged": True}
-        run = {"method": method, "seed": seed, "lr": lr, "split": "test", "metrics": metrics}
+        run = {"method": method, "seed": seed, "lr": lr, "metrics": metrics}
         results.add(run | {"set": "levy", "init": "sphere"}, {})
     return results
 

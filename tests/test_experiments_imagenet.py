@@ -130,7 +130,7 @@ def test_the_table_has_percent_with_the_deviation_over_seeds(tmp_path):
     config = {"methods": ["BN", "GmP"], "seeds": [0, 1], "lr": {"BN": [1], "GmP": [1]}}
     results = Results(tmp_path, "imagenet", config)
     for seed, top1 in enumerate((0.4, 0.6)):
-        fields = {"method": "BN", "seed": seed, "lr": 1.0, "split": "test"}
+        fields = {"method": "BN", "seed": seed, "lr": 1.0}
         metrics = {"test_top1": top1, "test_top5": 0.75}
         results.add(fields | {"metrics": metrics}, {})
         results.add(fields | {"method": "GmP", "metrics": {"diverged": True}}, {})
@@ -439,7 +439,7 @@ def test_an_empty_name_of_a_folder_is_the_present_one(pictures, tmp_path, monkey
         (("--workers=-1",), "--workers: must be a whole number"),
         (("--checkpoint-every", "0"), "--checkpoint-every: must be a whole number"),
         (("--keep", "1.5"), "--keep: must be a whole number"),
-        (("--lr", "sweep"), "--lr sweep"),
+        (("--lr", "sweep"), "no validation data"),
         (("--data", "nowhere"), "nowhere"),
     ],
 )

@@ -170,7 +170,7 @@ def test_batch_sizes_are_whole_numbers_up_to_the_number_of_images():
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("--lr=sweep", "sweep"),
+        ("--lr=sweep", "no validation data"),
         ("--width=-1", "--width: must be a number"),
         ("--width=nan", "--width: must be a number"),
         ("--epochs=0", "--epochs: must be a whole number"),

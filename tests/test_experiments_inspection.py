@@ -38,7 +38,7 @@ def test_inspect_counts_units_and_draws_all_methods_side_by_side(small, tmp_path
         assert 0 <= found["dead_end"] <= found["outside_end"] <= UNITS * LAYERS
     figures = {path.stem for path in (tmp_path / "figures").glob("*.png")}
     assert figures == {"shares", "flow", "dead", "outside"}
-    with np.load(tmp_path / "boundaries" / "GmP_seed0_lr0.1_test.npz") as arrays:
+    with np.load(tmp_path / "boundaries" / "GmP_seed0_lr0.1.npz") as arrays:
         assert arrays["radial_share"].shape == (len(arrays["steps"]), LAYERS)
         assert (np.diff(arrays["steps"]) > 0).all()
 

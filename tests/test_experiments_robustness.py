@@ -139,7 +139,7 @@ def test_a_grid_has_medians_over_seeds_and_shares_of_all_runs(tmp_path):
         if values[seed] is not None:
             metrics = {"test_skill": values[seed], "steps_to_level": 10 * (seed + 1),
                        "peak_over_first_loss": 1.0, "diverged": False}  # fmt: skip
-        run = {"method": "SP", "lr": lr, "split": "test", "seed": seed, "set": "levy",
+        run = {"method": "SP", "lr": lr, "seed": seed, "set": "levy",
                "init": init, "metrics": metrics}  # fmt: skip
         results.add(run, {})
     grid = load_grids(results)["levy"]["SP"]
@@ -161,7 +161,7 @@ def test_a_grid_has_medians_over_seeds_and_shares_of_all_runs(tmp_path):
 def test_runs_are_short_and_a_good_rate_trains(name):
     lr = 0.01 if name == "pictures" else 0.1
     config = config_of("--lr", str(lr), "--init", "he_normal")
-    run = {"method": "WN+MBN", "lr": lr, "split": "test", "seed": 0, "set": name,
+    run = {"method": "WN+MBN", "lr": lr, "seed": 0, "set": name,
            "init": "he_normal"}  # fmt: skip
     metrics, arrays = execute_run(EXPERIMENT, config, 1, run)
     assert metrics["test_skill"] > 0.4
@@ -181,7 +181,7 @@ def test_a_small_sweep_leaves_numbers_and_figures(tmp_path, monkeypatch, capsys)
     content = json.loads((tmp_path / "a" / "results.json").read_text(encoding="utf-8"))
     assert len(content["runs"]) == 2 * 3 * 2 * 2
     assert {tuple(run) for run in content["runs"]} == {
-        ("method", "lr", "split", "seed", "set", "init", "metrics")
+        ("method", "lr", "seed", "set", "init", "metrics")
     }
     figures = {path.stem for path in (tmp_path / "a" / "figures").glob("*.png")}
     maps = {"map_levy", "map_banana"}

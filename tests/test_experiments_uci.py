@@ -85,7 +85,7 @@ def test_all_methods_get_the_same_data_weights_and_batches(tmp_path, monkeypatch
 
     monkeypatch.setattr(small_networks, "fit", look)
     for method in METHODS:
-        UCI.run_one(config, method, 1, 0.01, "test")
+        UCI.run_one(config, method, 1, 0.01)
     (x, y), outputs, state = seen["SP"]
     for method, (data, start, drawn) in seen.items():
         np.testing.assert_array_equal(data[0], x)
@@ -103,7 +103,7 @@ def test_errors_are_in_the_units_of_the_target(tmp_path):
         write(tmp_path / name, data=text)
     config = configured("--data", tmp_path, "--seeds", 2)
     one, other = (
-        UCI.run_one(config | {"set": name}, "GmP", 0, 0.1, "test")[0] for name in config["set"]
+        UCI.run_one(config | {"set": name}, "GmP", 0, 0.1)[0] for name in config["set"]
     )
     assert other["test_rmse"] == pytest.approx(1000 * one["test_rmse"], rel=1e-6)
     assert one["steps"] == other["steps"] == 3
@@ -115,12 +115,10 @@ def test_under_clean_the_test_part_has_no_part_in_training(tmp_path):
     write(tmp_path / "spoiled", data=text.replace("1 1\t1.5 1\n", "9 1\t-9 1\n"))
     config = configured("--data", tmp_path, "--seeds", 1)
     one, spoiled = (
-        {p: UCI.run_one(config | {"set": s}, "SP", 0, 0.01, p)[0] for p in ("test", "validation")}
-        for s in ("one", "spoiled")
+        UCI.run_one(config | {"set": s}, "SP", 0, 0.01)[0] for s in ("one", "spoiled")
     )
-    assert one["validation"] == spoiled["validation"]
-    assert one["test"]["test_rmse"] != spoiled["test"]["test_rmse"]
-    assert "test_rmse" not in one["validation"]
+    assert one.pop("test_rmse") != spoiled.pop("test_rmse")
+    assert one == spoiled
 
 
 def results_with(folder, errors):
@@ -133,7 +131,7 @@ def results_with(folder, errors):
     for method, values in errors.items():
         for seed, value in enumerate(values):
             metrics = {"test_rmse": value} if value else {"reason": "it did"}
-            run = {"method": method, "seed": seed, "lr": 0.1, "split": "test", "set": "one"}
+            run = {"method": method, "seed": seed, "lr": 0.1, "set": "one"}
             metrics |= {"diverged": value is None, "seconds": 0.0}
             results.add(run | {"metrics": metrics}, {})
     return results
@@ -218,7 +216,7 @@ def test_files_that_change_between_two_sweeps_are_read_again(tmp_path):
     for changed in (text, text.replace("1 1\t1.5 1\n", "9 1\t-9 1\n")):
         write(tmp_path / "one", data=changed)
         config = configured("--data", tmp_path, "--seeds", 1) | {"set": "one"}
-        found.append(UCI.run_one(config, "SP", 0, 0.01, "test")[0]["test_rmse"])
+        found.append(UCI.run_one(config, "SP", 0, 0.01)[0]["test_rmse"])
     assert found[0] != found[1]
 
 
@@ -231,7 +229,7 @@ def test_an_error_of_another_magnitude_has_digits_of_its_own(tmp_path):
 def test_data_do_not_depend_on_the_process_that_reads_them(tmp_path):
     write(tmp_path / "one")
     config = configured("--data", tmp_path, "--seeds", 1) | {"set": "one"}
-    first = UCI.run_one(config, "SP", 0, 0.01, "test")[0]
+    first = UCI.run_one(config, "SP", 0, 0.01)[0]
     uci.read_once.cache_clear()
-    assert UCI.run_one(config, "SP", 0, 0.01, "test")[0] == first
+    assert UCI.run_one(config, "SP", 0, 0.01)[0] == first
     assert generators(0, 3)[0].random() == generators(0, 3)[0].random()

@@ -36,7 +36,7 @@ class Draws(Experiment):
     methods = "SP,GmP"
     refused = None  # a seed whose data cannot be used
 
-    def run_one(self, config, method, seed, lr, split):
+    def run_one(self, config, method, seed, lr):
         if method == "WN":
             raise ZeroDivisionError("no such\nnumber")
         if method == "BN":
@@ -46,7 +46,8 @@ class Draws(Experiment):
         if seed == self.refused:
             raise BadInput("a file is damaged")
         values = np.random.default_rng(seed).normal(size=100)
-        metrics = {f"{split}_error": abs(lr - 0.03) + abs(values.mean()), "steps": 1}
+        error = abs(lr - 0.03) + abs(values.mean())
+        metrics = {"validation_error": error, "test_error": error, "steps": 1}
         return metrics | {"overflow": np.inf}, {"values": values}
 
     def describe(self, config):
@@ -62,10 +63,10 @@ DRAWS = Draws()
 class Asks(Draws):
     """Runs that say how many threads kernels and BLAS have there."""
 
-    def run_one(self, config, method, seed, lr, split):
+    def run_one(self, config, method, seed, lr):
         blas = threads.openblas("get_num_threads")
         numbers = {"kernels": threads.count(), "blas": 1 if blas is None else blas()}
-        return {f"{split}_error": 0.0, "steps": 1} | numbers, {}
+        return {"test_error": 0.0, "steps": 1} | numbers, {}
 
 
 ASKS = Asks()
@@ -92,7 +93,7 @@ def test_processes_threads_and_this_process_give_the_same_numbers(tmp_path, caps
         assert executor.submit(int).result() == 0  # the sweep did not shut it down
     assert "GmP     0.03" in capsys.readouterr().out
     one, two, three = (numbers(tmp_path / name) for name in ("one", "two", "three"))
-    assert len(one[1]) == 2 * 2 * (6 + 1)
+    assert len(one[1]) == 2 * 2 * 6
     np.testing.assert_equal(two, one)
     np.testing.assert_equal(three, one)
 
@@ -161,7 +162,7 @@ def test_runs_that_failed_are_tried_again_and_no_others(tmp_path, monkeypatch, c
     assert DRAWS.run(*words) == 1
     tried = []
 
-    def mended(config, method, seed, lr, split):
+    def mended(config, method, seed, lr):
         tried.append(method)
         return {"test_error": 1.0, "steps": 1}, {}
 
@@ -202,7 +203,7 @@ def test_in_this_process_each_result_is_there_before_the_next_task():
 
 
 def a_run(seed, method="SP"):
-    return {"method": method, "seed": seed, "lr": 0.01, "split": "test", "metrics": {"x": seed}}
+    return {"method": method, "seed": seed, "lr": 0.01, "metrics": {"x": seed}}
 
 
 def test_runs_are_there_before_results_json_is_written_again(tmp_path):
@@ -247,35 +248,31 @@ def test_processor_and_blas_kernel_are_among_the_versions():
     assert ast.literal_eval(found) == versions() | {"blas_kernel": "Haswell"}
 
 
-def test_a_failed_validation_run_leaves_a_method_untested_until_it_is_done(
+def test_a_failed_run_leaves_the_rate_of_its_method_open_until_it_is_done(
     tmp_path, monkeypatch, capsys
 ):
     fails = [0.001]
 
-    def measured(config, method, seed, lr, split):
-        if split == "validation" and lr in fails:
+    def measured(config, method, seed, lr):
+        if lr in fails:
             raise MemoryError("once")
-        return {f"{split}_error": lr, "steps": 1}, {}
-
-    def tested():
-        runs = json.loads((tmp_path / "results.json").read_text())["runs"]
-        return {run["lr"] for run in runs if run["split"] == "test"}
+        return {"validation_error": lr, "test_error": lr, "steps": 1}, {}
 
     monkeypatch.setattr(DRAWS, "run_one", measured)
     words = ("--methods", "SP", "--seeds", "2", "--lr", "sweep", "--workers", "1", "--out")
     assert DRAWS.run(*words, tmp_path) == 1
-    assert "no rate can be chosen yet for SP" in capsys.readouterr().err
-    assert tested() == set()
-    config = json.loads((tmp_path / "results.json").read_text())["config"]
-    other = {"method": "SP", "seed": 0, "lr": 0.003, "split": "test"}
-    Results(tmp_path, "draws", config).add(other | {"metrics": {"test_error": 9.0}}, {})
+    output = capsys.readouterr()
+    assert "no rate can be chosen yet for SP" in output.err
+    assert "not chosen" in output.out
+    assert np.isnan(read(tmp_path).metrics("SP", "test_error")).all()
     fails.clear()
     assert DRAWS.run(*words, tmp_path) == 0
-    assert tested() == {0.001}  # and the test at another rate is dropped
+    assert read(tmp_path).lr("SP") == 0.001
+    np.testing.assert_array_equal(read(tmp_path).metrics("SP", "test_error"), [0.001, 0.001])
 
 
 def test_metrics_of_numpy_are_kept_and_others_fail_their_run(tmp_path, monkeypatch):
-    def measured(config, method, seed, lr, split):
+    def measured(config, method, seed, lr):
         value = np.float32(0.5) if seed else {1, 2}
         metrics = {"test_error": value, "count": np.int64(3), "lost": np.float32(np.nan)}
         return metrics | {"steps": 1}, {}
@@ -323,7 +320,7 @@ def test_a_line_that_a_kill_cut_short_is_dropped_and_written_over(tmp_path, torn
 
 @pytest.mark.parametrize(
     "line",
-    [b"not ours", b'{"method": "SP", "seed": 1, "lr": 0.1, "split": "test"}'],
+    [b"not ours", b'{"method": "SP", "seed": 1, "lr": 0.1}'],
 )
 def test_other_lines_that_are_no_runs_are_refused_by_number(tmp_path, line):
     Results(tmp_path, "draws", CONFIG).add(a_run(0), {})
@@ -335,50 +332,42 @@ def test_other_lines_that_are_no_runs_are_refused_by_number(tmp_path, line):
     assert len((tmp_path / "runs.jsonl").read_bytes().splitlines()) == 1
 
 
-def earlier_version(folder, config):
-    """Write what version 0.1.0 did when it was killed after two runs; the second only as a line."""
-    for seed in (0, 1):
-        Results(folder, "trial", config).add(a_run(seed), {"values": np.ones(seed + 1)})
-    _, first, second = (folder / "runs.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-    content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    content["versions"] = {"geonet": "0.1.0"}
-    content["runs"] = [json.loads(first)]
-    for name, text in (("results.json", json.dumps(content)), ("runs.jsonl", first + second)):
-        text = text.replace('"split"', '"purpose"').replace('"lrs"', '"rates"')
-        (folder / name).write_text(text, encoding="utf-8")
-
-
-def test_results_of_version_0_1_are_taken_over_and_continued(tmp_path):
-    config = CONFIG | {"lrs": [0.01]}
-    earlier_version(tmp_path, config)
-    before = (tmp_path / "runs.jsonl").read_bytes()
-    found = Results(tmp_path, "trial", config)
-    assert [run["seed"] for run in found.find(split="test")] == [0, 1]
-    assert found.has(a_run(1))
-    assert (tmp_path / "runs.jsonl").read_bytes() == before
-    found.add(a_run(2), {})
-    again = Results(tmp_path, "trial", config)
-    assert again.runs == found.runs
-    assert len(again.runs) == 3
-    assert again.versions == [{"geonet": "0.1.0"}, versions()]
+@pytest.mark.parametrize("field", ["split", "purpose"])
+def test_results_of_an_earlier_version_are_ours_but_not_taken_over(tmp_path, field):
+    header = {"experiment": "draws", "config": CONFIG, "versions": {"geonet": "0.1.0"}}
+    runs = [a_run(seed) | {field: split} for seed, split in ((0, "test"), (1, "validation"))]
+    lines = "".join(json.dumps(entry) + "\n" for entry in (header, *runs))
+    (tmp_path / "runs.jsonl").write_text(lines)
+    (tmp_path / "results.json").write_text(json.dumps(header | {"runs": runs}))
+    (tmp_path / "boundaries").mkdir()
+    stored = [
+        tmp_path / "boundaries" / f"SP_seed{run['seed']}_lr0.01_{run[field]}.npz" for run in runs
+    ]
+    for path in stored:
+        np.savez(path, values=np.ones(1))
+    assert not read(tmp_path).runs
+    assert not Results(tmp_path, "draws", CONFIG).runs
+    assert all(path.exists() for path in stored)
+    Results(tmp_path, "draws", CONFIG | {"seeds": [5]}, overwrite=True)
+    assert not any(path.exists() for path in stored)
 
 
 def test_results_json_alone_can_be_read_and_continued(tmp_path):
-    config = CONFIG | {"lrs": [0.01]}
-    earlier_version(tmp_path, config)
+    results = Results(tmp_path, "trial", CONFIG)
+    results.add(a_run(0), {"values": np.ones(1)})
+    results.write()
     (tmp_path / "runs.jsonl").unlink()
-    found = Results(tmp_path, "trial", config)
+    found = Results(tmp_path, "trial", CONFIG)
     assert found.runs.keys() == read(tmp_path).runs.keys()
     assert found.arrays("SP", 0)["values"] == [1]
     found.add(a_run(1), {})
-    assert len(Results(tmp_path, "trial", config).runs) == 2
+    assert len(Results(tmp_path, "trial", CONFIG).runs) == 2
     assert "runs" not in json.loads((tmp_path / "runs.jsonl").read_text().splitlines()[0])
 
 
-def test_runs_alone_without_their_configuration_are_refused(tmp_path):
-    earlier_version(tmp_path, CONFIG)
-    (tmp_path / "results.json").unlink()
-    with pytest.raises(ValueError, match=r"results.json is missing"):
+def test_runs_without_their_configuration_are_refused(tmp_path):
+    (tmp_path / "runs.jsonl").write_text(json.dumps(a_run(0)) + "\n")
+    with pytest.raises(ValueError, match="line 1: not a run of geonet"):
         Results(tmp_path, "trial", CONFIG)
 
 

@@ -26,7 +26,7 @@ def levy_results(folder, runs_left_out=0, **changes):
     runs = [(method, seed) for method in config["methods"] for seed in config["seeds"]]
     for method, seed in runs[runs_left_out:]:
         metrics = {"test_rmse": 1.5 + len(method) * 0.1 + seed, "steps": 7, "diverged": False}
-        run = {"method": method, "lr": config["lr"][method][0], "split": "test", "seed": seed}
+        run = {"method": method, "lr": config["lr"][method][0], "seed": seed}
         results.add(run | {"metrics": metrics}, {})
     results.write()
     return folder
@@ -114,7 +114,7 @@ def test_claims_have_their_table_of_verdicts(tmp_path, capsys):
 
 
 def test_an_unfinished_sweep_is_refused_with_what_is_missing(tmp_path):
-    with pytest.raises(BadInput, match=r"holds 4 of 6 test runs: the same command .* the others"):
+    with pytest.raises(BadInput, match=r"holds 4 of 6 runs: the same command .* the others"):
         main(levy_results(tmp_path, runs_left_out=2))
 
 

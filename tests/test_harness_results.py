@@ -26,7 +26,7 @@ HEADER = {"experiment": "levy", "config": CONFIG, "versions": {"geonet": "0.1.0"
 
 
 def a_run(seed=0, method="SP", **metrics):
-    return {"method": method, "seed": seed, "lr": 0.01, "split": "test", "metrics": metrics}
+    return {"method": method, "seed": seed, "lr": 0.01, "metrics": metrics}
 
 
 def tree(folder):
@@ -88,7 +88,7 @@ def test_overwriting_removes_what_was_written_and_nothing_else(tmp_path, before)
     if before:
         put(out, FOREIGN)
     filled(out)
-    put(out, FOREIGN | {"boundaries/SP_seed7_lr0.01_test.npz": b"mine"})
+    put(out, FOREIGN | {"boundaries/SP_seed7_lr0.01.npz": b"mine"})
     shutil.copy(out / "figures" / "curves.svg", out / "figures" / "copy.svg")
     shutil.copytree(out / "checkpoints" / "GmP-0", out / "checkpoints" / "backup")
     (out / "boundaries" / "link.npz").symlink_to(outside / "curves.png")
@@ -96,7 +96,7 @@ def test_overwriting_removes_what_was_written_and_nothing_else(tmp_path, before)
     killed = (".runs.jsonl.7", ".results.json.7", "boundaries/.a.npz.7", "figures/.a.svg.7")
     put(out, dict.fromkeys((*killed, "checkpoints/GmP-0/.step-00000009.npz.7"), b"half"))
     kept = tree(out).keys() - {
-        *("results.json", "runs.jsonl", "boundaries/SP_seed0_lr0.01_test.npz"),
+        *("results.json", "runs.jsonl", "boundaries/SP_seed0_lr0.01.npz"),
         *("figures/curves.png", "figures/curves.svg", "checkpoints/GmP-0/step-00000003.npz"),
         *(*killed, "checkpoints/GmP-0/.step-00000009.npz.7"),
     }
@@ -113,7 +113,7 @@ def test_overwriting_removes_what_was_written_and_nothing_else(tmp_path, before)
     "line", [{"figure": "../../curves"}, {"figure": "/{}/curves"}, a_run(0) | {"method": "/{}/SP"}]
 )
 def test_a_record_from_elsewhere_names_no_file_outside_the_folder(tmp_path, line):
-    mine = {"curves.png": b"mine", "curves.svg": b"mine", "SP_seed0_lr0.01_test.npz": b"mine"}
+    mine = {"curves.png": b"mine", "curves.svg": b"mine", "SP_seed0_lr0.01.npz": b"mine"}
     put(tmp_path, mine)
     filled(tmp_path / "out")
     with open(tmp_path / "out" / "runs.jsonl", "a", encoding="utf-8") as log:
@@ -211,10 +211,10 @@ def test_a_blank_name_is_no_folder(tmp_path, monkeypatch, name, command):
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_arrays_of_others_are_named_before_anything_is_run(tmp_path, overwrite):
-    name = "boundaries/SP_seed1_lr0.01_test.npz"
+    name = "boundaries/SP_seed1_lr0.01.npz"
     put(tmp_path, {name: b"mine"})
     for config in (CONFIG, CONFIG | {"methods": ["GmP"]}):  # SP may be next, and replace them
-        with pytest.raises(BadInput, match=r"SP_seed1_lr0.01_test.npz is there without a record"):
+        with pytest.raises(BadInput, match=r"SP_seed1_lr0.01.npz is there without a record"):
             Results(tmp_path, "levy", config, overwrite=overwrite)
     assert tree(tmp_path) == {"boundaries": None, name: b"mine"}
     (tmp_path / name).rename(tmp_path / "mine.npz")
@@ -323,7 +323,7 @@ def test_a_full_disk_is_named_with_the_file_and_leaves_what_was_there(
     assert Path(failure.value.filename).name.startswith(target)
     monkeypatch.undo()
     found = tree(tmp_path)
-    assert found.keys() <= before.keys() | {"boundaries/SP_seed1_lr0.01_test.npz"}
+    assert found.keys() <= before.keys() | {"boundaries/SP_seed1_lr0.01.npz"}
     assert all(found[name] == before[name] for name in found if name.startswith(target))
     again = Results(tmp_path, "levy", CONFIG)
     again.add(a_run(1), {})

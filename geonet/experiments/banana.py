@@ -44,25 +44,27 @@ class Banana(Experiment):
     metric = "accuracy"
     metric_title = "test accuracy"
     larger_is_better = True
+    differences = (("steering of training", "160 validation points", "the 200 test points"),)
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
-        options.add_protocol(parser, options.STEERING_HELP)
         text = "banana.csv or its folder (default: GEONET_DATA, or points from a generator)"
         parser.add_argument("--data", help=text)
 
     def configure(self, arguments):
         config = super().configure(arguments)
-        options.refuse_sweep_on_test_data(arguments)
         path = options.data_path(arguments.data, "banana.csv")
         if path is not None:
             path = str(path / "banana.csv" if path.is_dir() else path)
         points(path)
         digest = None if path is None else options.digest_of([path])
-        data = {"data": path, "sha256": digest, "protocol": arguments.protocol}
+        data = {"data": path, "sha256": digest}
         return config | data | {"epochs": 200 if arguments.quick else 5000}
 
-    def run_one(self, config, method, seed, lr, split):
+    def has_validation(self, arguments):
+        return arguments.protocol == "clean"
+
+    def run_one(self, config, method, seed, lr):
         data_rng, model_rng, batch_rng = generators(seed, 3)
         data = load_split(config, data_rng)
         model = mlp([2, UNITS, 1], recipe(config, method), rng=model_rng, init=config["init"])
@@ -81,11 +83,13 @@ class Banana(Experiment):
             mode="max",
             on_step=tracker.record,
         )
-        x, y = getattr(data, split)
         logits = predict(model, x)
-        metrics = {
-            f"{split}_accuracy": small_networks.accuracy(logits, y),
-            f"{split}_cross_entropy": ops.binary_cross_entropy(logits, y).item(),
+        metrics = {"validation_accuracy": small_networks.accuracy(logits, y)}
+        x, y = data.test
+        logits = predict(model, x)
+        metrics |= {
+            "test_accuracy": small_networks.accuracy(logits, y),
+            "test_cross_entropy": ops.binary_cross_entropy(logits, y).item(),
             "train_loss": min(history.loss),
             "steps": history.steps,
         }

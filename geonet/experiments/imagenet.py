@@ -150,7 +150,7 @@ class ImageNet(Classification):
                     self._train(*run)
         return 0
 
-    def run_one(self, config, method, seed, lr, split):
+    def run_one(self, config, method, seed, lr):
         comm = world()[2]
         if comm is not None:
             comm.bcast((config, method, seed, lr))

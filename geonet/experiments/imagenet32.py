@@ -58,11 +58,12 @@ class ImageNet32(Classification):
     name = "imagenet32"
     summary = "a VGG-6 on small images, by batch size (figure 4, table 2)"
     case = "batch_size"
+    differences = (
+        ("steering of training", "the training loss", "top-5 accuracy on the validation images"),
+    )
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
-        text = "training loss controls the rate, or validation top-5 as in the authors' code"
-        options.add_protocol(parser, text)
         text = "folder with train_data_batch_1, … and val_data (default: imagenet32 in "
         text += "GEONET_DATA, or pictures that are drawn for this experiment)"
         parser.add_argument("--data", help=text)
@@ -89,14 +90,13 @@ class ImageNet32(Classification):
             "sha256": digest,
             "images": [data.train_count, data.validation_count],
             "channel_means": [round(mean, 6) for mean in data.mean.tolist()],
-            "protocol": arguments.protocol,
             "batch_size": batch_sizes(arguments.batch_sizes, data.train_count),
             "schedule": arguments.schedule,
             "width": arguments.width or (0.25 if arguments.quick else 1.0),
             "epochs": arguments.epochs or (2 if arguments.quick else 30),
         }
 
-    def run_one(self, config, method, seed, lr, split):
+    def run_one(self, config, method, seed, lr):
         data = images(config["data"])
         model_rng, batch_rng = generators(seed, 2)
         network = recipe(config, method)

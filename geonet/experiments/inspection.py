@@ -39,7 +39,7 @@ class Inspection(Experiment):
     def configure(self, arguments):
         return super().configure(arguments) | {"steps": 400 if arguments.quick else 2000}
 
-    def run_one(self, config, method, seed, lr, split):
+    def run_one(self, config, method, seed, lr):
         data_rng, model_rng = generators(seed, 2)
         data = split_banana(*points(None), data_rng)
         sizes = [2, *[UNITS] * LAYERS, 1]
@@ -49,10 +49,10 @@ class Inspection(Experiment):
         with inspector:
             options = {"epochs": steps, "on_gradients": inspector.record}
             small_networks.fit_adam(model, loss, data.train, lr, **options)
-        x, y = getattr(data, split)
         metrics, arrays = summarize_inspector(inspector)
-        accuracy = small_networks.accuracy(predict(model, x), y)
-        return metrics | {f"{split}_accuracy": accuracy, "steps": steps}, arrays
+        for part, (x, y) in (("validation", data.validation), ("test", data.test)):
+            metrics[f"{part}_accuracy"] = small_networks.accuracy(predict(model, x), y)
+        return metrics | {"steps": steps}, arrays
 
     def describe(self, config):
         return (

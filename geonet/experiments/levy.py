@@ -10,7 +10,7 @@ import numpy as np
 
 from geonet import ops, plots
 from geonet.characteristic import Tracker, location
-from geonet.experiments.harness import options, small_networks, tables
+from geonet.experiments.harness import small_networks, tables
 from geonet.experiments.harness.experiment import Experiment, first_runs, generators, recipe
 from geonet.experiments.sets.levy import load_levy
 from geonet.models import mlp
@@ -27,26 +27,24 @@ class Levy(Experiment):
     summary = "regression of the 1-D Levy function, and where the boundaries go (figure 2)"
     metric = "rmse"
     metric_title = "test RMSE"
-
-    def add_arguments(self, parser):
-        super().add_arguments(parser)
-        options.add_protocol(parser, "data redrawn for each seed, or the authors' data")
+    differences = (
+        ("training points", "drawn for each seed", "the authors' 50, the same for every seed"),
+    )
 
     def configure(self, arguments):
         steps = 1500 if arguments.quick else 10_000
-        return super().configure(arguments) | {"protocol": arguments.protocol, "steps": steps}
+        return super().configure(arguments) | {"steps": steps}
 
-    def run_one(self, config, method, seed, lr, split):
+    def run_one(self, config, method, seed, lr):
         data_rng, model_rng = generators(seed, 2)
         data = load_levy(data_rng, config["protocol"])
         model = mlp([1, UNITS, 1], recipe(config, method), rng=model_rng, init=config["init"])
         tracker = Tracker(model[0])
         options = {"epochs": config["steps"], "patience": PATIENCE, "on_step": tracker.record}
         history = small_networks.fit_adam(model, ops.mae, data.train, lr, **options)
-        x, y = getattr(data, split)
-        prediction = predict(model, x)
+        prediction = predict(model, data.test[0])
         metrics = {
-            f"{split}_rmse": small_networks.root_mean_square(prediction - y),
+            **small_networks.errors(model, data),
             "train_mae": min(history.loss),
             "steps": history.steps,
         }

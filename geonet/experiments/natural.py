@@ -57,8 +57,6 @@ class Natural(Experiment):
 
     def configure(self, arguments):
         config = super().configure(arguments)
-        if arguments.lr is None:
-            config["lr"] = {method: list(LRS) for method in config["methods"]}
         for method in config["methods"]:
             if METHODS[method].parameterization != "geometric":
                 raise ValueError(f"--methods: {method} has no angles; GmP and GmP+IMN have")
@@ -66,7 +64,12 @@ class Natural(Experiment):
         epochs = quick_epochs if arguments.quick else epochs
         return config | {"set": arguments.set, "damping": list(DAMPINGS), "epochs": epochs}
 
-    def run_one(self, config, method, seed, lr, split):
+    def lrs(self, arguments):
+        if arguments.lr is None:
+            return {method: list(LRS) for method in arguments.methods}
+        return super().lrs(arguments)
+
+    def run_one(self, config, method, seed, lr):
         inputs, loss, *_, load = SETS[config["set"]]
         data_rng, model_rng, batch_rng = generators(seed, 3)
         data = load(data_rng)
@@ -77,12 +80,11 @@ class Natural(Experiment):
         optimizer = SGD(model.parameters(), lr, momentum=0.9, **metric)
         options = {"epochs": config["epochs"], "batch_size": BATCH_SIZE, "rng": batch_rng}
         history = fit(model, loss, data.train, optimizer, label=None, **options)
-        x, y = getattr(data, split)
         metrics = {
-            f"{split}_loss": loss(predict(model, x), y).item(),
-            "train_loss": history.loss[-1],
-            "steps": history.steps,
+            f"{part}_loss": loss(predict(model, x), y).item()
+            for part, (x, y) in (("validation", data.validation), ("test", data.test))
         }
+        metrics |= {"train_loss": history.loss[-1], "steps": history.steps}
         return metrics, {"loss": np.array(history.loss)}
 
     def describe(self, config):

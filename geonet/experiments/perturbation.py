@@ -79,7 +79,7 @@ class Perturbation(Experiment):
             raise ValueError("--methods: leave LN out, because noise on its β leaves no boundary")
         return config | {"epsilons": EPSILONS, "norms": NORMS, "units": units}
 
-    def run_one(self, config, method, seed, lr, split):
+    def run_one(self, config, method, seed, lr):
         plane_rng, layer_rng = generators(seed, 2)
         batch = plane_rng.normal(size=(BATCH_SIZE, 2))
         drawn = initial_weight(config["init"], 1, 3, 1, plane_rng)  # w and b

@@ -85,8 +85,10 @@ def _block(folder, experiments):
             experiment, versions = experiments[results.experiment], results.versions
             _check_whole(experiment, results)
             name = _name(experiment, results.config)
-            parts = [experiment.describe(results.config), markdown_table(experiment.rows(results))]
+            parts = [experiment.describe(results.config)]
+            parts += map(markdown_table, experiment.tables(results))
             parts += experiment.notes(results)
+            parts += [f"Command: `python -m geonet {results.command}`."] if results.command else []
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise BadInput(f"{folder} holds no results that this version can read") from error
     except ValueError as error:
@@ -96,12 +98,14 @@ def _block(folder, experiments):
 
 def _check_whole(experiment, results):
     """Refuse the results of an interrupted sweep, as missing runs would seem to have diverged."""
-    config, done = results.config, len(results.find(split="test"))
-    whole = len(experiment.cases(config)) * len(config["methods"]) * len(config["seeds"])
+    config, done = results.config, len(results.runs)
+    lrs = config.get("lr", {})
+    of_case = sum(len(lrs.get(method, [None])) for method in config["methods"])
+    whole = len(experiment.cases(config)) * of_case * len(config["seeds"])
     if done < whole:
         raise BadInput(
-            f"{results.folder} holds {done} of {whole} test runs: {experiment.resume_hint} does "
-            "the others"
+            f"{results.folder} holds {done} of {whole} runs: {experiment.resume_hint} does the "
+            "others"
         )
 
 
@@ -115,6 +119,8 @@ def _name(experiment, config):
     fixed = {method: choice[0] for method, choice in lrs.items() if len(choice) == 1}
     if list(options.SWEEP_LRS) in lrs.values():
         words.append("sweep")
+    elif several := [own for own in lrs.values() if len(own) > 1]:
+        words.append(f"lr {','.join(f'{lr:g}' for lr in several[0])}")
     elif any(lr != options.default_lr(method) for method, lr in fixed.items()):
         words.append(f"lr {','.join(f'{lr:g}' for lr in dict.fromkeys(fixed.values()))}")
     return " ".join([*words, *(["quick"] if config.get("quick") else [])])

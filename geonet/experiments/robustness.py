@@ -101,7 +101,7 @@ class Robustness(Experiment):
         found = product(config["init"], config["lrs"], config["set"])
         return [{"set": name, "init": init, "lr": lr} for init, lr, name in found]
 
-    def run_one(self, config, method, seed, lr, split):
+    def run_one(self, config, method, seed, lr):
         problem = PROBLEMS[config["set"]]
         train, (test_x, test_y) = load_problem_data(config["set"], seed)
         _, model_rng, batch_rng = generators(seed, 3)

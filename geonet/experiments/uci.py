@@ -47,10 +47,10 @@ class Uci(Experiment):
     metric_title = "test RMSE"
     seeds, quick_seeds = "20", "3"
     case = "set"
+    differences = (("steering of training", "a fifth of the training rows", "the test rows"),)
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
-        options.add_protocol(parser, options.STEERING_HELP)
         text = "folder with one folder per set (default: uci in GEONET_DATA)"
         parser.add_argument("--data", help=text)
         known = ",".join(FRIEDMAN)
@@ -59,16 +59,18 @@ class Uci(Experiment):
 
     def configure(self, arguments):
         config = super().configure(arguments)
-        options.refuse_sweep_on_test_data(arguments)
         folder = options.data_path(arguments.data, "uci")
         sets = _set_names(arguments.sets, folder)
         read = [name for name in sets if name not in FRIEDMAN]
         digests = {name: _digest_of(folder / name, config["seeds"]) for name in read}
         data = {"data": str(folder) if read else None, "set": sets, "sha256": digests}
         epochs = 200 if arguments.quick else 5000
-        return config | data | {"protocol": arguments.protocol, "epochs": epochs}
+        return config | data | {"epochs": epochs}
 
-    def run_one(self, config, method, seed, lr, split):
+    def has_validation(self, arguments):
+        return arguments.protocol == "clean"
+
+    def run_one(self, config, method, seed, lr):
         data_rng, model_rng, batch_rng = generators(seed, 3)
         data, unit = standardize_target(_load(config, seed, data_rng))
         sizes = [data.train[0].shape[1], UNITS, 1]
@@ -85,9 +87,9 @@ class Uci(Experiment):
             monitor=lambda model: ops.mae(predict(model, x), y).item(),
             patience=PATIENCE,
         )
-        x, y = getattr(data, split)
+        errors = small_networks.errors(model, data)
         return {
-            f"{split}_rmse": unit * small_networks.root_mean_square(predict(model, x) - y),
+            **{name: unit * error for name, error in errors.items()},
             "train_mae": unit * min(history.loss),
             "epochs": len(history.loss),
             "steps": history.steps,

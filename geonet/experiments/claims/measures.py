@@ -38,7 +38,7 @@ class Measure(NamedTuple):
 def failed(results, method):
     """Whether a run of each seed failed or is missing; bool (seeds,)."""
     found = {seed: [] for seed in results.config["seeds"]}
-    for run in results.find(method=method, split="test"):
+    for run in results.find(method=method):
         found[run["seed"]].append("failed" in run["metrics"])
     return np.array([any(runs) or not runs for runs in found.values()])
 
@@ -46,7 +46,7 @@ def failed(results, method):
 def metric(results, method, name):
     """A metric of the test runs; the geometric mean over cases if a seed has several runs."""
     found = {seed: [] for seed in results.config["seeds"]}
-    for run in results.find(method=method, split="test"):
+    for run in results.find(method=method):
         value = run["metrics"].get(name)
         found[run["seed"]].append(np.nan if value is None else value)
     return np.array([_geometric_mean(values) for values in found.values()])
@@ -61,7 +61,7 @@ def _per_seed(results, method, quantity):
     """quantity(arrays, seed) of each test run; NaN if it left no arrays."""
     values = []
     for seed in results.config["seeds"]:
-        done = bool(results.find(method=method, seed=seed, split="test"))
+        done = bool(results.find(method=method, seed=seed))
         arrays = results.arrays(method, seed) if done else {}
         values.append(quantity(arrays, seed) if arrays else np.nan)
     return np.array(values, dtype=float)

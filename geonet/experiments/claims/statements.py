@@ -67,7 +67,7 @@ def against_sp(evidence, measure, methods):
 
 
 FOUR = {"methods": [*RIVALS, "GmP"]}
-EQUAL_LR = {"lr": 0.01}  # one rate for all methods, so that steps can be compared
+EQUAL_LR = {"lr": [0.01]}  # one rate for all methods, so that steps can be compared
 FRIEDMAN = FOUR | {"sets": ["friedman1", "friedman2", "friedman3"]}
 SMALL_SETS = FOUR | {"sets": ["levy", "banana", "friedman"]}
 EVIDENCE = {

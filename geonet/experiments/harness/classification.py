@@ -134,11 +134,8 @@ class Classification(Experiment):
     default_threads = None
     workers = 1  # its threads already use all cores
 
-    def configure(self, arguments):
-        config = super().configure(arguments)
-        if arguments.lr == "sweep":
-            raise ValueError("--lr sweep needs a third split of the data, and there is none")
-        return config
+    def has_validation(self, arguments):
+        return False
 
     def figures(self, results):
         for case in self.cases(results.config):
@@ -179,7 +176,7 @@ class Classification(Experiment):
 def _finished(results, method, **case):
     """The curves of each run of a method that did not diverge, (epochs,) with NaN at the end."""
     epochs, finished = results.config["epochs"], []
-    for run in results.find(method=method, split="test", **case):
+    for run in results.find(method=method, **case):
         if not run["metrics"].get("diverged", True):  # a run that failed has no such entry
             curves = results.arrays(method, run["seed"], **case)
             finished.append({n: np.r_[c, [np.nan] * (epochs - len(c))] for n, c in curves.items()})

@@ -40,6 +40,7 @@ class Experiment(ABC):
     init = "glorot_uniform"
     init_type = staticmethod(options.initializer)  # what --init takes
     takes_lr = True  # whether each method has a learning rate, which --lr sets
+    differences = ()  # (what, clean, paper) of each setting that --protocol paper changes
     default_threads = 1  # small networks do not gain from more; None for all
     workers = None  # processes that share the runs; None for as many as cores and threads allow
     resume_hint = "the same command (without --overwrite)"  # continues after an interruption
@@ -57,10 +58,12 @@ class Experiment(ABC):
             parser.add_argument(
                 "--lr",
                 type=options.lr_choice,
-                help="rate for all methods; or GmP=0.1,SP=0.01 for some; or sweep, for each "
-                "method's best rate of a grid on validation data (default: 0.1 for GmP and "
-                "GmP+IMN, 0.01 for the others)",
+                help="rate for all methods; or GmP=0.1,SP=0.01 for some; or 0.01,0.1, from which "
+                "validation data choose each method's; or sweep, for a grid (default: 0.1 for "
+                "the geometric methods, 0.01 for the others)",
             )
+        if self.differences:
+            options.add_protocol(parser, self.differences)
         text = "initializer (default: %(default)s)"
         parser.add_argument("--init", type=self.init_type, default=self.init, help=text)
         parser.add_argument("--out", default=f"results/{self.name}", help="folder to write to")
@@ -114,9 +117,35 @@ class Experiment(ABC):
             "methods": arguments.methods,
             "seeds": arguments.seeds or options.seed_list(seeds),
         }
+        if self.differences:
+            config["protocol"] = arguments.protocol
         if self.takes_lr:
-            config["lr"] = options.lrs(arguments.lr, arguments.methods)
+            config["lr"] = self.lrs(arguments)
+            if any(len(lrs) > 1 for lrs in config["lr"].values()):
+                if not self.has_validation(arguments):
+                    raise ValueError(
+                        "--lr must be one rate for each method here: there are no validation data "
+                        "to choose from several"
+                    )
+                which = "largest" if self.larger_is_better else "smallest"
+                config["choice"] = [which, f"validation_{self.metric}"]
         return config | {"init": arguments.init, "quick": arguments.quick}
+
+    def lrs(self, arguments):
+        """The learning rates of each method that are run: dict of str to list of float."""
+        return options.lrs(arguments.lr, arguments.methods)
+
+    def has_validation(self, arguments):
+        """Whether runs have a validation metric, from which learning rates can be chosen."""
+        return True
+
+    def overlap(self, config, case):
+        """Test rows per training row if the seeds are splits of one set, which share rows; else 0.
+
+        Differences over such splits are correlated, which widens their intervals: see
+        `geonet.experiments.harness.statistics`.
+        """
+        return 0.0
 
     def execution(self, arguments):
         """What `run_one` is told besides the configuration. It must not affect the results."""
@@ -130,7 +159,7 @@ class Experiment(ABC):
         return executors.open_executor(arguments.executor, workers)
 
     @abstractmethod
-    def run_one(self, config, method, seed, lr, split):
+    def run_one(self, config, method, seed, lr):
         """Do one run. This may be called in any process, and in several at once.
 
         Parameters
@@ -141,13 +170,12 @@ class Experiment(ABC):
         method : str
         seed : int
         lr : float or None
-        split : {"test", "validation"}
-            Which split of the data the metric is taken from. No metric is taken from the other.
 
         Returns
         -------
         metrics : dict
-            JSON numbers, including ``{split}_{metric}``.
+            JSON numbers: ``test_{metric}``, and where there are validation data
+            ``validation_{metric}``. Only the choice of a learning rate reads the latter.
         arrays : dict of numpy.ndarray
             What was tracked during the run.
         """
@@ -227,7 +255,8 @@ class Experiment(ABC):
                 check_folder(arguments.out)
                 config = self.configure(arguments)
                 stack.enter_context(locked(arguments.out))
-                results = Results(arguments.out, self.name, config, arguments.overwrite)
+                command = options.command_line(self.name, vars(arguments), vars(self.arguments()))
+                results = Results(arguments.out, self.name, config, arguments.overwrite, command)
                 if executor is None:
                     executor = stack.enter_context(self.executor(arguments))
             except (ValueError, OSError) as error:
@@ -239,7 +268,7 @@ class Experiment(ABC):
     def _report(self, results):
         """Print the table, and draw the figures and return them as saved, by name."""
         figures = {}
-        if any("failed" not in run["metrics"] for run in results.find(split="test")):
+        if any("failed" not in run["metrics"] for run in results.runs.values()):
             print(self.table(results))
             figures = {plot.name: results.save_figure(plot) for plot in self.figures(results)}
             pictures = ", ".join(saved["path"] for saved in figures.values())
@@ -252,7 +281,7 @@ class Experiment(ABC):
         failed = [run for run in results.find() if "failed" in run["metrics"]]
         if not failed:
             return 0
-        waiting = {run["method"]: 0 for run in failed if run["split"] == "validation"}
+        waiting = {m: 0 for m in results.config["methods"] if self._open_choice(results, m)}
         undecided = f"; no rate can be chosen yet for {', '.join(waiting)}" if waiting else ""
         print(
             f"{self.name}: {len(failed)} of {len(results.runs)} runs failed, the first of them "
@@ -261,14 +290,43 @@ class Experiment(ABC):
         )
         return 1
 
+    def _open_choice(self, results, method):
+        """Whether a method has no rate yet, as runs have failed that may be those of the best."""
+        cases = self.cases(results.config) if self.takes_lr else ()
+        return any(np.isnan(results.lr(method, **case)) for case in cases)
+
     def cases(self, config):
         """The fields that distinguish the cases, one dict per case."""
         return [{}] if self.case is None else [{self.case: value} for value in config[self.case]]
 
     def table(self, results):
-        """The results as text: description, table and notes."""
-        lines = "", self.describe(results.config), "", aligned(self.rows(results)), ""
-        return "\n".join([*lines, *self.notes(results)])
+        """The results as text: description, tables and notes."""
+        found = map(aligned, self.tables(results))
+        notes = "\n".join(self.notes(results))
+        return "\n\n".join(["", self.describe(results.config), *found, notes])
+
+    def tables(self, results):
+        """The rows of each table, with a header: the first is `rows`."""
+        yield self.rows(results)
+        if any(len(lrs) > 1 for lrs in results.config.get("lr", {}).values()):
+            yield self.rows_by_lr(results)
+
+    def rows_by_lr(self, results):
+        """The metric at every learning rate, mean ± standard deviation; * is the chosen one."""
+        lrs = sorted({lr for own in results.config["lr"].values() for lr in own})
+        rows = [(f"{self.metric_title} by rate (* chosen)", *(f"{lr:g}" for lr in lrs))]
+        for case in self.cases(results.config):
+            label = "".join(f", {value}" for value in case.values())
+            for method in results.config["methods"]:
+                chosen, cells = results.lr(method, **case), []
+                for lr in lrs:
+                    values = results.metrics(method, f"test_{self.metric}", lr=lr, **case)
+                    mean = tables.statistics_cells(values)[0]
+                    lost = np.count_nonzero(~np.isfinite(values))
+                    lost = f" ({lost} lost)" if lost and lr in results.config["lr"][method] else ""
+                    cells.append(f"{mean}{' *' * (lr == chosen)}{lost}".strip())
+                rows.append((f"{method}{label}", *cells))
+        return rows
 
     def rows(self, results):
         """Mean ± standard deviation and 95 % interval over seeds, and the paired difference."""
@@ -299,8 +357,8 @@ class Experiment(ABC):
         name = f"test_{self.metric}"
         values, reference = (results.metrics(m, name, **case) for m in (method, first))
         finished = np.isfinite(values)
-        found = results.find(method=method, split="test", **case)
-        lr = f"{results.lr(method, **case):g}" if found else "not chosen"
+        lr = results.lr(method, **case)
+        found = results.find(method=method, lr=lr, **case)
         means = [
             f"{results.metrics(method, further, **case)[finished].mean():{style}}"
             if finished.any()
@@ -310,6 +368,7 @@ class Experiment(ABC):
         failed = sum("failed" in run["metrics"] for run in found)
         lost = f"{np.count_nonzero(~finished) - failed} of {len(values)}" if found else "not tested"
         cells = tables.statistics_cells(values, None if method == first else reference)
+        lr = f"{lr:g}" if found else "not chosen"
         return (method, lr, *cells, *means, f"{lost}, {failed} failed" if failed else lost)
 
 

@@ -3,14 +3,16 @@
 import hashlib
 import math
 import os
-from argparse import ArgumentTypeError
+import textwrap
+from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from geonet.models import METHODS
 from geonet.nn.initializers import parse
 
-STEERING_HELP = "training is steered by validation data, or by test data as in the authors' code"
 SWEEP_LRS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # the rates that --lr sweep tries
+# options that say where and how runs are done, which results do not depend on
+NOT_OF_RESULTS = "out", "overwrite", "executor", "workers", "resume", "checkpoint_every", "keep"
 
 
 def seed_list(text):
@@ -77,7 +79,7 @@ def lr(text):
 
 
 def lr_choice(text):
-    """What --lr says: ``sweep``, one rate for all methods, or a dict from ``GmP=0.1,SP=0.01``.
+    """What --lr says: ``sweep``, a list of rates, or a dict of them from ``GmP=0.1,SP=0.01``.
 
     Raises
     ------
@@ -87,7 +89,7 @@ def lr_choice(text):
     if text == "sweep":
         return text
     if "=" not in text:
-        return lr(text)
+        return list(dict.fromkeys(map(lr, text.split(","))))
     pairs = [word.partition("=") for word in text.split(",")]
     methods = names()(",".join(method for method, _, _ in pairs))
     return {method: lr(number) for method, (_, _, number) in zip(methods, pairs)}
@@ -103,9 +105,9 @@ def lrs(choice, methods):
 
     Parameters
     ----------
-    choice : float, dict of str to float, "sweep" or None
-        One rate for all methods; those of some methods, while the others keep their defaults; the
-        grid `SWEEP_LRS`; or all defaults.
+    choice : float, list of float, dict of str to float, "sweep" or None
+        One rate or several for all methods; those of some methods, while the others keep their
+        defaults; the grid `SWEEP_LRS`; or all defaults.
     methods : list of str
 
     Returns
@@ -120,8 +122,9 @@ def lrs(choice, methods):
     """
     if choice == "sweep":
         return {method: list(SWEEP_LRS) for method in methods}
-    if isinstance(choice, int | float):
-        return {method: [choice] for method in methods}
+    if isinstance(choice, int | float | list):
+        rates = choice if isinstance(choice, list) else [choice]
+        return {method: list(rates) for method in methods}
     chosen = choice or {}
     for method in chosen:
         if method not in methods:
@@ -129,22 +132,55 @@ def lrs(choice, methods):
     return {method: [chosen.get(method, default_lr(method))] for method in methods}
 
 
-def add_protocol(parser, difference):
-    """Add --protocol to a parser; `difference` says how its two values differ."""
-    text = f"{difference} (default: clean)"
-    parser.add_argument("--protocol", choices=("clean", "paper"), default="clean", help=text)
+def add_protocol(parser, differences):
+    """Add --protocol to a parser, and to its help a table of what `paper` changes.
 
-
-def refuse_sweep_on_test_data(arguments):
-    """Refuse to choose learning rates where the protocol leaves no validation data.
-
-    Raises
-    ------
-    ValueError
-        If --lr is sweep and --protocol is paper.
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    differences : iterable of (str, str, str)
+        What differs, as it is under ``clean``, and under ``paper``.
     """
-    if arguments.protocol == "paper" and arguments.lr == "sweep":
-        raise ValueError("--lr sweep needs validation data, and --protocol paper has none")
+    text = "terms of this project, or all of the authors', which are listed below (default: clean)"
+    parser.add_argument("--protocol", choices=("clean", "paper"), default="clean", help=text)
+    lines = ["--protocol paper has the authors' settings:"]
+    for what, clean, paper in differences:
+        row = f"{what}: {paper} (clean: {clean})"
+        lines.append(textwrap.fill(row, 90, initial_indent="  ", subsequent_indent="    "))
+    parser.formatter_class, parser.epilog = RawDescriptionHelpFormatter, "\n".join(lines)
+
+
+def command_line(name, given, defaults):
+    """The command line of an experiment, for readers: without the folders on this machine.
+
+    Parameters
+    ----------
+    name : str
+        Of the command.
+    given, defaults : dict
+        Options by name.
+
+    Returns
+    -------
+    str
+        Such as ``levy --seeds 20 --lr GmP=0.1``.
+    """
+    words = [name]
+    for option, default in defaults.items():
+        value = given[option]
+        if value == default or option in NOT_OF_RESULTS:
+            continue
+        if option == "seeds":  # a count if they are 0, 1, …; a comma makes a list of a single one
+            counted = value == list(range(len(value)))
+            value = len(value) if counted else f"{','.join(map(str, value))},"
+        elif isinstance(value, dict):
+            value = ",".join(f"{key}={item:g}" for key, item in value.items())
+        elif isinstance(value, list):
+            value = ",".join(map(str, value))
+        elif option == "data":
+            value = "DIR"
+        words += [f"--{option.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return " ".join(words)
 
 
 def initializer(text):

@@ -24,8 +24,7 @@ from geonet.models import METHODS
 from geonet.text import BadInput
 from geonet.train import Checkpoints
 
-RENAMED = {"purpose": "split", "rates": "lrs"}  # fields that version 0.1.0 wrote
-COMMON_FIELDS = ("method", "seed", "lr", "split", "metrics")
+COMMON_FIELDS = ("method", "seed", "lr", "metrics")
 # what other content raises
 NOT_OURS = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 FOLDERS = "boundaries", "figures", "checkpoints"
@@ -111,13 +110,20 @@ class Runs:
         Where the arrays of these and of earlier runs are, and the figures.
     versions : list of dict
         Those under which the runs were made, in the order of their first runs.
+    command : str or None
+        The command line that made the first of them.
     """
 
     def __init__(self, folder, entries):
         self.folder = Path(folder)
         self.runs, self.files, self.versions, made_under = {}, set(), [], []
+        self.command = None
         for entry in entries:
-            if "metrics" in entry:
+            if split := entry.get("split") or entry.get("purpose"):  # ours, of an earlier version
+                run = {n: x for n, x in entry.items() if n not in ("split", "purpose")}
+                path = self._arrays_path(run)
+                self.files.add(path.with_stem(f"{path.stem}_{split}"))
+            elif "metrics" in entry:
                 self.runs[_key_of(entry)] = entry
                 self.files.add(self._arrays_path(entry))
                 self.versions += [v for v in made_under if v not in self.versions]
@@ -125,10 +131,11 @@ class Runs:
                 self.files |= {self.folder / "figures" / f"{entry['figure']}{e}" for e in ENDINGS}
             else:
                 self.experiment, self.config = entry["experiment"], entry["config"]
+                self.command = self.command or entry.get("command")
                 made_under = [entry["versions"], *entry.get("also_versions", ())]
 
     def _arrays_path(self, run):
-        parts = [run["method"], f"seed{run['seed']}", f"lr{run['lr']}", run["split"]]
+        parts = [run["method"], f"seed{run['seed']}", f"lr{run['lr']}"]
         parts += [f"{name}{value}" for name, value in sorted(case_of(run).items())]
         name = "_".join(parts).replace(":", "")  # not allowed in file names on Windows
         return self.folder / "boundaries" / f"{name}.npz"
@@ -138,33 +145,52 @@ class Runs:
 
         def place(run):
             method = self.config["methods"].index(run["method"])
-            return run["split"], sorted(case_of(run).items()), method, run["lr"] or 0, run["seed"]
+            return sorted(case_of(run).items()), method, run["lr"] or 0, run["seed"]
 
         return sorted((r for r in self.runs.values() if fields.items() <= r.items()), key=place)
 
-    def metrics(self, method, name, split="test", **fields):
+    def metrics(self, method, name, **fields):
         """A metric of a method's runs, in the order of the seeds; NaN where it is missing.
 
         Parameters
         ----------
-        method, name, split : str
+        method, name : str
         **fields
-            Further fields to match, such as lr.
+            Further fields to match. Without lr, the runs are those at the chosen rate.
 
         Returns
         -------
         numpy.ndarray
             (seeds,).
         """
-        runs = self.find(method=method, split=split, **fields)
+        runs = self.find(method=method, **self._at_chosen_lr(method, fields))
         found = {run["seed"]: run["metrics"].get(name) for run in runs}
         values = [found.get(seed) for seed in self.config["seeds"]]
         return np.array([np.nan if value is None else value for value in values], dtype=float)
 
     def lr(self, method, **fields):
-        """The learning rate that a method was tested at; NaN if it has not been tested."""
-        tested = self.find(method=method, split="test", **fields)
-        return tested[0]["lr"] if tested else np.nan
+        """The learning rate of a method: the only one, or the best on validation data.
+
+        That is the one with the best mean of the metric named by config["choice"], such as
+        ["smallest", "validation_rmse"]. Rates that diverged on a seed are not chosen if there is
+        another. It is NaN while a run is missing or has failed, as it might be that of the best.
+        """
+        candidates = self.config["lr"][method]
+        if len(candidates) == 1:
+            return candidates[0]
+        runs = self.find(method=method, **fields)
+        done = [run for run in runs if "failed" not in run["metrics"]]
+        if len(done) < len(candidates) * len(self.config["seeds"]):
+            return np.nan
+        which, name = self.config["choice"]
+        means = [self.metrics(method, name, lr=lr, **fields).mean() for lr in candidates]
+        losses = np.negative(means) if which == "largest" else np.array(means)
+        return candidates[int(np.argmin(np.nan_to_num(losses, nan=np.inf)))]
+
+    def _at_chosen_lr(self, method, fields):
+        """The fields to match, with the chosen learning rate if there is a choice."""
+        open_choice = "lr" not in fields and len(self.config.get("lr", {}).get(method, ())) > 1
+        return fields | {"lr": self.lr(method, **fields)} if open_choice else fields
 
     def find_with_arrays(self, **fields):
         """Yield each run with these values in these fields, together with its arrays, a dict."""
@@ -173,8 +199,9 @@ class Runs:
                 yield run, dict(stored)
 
     def arrays(self, method, seed, **fields):
-        """The arrays of a method's test run of one seed, a dict."""
-        for _, arrays in self.find_with_arrays(method=method, seed=seed, split="test", **fields):
+        """The arrays of a method's run of one seed, a dict. Fields are those of `metrics`."""
+        fields = self._at_chosen_lr(method, fields)
+        for _, arrays in self.find_with_arrays(method=method, seed=seed, **fields):
             return arrays
         raise KeyError((method, seed))
 
@@ -193,6 +220,8 @@ class Results(Runs):
         difference to the configuration: other fields say what the data are.
     overwrite : bool
         Remove the results that are there, whatever their configuration.
+    command : str, optional
+        The command line, for readers.
 
     Raises
     ------
@@ -201,11 +230,12 @@ class Results(Runs):
         the names that are used here.
     """
 
-    def __init__(self, folder, experiment, config, overwrite=False):
+    def __init__(self, folder, experiment, config, overwrite=False, command=None):
         folder, config = Path(folder), json.loads(json.dumps(config))
         self._path, self._log = (folder / name for name in FILES)
         stored = config | ({"data": Path(config["data"]).name} if config.get("data") else {})
         self._header = {"experiment": experiment, "config": stored, "versions": versions()}
+        self._header |= {"command": command} if command else {}
         entries = _stored(folder, damaged=overwrite)
         for path in () if entries else folder.glob("boundaries/*_seed*_lr*.npz"):
             raise BadInput(f"{path} is there without a record of its run: move it away")
@@ -240,7 +270,7 @@ class Results(Runs):
         self._lines = lines
 
     def has(self, run):
-        """Whether a run with this method, seed, lr, split and case is stored and did not fail."""
+        """Whether a run with this method, seed, lr and case is stored and did not fail."""
         kept = self.runs.get(_key_of(run))
         return kept is not None and "failed" not in kept["metrics"]
 
@@ -250,8 +280,8 @@ class Results(Runs):
         Parameters
         ----------
         run : dict
-            method, seed, lr, split ("test" or "validation"), metrics, and the fields of the case,
-            such as a batch size, if the experiment has several cases.
+            method, seed, lr, metrics, and the fields of the case, such as a batch size, if the
+            experiment has several cases.
         arrays : dict of str to numpy.ndarray
         """
 
@@ -266,12 +296,6 @@ class Results(Runs):
         self.runs[_key_of(run)] = run
         if now not in self.versions:
             self.versions.append(now)
-
-    def drop(self, runs):
-        """Remove stored runs. Without its arrays, a line of runs.jsonl does not count."""
-        for run in runs:
-            self._arrays_path(run).unlink(missing_ok=True)
-            del self.runs[_key_of(run)]
 
     def save_figure(self, plot):
         """Save a figure as `geonet.plots.Plot.save` does, and record that it is ours."""
@@ -312,7 +336,7 @@ def _read(path):
     try:
         content = json.loads(path.read_bytes())  # with or without a byte order mark
         runs = content.pop("runs")
-        return [_checked(content), *map(_checked, runs)]
+        return [_checked(content, header=True), *(_checked(run, header=False) for run in runs)]
     except FileNotFoundError:
         raise BadInput(f"{path} is missing") from None
     except NOT_OURS:
@@ -329,16 +353,15 @@ def _stored(folder, damaged=False):
     lines = content.splitlines()
     for number, line in enumerate(lines, start=1):
         try:
-            entries.append(_checked(json.loads(line)))
+            entries.append(_checked(json.loads(line), header=not entries))
         except NOT_OURS:
             killed = number == len(lines) and not content.endswith(b"\n")
             if not entries or not (damaged or killed):
                 raise BadInput(
                     f"{log}, line {number}: not a run of geonet; choose another folder"
                 ) from None
-    headed = entries and "experiment" in entries[0]  # not by version 0.1.0
-    written = _read(path) if path.exists() or (entries and not headed) else []
-    return entries if headed else [*written, *entries]
+    written = _read(path) if path.exists() else []
+    return entries or written
 
 
 def _remove(folder, entries):
@@ -357,19 +380,13 @@ def _remove(folder, entries):
         (folder / name).unlink(missing_ok=True)
 
 
-def _checked(entry):
-    """A header, a run or a figure under the names of today. Else, one of `NOT_OURS` is raised."""
-    entry = _renamed(entry)
-    if "metrics" in entry:
-        hash(_key_of(entry)), entry["metrics"].items()
-    elif entry.keys() != {"figure"}:
-        entry["config"] = _renamed(entry["config"])
+def _checked(entry, header):
+    """A header, or else a run or a figure. For anything else, one of `NOT_OURS` is raised."""
+    if header or "experiment" in entry:
         entry["experiment"], entry["config"]["seeds"], entry["versions"]["geonet"]
+    elif entry.keys() != {"figure"}:
+        hash(_key_of(entry)), entry["metrics"].items()
     return entry
-
-
-def _renamed(fields):
-    return {RENAMED.get(name, name): value for name, value in fields.items()}
 
 
 def _lines(entries):

@@ -4,7 +4,7 @@ import numpy as np
 
 from geonet import plots
 from geonet.experiments.harness.tables import list_values
-from geonet.train import Adam, EarlyStopping, ReduceLROnPlateau, fit
+from geonet.train import Adam, EarlyStopping, ReduceLROnPlateau, fit, predict
 
 KEPT_PER_DECADE = 50  # steps at which the boundaries are stored
 MOVES = {  # what a step does to the boundaries, and the axis that says how far
@@ -48,6 +48,14 @@ def accuracy(logits, targets):
 def root_mean_square(error):
     """√(mean e²) as a Python number."""
     return float(np.sqrt(np.mean(np.square(error))))
+
+
+def errors(model, data):
+    """The RMSE of a model on the validation and the test part of a Split, as metrics by name."""
+    return {
+        f"{part}_rmse": root_mean_square(predict(model, x) - y)
+        for part, (x, y) in (("validation", data.validation), ("test", data.test))
+    }
 
 
 def summarize_tracker(tracker):

@@ -21,7 +21,7 @@ from geonet.train import Diverged, Progress
 
 
 def sweep(experiment, config, results, executor):
-    """Choose learning rates on validation data if there is a choice, then take the test metric.
+    """Do every run that has not been done: all methods, seeds, learning rates and cases.
 
     Parameters
     ----------
@@ -38,20 +38,17 @@ def sweep(experiment, config, results, executor):
     BadInput
         If workers died, or a run could not use its data.
     """
-    choices = config.get("lr", {method: [None] for method in config["methods"]})
-    cases = list(product(experiment.cases(config), choices.items()))
-
-    def run_all(split, lrs, label):
-        """Do the runs at these rates, of each case, that have not been done yet."""
-        runs = [
-            {"method": method, "lr": lr, "split": split, "seed": seed, **case}
-            for (case, (method, _)), candidates in zip(cases, lrs, strict=True)
-            for lr, seed in product(candidates, config["seeds"])
-        ]
-        todo = [run for run in runs if not results.has(run)]
-        progress = Progress(len(runs), label, done=len(runs) - len(todo))
-        execute = partial(execute_run, experiment, config, threads.count())
-        ended = executors.completed(executor, execute, todo)
+    lrs = config.get("lr", {method: [None] for method in config["methods"]})
+    runs = [
+        {"method": method, "lr": lr, "seed": seed, **case}
+        for case, method in product(experiment.cases(config), config["methods"])
+        for lr, seed in product(lrs[method], config["seeds"])
+    ]
+    todo = [run for run in runs if not results.has(run)]
+    progress = Progress(len(runs), experiment.name, done=len(runs) - len(todo))
+    execute = partial(execute_run, experiment, config, threads.count())
+    ended = executors.completed(executor, execute, todo)
+    try:
         with contextlib.closing(ended), contextlib.closing(progress):
             for run, result in ended:
                 try:
@@ -62,14 +59,6 @@ def sweep(experiment, config, results, executor):
                     metrics, arrays = {"failed": _error_summary(error), "seconds": 0.0}, {}
                 results.add(run | {"metrics": metrics}, arrays)
                 progress.update(f"({run['method']}, seed {run['seed']})")
-
-    try:
-        candidates = [lrs if len(lrs) > 1 else [] for _, (_, lrs) in cases]
-        run_all("validation", candidates, f"{experiment.name}, to choose rates")
-        best = [
-            lrs_to_test(experiment, results, method, lrs, case) for case, (method, lrs) in cases
-        ]
-        run_all("test", best, experiment.name)
     except (KeyboardInterrupt, BrokenExecutor) as error:
         kept = f"{len(results.runs)} finished runs are kept in {results.folder}"
         advice = f"{kept}, and {experiment.resume_hint} continues from there"
@@ -91,7 +80,7 @@ def execute_run(experiment, config, count, run):
     count : int
         Threads of kernels.
     run : dict
-        method, seed, lr, split, and the fields of the case.
+        method, seed, lr, and the fields of the case.
 
     Raises
     ------
@@ -99,7 +88,7 @@ def execute_run(experiment, config, count, run):
         As `Experiment.run_one` does: no other run could use the data either.
     """
     start = time.perf_counter()
-    which = run["method"], run["seed"], run["lr"], run["split"]
+    which = run["method"], run["seed"], run["lr"]
     try:
         with threads.limited(count):
             metrics, arrays = experiment.run_one(config | case_of(run), *which)
@@ -113,42 +102,6 @@ def execute_run(experiment, config, count, run):
     except Exception as error:
         metrics, arrays = {"failed": _error_summary(error)}, {}
     return metrics | {"seconds": round(time.perf_counter() - start, 3)}, arrays
-
-
-def lrs_to_test(experiment, results, method, candidates, case):
-    """The learning rate to test, in a list: the one with the best mean on validation data.
-
-    Rates that diverged on a seed are not chosen if there is another. The list is empty while a
-    validation run has failed, as it might have been that of the best rate. Tests at other rates,
-    chosen earlier, are dropped.
-
-    Parameters
-    ----------
-    experiment : Experiment
-    results : Results
-    method : str
-    candidates : list of float or None
-        If there is only one, there is nothing to choose.
-    case : dict
-
-    Returns
-    -------
-    list of float or None
-    """
-    if len(candidates) == 1:
-        return candidates
-    sign, name = -1 if experiment.larger_is_better else 1, f"validation_{experiment.metric}"
-    scores = [
-        sign * results.metrics(method, name, "validation", lr=lr, **case).mean()
-        for lr in candidates
-    ]
-    chosen = [candidates[int(np.argmin(np.nan_to_num(scores, nan=np.inf)))]]
-    validated = results.find(method=method, split="validation", **case)
-    if any("failed" in run["metrics"] for run in validated):
-        chosen = []
-    tested = results.find(method=method, split="test", **case)
-    results.drop([run for run in tested if run["lr"] not in chosen])
-    return chosen
 
 
 def _error_summary(error):
