@@ -102,9 +102,7 @@ def test_errors_are_in_the_units_of_the_target(tmp_path):
         text = "\n".join(" ".join(map(str, row)) for row in rows * [1, 1, unit, 1])
         write(tmp_path / name, data=text)
     config = configured("--data", tmp_path, "--seeds", 2)
-    one, other = (
-        UCI.run_one(config | {"set": name}, "GmP", 0, 0.1)[0] for name in config["set"]
-    )
+    one, other = (UCI.run_one(config | {"set": name}, "GmP", 0, 0.1)[0] for name in config["set"])
     assert other["test_rmse"] == pytest.approx(1000 * one["test_rmse"], rel=1e-6)
     assert one["steps"] == other["steps"] == 3
 
@@ -114,9 +112,7 @@ def test_under_clean_the_test_part_has_no_part_in_training(tmp_path):
     text = (write(tmp_path / "one") / "data.txt").read_text()
     write(tmp_path / "spoiled", data=text.replace("1 1\t1.5 1\n", "9 1\t-9 1\n"))
     config = configured("--data", tmp_path, "--seeds", 1)
-    one, spoiled = (
-        UCI.run_one(config | {"set": s}, "SP", 0, 0.01)[0] for s in ("one", "spoiled")
-    )
+    one, spoiled = (UCI.run_one(config | {"set": s}, "SP", 0, 0.01)[0] for s in ("one", "spoiled"))
     assert one.pop("test_rmse") != spoiled.pop("test_rmse")
     assert one == spoiled
 
