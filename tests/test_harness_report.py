@@ -20,9 +20,9 @@ LEVY = {
 }
 
 
-def levy_results(folder, runs_left_out=0, **changes):
+def levy_results(folder, runs_left_out=0, command="levy", **changes):
     config = LEVY | changes
-    results = Results(folder, "levy", config)
+    results = Results(folder, "levy", config, command=command)
     runs = [(method, seed) for method in config["methods"] for seed in config["seeds"]]
     for method, seed in runs[runs_left_out:]:
         metrics = {"test_rmse": 1.5 + len(method) * 0.1 + seed, "steps": 7, "diverged": False}
@@ -48,34 +48,28 @@ def test_the_rows_are_those_of_the_command_and_need_no_more_than_results_json(tm
     table = [line for line in lines if line.startswith("| ")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
     assert [cells[0], *cells[2:]] == [list(row) for row in rows]
-    assert (lines[0], lines[-1]) == ("<!-- report: levy clean -->", "<!-- end -->")
+    assert (lines[0], lines[-1]) == ("<!-- report: levy -->", "<!-- end -->")
     assert lines[-2].startswith("Made with geonet ")
 
 
-@pytest.mark.parametrize(
-    ("changes", "name"),
-    [
-        ({}, "levy clean"),
-        ({"protocol": "paper", "quick": True}, "levy paper quick"),
-        ({"lr": {"SP": [0.01], "GmP": [0.01]}}, "levy clean lr 0.01"),
-        ({"init": "normal:1"}, "levy clean normal:1"),
-    ],
-)
-def test_results_that_differ_have_different_names(changes, name, tmp_path, capsys):
-    assert main(levy_results(tmp_path, **changes)) == 0
-    assert capsys.readouterr().out.splitlines()[0] == f"<!-- report: {name} -->"
+def test_results_are_called_by_their_command(tmp_path, capsys):
+    command = "levy --protocol paper --seeds 3"
+    assert main(levy_results(tmp_path, command=command)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"<!-- report: {command} -->"
+    assert f"Command: `python -m geonet {command}`." in lines
 
 
 def test_only_the_blocks_of_the_given_results_are_replaced(tmp_path, capsys):
     file = tmp_path / "RESULTS.md"
-    before = "# ±\n<!-- report: banana clean -->\nold\n<!-- end -->\ntext\n"
+    before = "# ±\n<!-- report: banana -->\nold\n<!-- end -->\ntext\n"
     file.write_text(
-        f"{before}<!-- report: levy clean -->\nold | \\1\n<!-- end -->\nafter\n", encoding="utf-8"
+        f"{before}<!-- report: levy -->\nold | \\1\n<!-- end -->\nafter\n", encoding="utf-8"
     )
-    folders = [levy_results(tmp_path / "a"), levy_results(tmp_path / "b", protocol="paper")]
+    folders = [levy_results(tmp_path / "a"), levy_results(tmp_path / "b", command="levy --lr 1")]
     assert main(*folders, "--into", file) == 1
     output = capsys.readouterr()
-    assert output.err == f"geonet: {file} has no block called levy paper\n"
+    assert output.err == f"geonet: {file} has no block for levy --lr 1\n"
     assert output.out == ""
     assert main(folders[0]) == 0
     block = capsys.readouterr().out
@@ -87,7 +81,7 @@ def test_only_the_blocks_of_the_given_results_are_replaced(tmp_path, capsys):
 
 def test_a_file_keeps_its_byte_order_mark_and_its_permissions(tmp_path):
     file = tmp_path / "RESULTS.md"
-    before, after = "\ufeff# x\n<!-- report: levy clean -->\n", "<!-- end -->\n"
+    before, after = "\ufeff# x\n<!-- report: levy -->\n", "<!-- end -->\n"
     file.write_text(before + after, encoding="utf-8")
     file.chmod(0o640)
     assert main(levy_results(tmp_path / "a"), "--into", file) == 0
@@ -98,7 +92,7 @@ def test_a_file_keeps_its_byte_order_mark_and_its_permissions(tmp_path):
 
 
 def test_a_block_without_an_end_does_not_swallow_the_next_one(tmp_path, capsys):
-    text = "<!-- report: levy clean -->\n<!-- report: banana clean -->\nold\n<!-- end -->\n"
+    text = "<!-- report: levy -->\n<!-- report: banana -->\nold\n<!-- end -->\n"
     (tmp_path / "RESULTS.md").write_text(text)
     assert main(levy_results(tmp_path / "a"), "--into", tmp_path / "RESULTS.md") == 1
     assert (tmp_path / "RESULTS.md").read_text() == text
@@ -119,7 +113,7 @@ def test_an_unfinished_sweep_is_refused_with_what_is_missing(tmp_path):
 
 
 def test_two_folders_with_results_of_one_name_are_refused(tmp_path):
-    with pytest.raises(BadInput, match="b is the second folder with results called levy clean"):
+    with pytest.raises(BadInput, match="b is the second folder with results of levy"):
         main(levy_results(tmp_path / "a"), levy_results(tmp_path / "b"))
 
 

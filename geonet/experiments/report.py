@@ -1,7 +1,7 @@
 """Results as Markdown: what experiments print at their end, made again from their files.
 
-In a Markdown file, the block of the results called ``levy clean`` is what stands between the lines
-``<!-- report: levy clean -->`` and ``<!-- end -->``.
+In a Markdown file, the block of a command is what stands between the lines
+``<!-- report: levy --seeds 20 -->`` and ``<!-- end -->``.
 """
 
 import json
@@ -11,7 +11,6 @@ from pathlib import Path
 
 from geonet.experiments import find
 from geonet.experiments.claims.report import QUICK, verdict_rows
-from geonet.experiments.harness import options
 from geonet.experiments.harness.results import read
 from geonet.experiments.harness.tables import markdown_table
 from geonet.experiments.harness.versions import made_with
@@ -25,9 +24,9 @@ def add_arguments(parser):
     """Declare the options."""
     text = "folder with a results.json, or with the report.json of claims"
     parser.add_argument("folders", nargs="+", metavar="DIR", help=text)
-    text = "replace what stands between <!-- report: NAME --> and <!-- end --> in this file, for "
-    text += "results of these names, such as levy clean, whatever their seeds; "
-    text += "by default, everything is printed"
+    text = "replace what stands between <!-- report: COMMAND --> and <!-- end --> in this file, "
+    text += "for the commands that made these results, such as levy --seeds 20; by default, "
+    text += "everything is printed"
     parser.add_argument("--into", type=Path, metavar="FILE", help=text)
 
 
@@ -42,13 +41,13 @@ def main(arguments):
     Raises
     ------
     BadInput
-        If a folder holds no results, or two folders hold results of the same name.
+        If a folder holds no results, or two folders hold results of the same command.
     """
     blocks, experiments = {}, find()
     for folder in arguments.folders:
         name, block = _block(folder, experiments)
         if name in blocks:
-            raise BadInput(f"{folder} is the second folder with results called {name}")
+            raise BadInput(f"{folder} is the second folder with results of {name}")
         blocks[name] = f"<!-- report: {name} -->\n{block}\n<!-- end -->"
     if arguments.into is None:
         print(*blocks.values(), sep="\n\n")
@@ -65,30 +64,30 @@ def main(arguments):
         pattern = f"{start}((?!<!-- report: ).)*?<!-- end -->"
         text, found = re.subn(pattern, lambda _, block=block: block, text, flags=re.DOTALL)
         if not found:
-            print(f"geonet: {arguments.into} has no block called {name}", file=sys.stderr)
+            print(f"geonet: {arguments.into} has no block for {name}", file=sys.stderr)
             status = 1
     write_whole(arguments.into.resolve(), lambda path: path.write_bytes(text.encode()))
     return status
 
 
 def _block(folder, experiments):
-    """The name of the results in a folder, and a text on them."""
+    """The command that made the results in a folder, and a text on them."""
     claims = Path(folder, "report.json")
     try:
         if claims.exists():
             content = json.loads(claims.read_bytes())
             quick, versions = content["quick"], [content["versions"]]
-            name = "claims quick" if quick else "claims"
+            name = "claims --quick" if quick else "claims"
             parts = [*([QUICK] if quick else []), markdown_table(verdict_rows(content))]
         else:
             results = read(folder)
             experiment, versions = experiments[results.experiment], results.versions
             _check_whole(experiment, results)
-            name = _name(experiment, results.config)
+            name = results.command or results.experiment
             parts = [experiment.describe(results.config)]
             parts += map(markdown_table, experiment.tables(results))
             parts += experiment.notes(results)
-            parts += [f"Command: `python -m geonet {results.command}`."] if results.command else []
+            parts.append(f"Command: `python -m geonet {name}`.")
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise BadInput(f"{folder} holds no results that this version can read") from error
     except ValueError as error:
@@ -107,20 +106,3 @@ def _check_whole(experiment, results):
             f"{results.folder} holds {done} of {whole} runs: {experiment.resume_hint} does the "
             "others"
         )
-
-
-def _name(experiment, config):
-    """What distinguishes results, in words, such as levy clean, or natural banana quick."""
-    words = [experiment.name]
-    words += [config[key] for key in ("protocol", "set") if isinstance(config.get(key), str)]
-    init, lrs = config.get("init"), config.get("lr", {})
-    if isinstance(init, str) and init != experiment.init:
-        words.append(init)
-    fixed = {method: choice[0] for method, choice in lrs.items() if len(choice) == 1}
-    if list(options.SWEEP_LRS) in lrs.values():
-        words.append("sweep")
-    elif several := [own for own in lrs.values() if len(own) > 1]:
-        words.append(f"lr {','.join(f'{lr:g}' for lr in several[0])}")
-    elif any(lr != options.default_lr(method) for method, lr in fixed.items()):
-        words.append(f"lr {','.join(f'{lr:g}' for lr in dict.fromkeys(fixed.values()))}")
-    return " ".join([*words, *(["quick"] if config.get("quick") else [])])
