@@ -11,7 +11,7 @@ from picture_helpers import smooth
 from PIL import Image, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 
-from geonet.data.decoding import DamagedPicture, decode, middle_box, random_box
+from geonet.data.decoding import RECIPES, DamagedPicture, decode, random_box, square_box
 
 sides = st.integers(1, 700)
 
@@ -24,10 +24,10 @@ def difference(a, b):
     return abs(np.asarray(a).astype(int) - np.asarray(b)).max()
 
 
-def resized_and_cropped(image, size):
-    """The middle of a picture as the recipe says it, in two steps."""
+def resized_and_cropped(image, size, shorter):
+    """The middle of a picture as a recipe says it, in two steps."""
     width, height = image.size
-    shorter = round(size * 256 / 224)
+    shorter = round(size * shorter / 224)
     w, h = shorter * width // min(width, height), shorter * height // min(width, height)
     left, top = round((w - size) / 2), round((h - size) / 2)
     resized = image.resize((w, h), Image.Resampling.BILINEAR)
@@ -38,21 +38,37 @@ def resized_and_cropped(image, size):
     ("width", "height"), [(500, 375), (60, 91), (400, 400), (1501, 1100), (9, 700)]
 )
 @pytest.mark.parametrize("size", [32, 33, 224])
-def test_the_middle_is_what_resizing_and_cropping_gives(tmp_path, width, height, size):
+@pytest.mark.parametrize(("recipe", "shorter"), [("inception", 256), ("resnet", 368)])
+def test_the_middle_is_what_resizing_and_cropping_gives(
+    tmp_path, width, height, size, recipe, shorter
+):
     for name in ("a.jpeg", "a.png"):
         smooth(width, height).save(tmp_path / name, quality=95)
         with Image.open(tmp_path / name) as image:
-            expected = resized_and_cropped(image, size)
-        found = decode(tmp_path / name, size)
+            expected = resized_and_cropped(image, size, shorter)
+        found = decode(tmp_path / name, size, recipe=recipe)
         assert (found.shape, found.dtype) == ((size, size, 3), np.uint8)
         assert difference(found, expected) <= 4  # of 255
 
 
-@given(sides, sides, st.integers(1, 300))
-def test_the_middle_lies_within_the_picture(width, height, size):
-    left, top, right, bottom = middle_box(width, height, size)
-    assert 0 <= left < right <= width
-    assert 0 <= top < bottom <= height
+@given(sides, sides, st.integers(1, 300), st.floats(1, 3), st.none() | st.integers(0, 99))
+def test_a_square_lies_within_the_picture(width, height, size, larger, seed):
+    generator = None if seed is None else rng(seed)
+    left, top, right, bottom = square_box(width, height, size, int(larger * size), generator)
+    assert 0 <= left < right <= width + 1e-9
+    assert 0 <= top < bottom <= height + 1e-9
+
+
+@pytest.mark.parametrize("size", [224, 56])
+def test_random_squares_are_of_pictures_whose_shorter_side_is_from_256_to_480(size):
+    boxes = np.array([RECIPES["resnet"].box(400, 300, size, rng(seed)) for seed in range(2000)])
+    places = (boxes[:, :2] + boxes[:, 2:]) / 2
+    shorter = 300 * 224 / (boxes[:, 3] - boxes[:, 1])
+    assert abs(shorter.min() - 256) < 1
+    assert abs(shorter.max() - 480) < 1
+    assert abs(shorter.mean() - 368) < 6  # a standard error of 1.5
+    assert abs(np.var(shorter) - (480 - 256) ** 2 / 12) < 300
+    np.testing.assert_allclose(places.mean(axis=0), (200, 150), atol=4)
 
 
 @given(sides, sides, st.integers(0, 2**32))
@@ -89,25 +105,24 @@ def test_half_of_the_random_parts_are_mirrored(tmp_path):
     assert all(abs(square[:, -1] - square[:, 0]).min() > 20 for square in squares)
 
 
-def cut_out(image, size, generator):
+def cut_out(image, size, generator, recipe):
     """The middle or a random part of a picture, resampled from all of its pixels at once."""
-    width, height = image.size
-    middle = generator is None
-    box = middle_box(width, height, size) if middle else random_box(width, height, generator)
+    box = RECIPES[recipe].box(*image.size, size, generator)
     square = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box))
-    return square if middle or generator.random() >= 0.5 else square[:, ::-1]
+    return square if generator is None or generator.random() >= 0.5 else square[:, ::-1]
 
 
+@pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("seed", [None, 1, 2, 3])
-def test_a_large_picture_is_decoded_coarser_which_hardly_shows(tmp_path, monkeypatch, seed):
+def test_a_large_picture_is_decoded_coarser_which_hardly_shows(tmp_path, monkeypatch, seed, recipe):
     image = smooth(1603, 1201)
     pixels = np.asarray(image) + rng().integers(-20, 20, (1201, 1603, 1))
     Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(tmp_path / "a.jpeg")
     with Image.open(tmp_path / "a.jpeg") as whole:
-        expected = cut_out(whole, 32, seed and rng(seed))
+        expected = cut_out(whole, 32, seed and rng(seed), recipe)
     drafts, draft = [], JpegImageFile.draft
     monkeypatch.setattr(JpegImageFile, "draft", lambda *a: drafts.append(draft(*a)) or drafts[-1])
-    found = decode(tmp_path / "a.jpeg", 32, seed and rng(seed))
+    found = decode(tmp_path / "a.jpeg", 32, seed and rng(seed), recipe)
     assert drafts  # asked for,
     assert drafts[0] is not None  # and got
     assert difference(found, expected) <= 4

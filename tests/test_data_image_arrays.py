@@ -24,12 +24,13 @@ def numbered(first, count, side=2):
     return images, numbers % 7
 
 
-def image_set(*counts, validation=5):
+def image_set(*counts, validation=5, **scale):
     """A set of parts with so many images, numbered through, and all of its training images."""
     starts = [0, *itertools.accumulate(counts)]
     parts = [numbered(start, count) for start, count in zip(starts, counts, strict=False)]
     whole = np.concatenate([images for images, _ in parts])
-    return ImageSet([lambda part=part: part for part in parts], numbered(1000, validation)), whole
+    functions = [lambda part=part: part for part in parts]
+    return ImageSet(functions, numbered(1000, validation), **scale), whole
 
 
 def pixels(images, x):
@@ -73,13 +74,15 @@ def test_batches_are_contiguous_float32_and_int64_whatever_the_layout_of_the_ima
 
 
 def test_inputs_are_pixels_less_the_channels_training_mean_over_the_scale():
-    images, whole = image_set(13, 8)
-    np.testing.assert_allclose(images.mean, whole.mean(axis=(0, 1, 2)), rtol=1e-12)
-    validation, labels = numbered(1000, 5)
-    (x, y), *rest = images.validation_batches(9)
-    assert not rest
-    np.testing.assert_allclose(x, (validation - images.mean) / 64, rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(y, labels)
+    for scale in ({}, {"scale": 255}):
+        images, whole = image_set(13, 8, **scale)
+        np.testing.assert_allclose(images.mean, whole.mean(axis=(0, 1, 2)), rtol=1e-12)
+        validation, labels = numbered(1000, 5)
+        (x, y), *rest = images.validation_batches(9)
+        assert not rest
+        expected = (validation - images.mean) / scale.get("scale", 64)
+        np.testing.assert_allclose(x, expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(y, labels)
 
 
 def test_training_images_are_as_they_are_or_mirrored_half_of_each():

@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from picture_helpers import plain, smooth, write_tree
 
 from geonet.data.decoding import DamagedPicture
-from geonet.data.image_folders import ImageFolders
+from geonet.data.image_folders import (
+    EIGENVALUES,
+    EIGENVECTORS,
+    ImageFolders,
+    colour_shifts,
+)
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels, from 0 to 1
 
@@ -72,6 +77,33 @@ def test_a_network_sees_standardized_pixels(tree):
     np.testing.assert_allclose(x, (expected - MEAN) / STD, rtol=1e-5)
 
 
+def test_under_resnet_pixels_are_not_divided_and_each_picture_has_one_shift_of_colours(tree):
+    data = ImageFolders(tree, 5, recipe="resnet")
+    ((x, _),) = data.validation_batches(100)
+    expected = np.full((9, 5, 5, 3), np.arange(9)[:, None, None, None] / 255)
+    np.testing.assert_allclose(x, expected - MEAN, atol=1e-6)
+    ((x, _),) = data.train_batches(23, rng())  # of one colour each, which no cut changes
+    assert np.ptp(x, axis=(1, 2)).max() == 0
+    assert len({colour.tobytes() for colour in x[:, 0, 0] + np.float32(MEAN)}) == 23
+    assert np.ptp(x[:, 0, 0], axis=1).std() > 1e-4  # not grey any more
+
+
+def test_colours_shift_with_the_variances_of_their_principal_components():
+    shifts = colour_shifts(200_000, 0.1, seed=3)
+    values, vectors = np.array(EIGENVALUES), np.array(EIGENVECTORS)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(3), atol=2e-4)  # of four digits
+    covariance = vectors @ np.diag((0.1 * values) ** 2) @ vectors.T
+    np.testing.assert_allclose(np.cov(shifts.T), covariance, atol=0.02 * covariance.max())
+    along = shifts @ vectors  # whose smallest deviation is a fiftieth of the largest
+    np.testing.assert_allclose(along.std(axis=0), 0.1 * values, rtol=0.02)
+    np.testing.assert_allclose(along.mean(axis=0), 0, atol=0.1 * values.max() / 100)
+
+
+def test_an_unknown_recipe_is_refused(tree):
+    with pytest.raises(ValueError, match="recipe must be one of inception, resnet, but is 'vgg'"):
+        ImageFolders(tree, 8, recipe="vgg")
+
+
 def test_validation_pictures_come_once_and_in_order(tree):
     batches = shades(ImageFolders(tree, 4).validation_batches(4))
     assert batches == [([0, 1, 2, 3], [0, 0, 0, 1]), ([4, 5, 6, 7], [1, 1, 1, 2]), ([8], [2])]
@@ -120,17 +152,19 @@ def photographs(tmp_path_factory):
     return write_tree(folder, {"a": 9, "b": 8}, {"a": 1, "b": 1}, lambda k: smooth(60, 50, k))
 
 
+@pytest.mark.parametrize("recipe", ["inception", "resnet"])
 @pytest.mark.parametrize("skip", range(5))
-def test_an_epoch_continues_where_it_was_left(photographs, skip):
-    data, generators = ImageFolders(photographs, 16), (rng(3), rng(3))
+def test_an_epoch_continues_where_it_was_left(photographs, skip, recipe):
+    data, generators = ImageFolders(photographs, 16, recipe=recipe), (rng(3), rng(3))
     whole, rest = data.train_batches(4, generators[0]), data.train_batches(4, generators[1], skip)
     # which draws all it ever draws before the first batch, and the same whatever is skipped
     assert generators[0].random() == generators[1].random()
     assert same(list(whole)[skip:], rest)
 
 
-def test_what_is_drawn_of_a_picture_does_not_depend_on_its_batch(photographs):
-    data = ImageFolders(photographs, 16)
+@pytest.mark.parametrize("recipe", ["inception", "resnet"])
+def test_what_is_drawn_of_a_picture_does_not_depend_on_its_batch(photographs, recipe):
+    data = ImageFolders(photographs, 16, recipe=recipe)
     joined = (
         [np.concatenate(part) for part in zip(*data.train_batches(size, rng(2)))]
         for size in (16, 8, 2)

@@ -44,10 +44,10 @@ def same(first, second):
     return all(np.array_equal(a, b) for one, other in pairs for a, b in zip(one, other))
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_batches_do_not_depend_on_the_number_of_workers(tree, count):
-    alone = ImageFolders(tree, 16)
-    with ImageFolders(tree, 16, workers=count) as data:
+@pytest.mark.parametrize(("count", "recipe"), [(1, "inception"), (2, "resnet"), (3, "inception")])
+def test_batches_do_not_depend_on_the_number_of_workers(tree, count, recipe):
+    alone = ImageFolders(tree, 16, recipe=recipe)
+    with ImageFolders(tree, 16, recipe=recipe, workers=count) as data:
         for size, skip in ((8, 0), (1, 80), (CHUNK * count + 7, 0), (87, 0)):
             if size > 1:  # whose batch might be the damaged picture alone
                 batches = data.train_batches(size, rng(1), skip)

@@ -1,8 +1,13 @@
-"""Decode a photograph, and cut a square of a given side from it for a network."""
+"""Decode a photograph, and cut a square of a given side from it for a network.
+
+There are two recipes of what is cut out, and of how its pixels become the input of a network; see
+`Recipe`. This file has the cutting, and `geonet.data.image_folders` the colours.
+"""
 
 import contextlib
 import math
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -15,7 +20,34 @@ MOST_PIXELS = 1 << 26  # of a file; a larger one is taken for a decompression bo
 # How many times finer than the result a JPEG is decoded, and a picture averaged over whole pixels,
 # before it is resampled. With this factor the shortcuts hardly show.
 GAP = 2.0
-SCALES, RATIOS = (0.08, 1.0), (3 / 4, 4 / 3)  # of the area and the sides of a random crop
+SCALES, RATIOS = (0.08, 1.0), (3 / 4, 4 / 3)  # of the area and the sides of a random box
+WHOLE = 224  # the size to which the lengths of a recipe belong; for others, they are in proportion
+
+
+class Recipe(NamedTuple):
+    """How a picture becomes the input of a network. Lengths are for a size of 224 pixels."""
+
+    training: tuple | None  # range of the shorter side, for `square_box`; None for `random_box`
+    validation: int  # the shorter side, of which the middle square is taken
+    std: tuple  # by which each channel is divided, after pixel/255 − mean
+    colour_noise: float  # standard deviation of α in training, see `geonet.data.image_folders`
+
+    def box(self, width, height, size, rng=None):
+        """The part of a picture that is shown: a random one or, without a generator, the middle."""
+        if rng is None:
+            return square_box(width, height, size, round(size * self.validation / WHOLE))
+        if self.training is None:
+            return random_box(width, height, rng)
+        low, high = (round(size * side / WHOLE) for side in self.training)
+        return square_box(width, height, size, int(rng.integers(low, high + 1)), rng)
+
+
+RECIPES = {
+    # Szegedy et al. (arXiv 1409.4842), section 6, with standardized channels
+    "inception": Recipe(None, 256, (0.229, 0.224, 0.225), 0.0),
+    # He et al. (arXiv 1512.03385), section 3.4; (256 + 480)/2 is 368
+    "resnet": Recipe((256, 480), 368, (1.0, 1.0, 1.0), 0.1),
+}
 
 
 class DamagedPicture(BadInput):
@@ -34,7 +66,7 @@ class DamagedPicture(BadInput):
         return f"{self.path}: {self.reason}"
 
 
-def decode(path, size, rng=None):
+def decode(path, size, rng=None, recipe="inception"):
     """A square of a picture, upright, in three colours.
 
     Greyscale, CMYK, palettes and 16 bits become RGB; transparent parts become white. CMYK is
@@ -47,8 +79,10 @@ def decode(path, size, rng=None):
     size : int
         Side of the result.
     rng : numpy.random.Generator, optional
-        Draws a part of the picture (see `random_box`) and whether it is mirrored. Without it the
-        result is the middle of the picture (see `middle_box`).
+        Draws a part of the picture and whether it is mirrored. Without it the result is the
+        middle of the picture.
+    recipe : {"inception", "resnet"}
+        Which part that is, by the `Recipe` of that name in `RECIPES`.
 
     Returns
     -------
@@ -66,7 +100,7 @@ def decode(path, size, rng=None):
         warnings.catch_warnings(action="ignore"),  # about odd metadata
         Image.open(path, formats=FORMATS) as image,
     ):
-        return _square(image, size, rng)
+        return _square(image, size, rng, RECIPES[recipe])
 
 
 def _damaged(path, error):
@@ -106,33 +140,38 @@ def random_box(width, height, rng):
     return left, top, left + w, top + h
 
 
-def middle_box(width, height, size):
-    """The middle crop of a picture whose shorter side is resized to 256⁄224 · size.
+def square_box(width, height, size, shorter, rng=None):
+    """A square of a picture whose shorter side has been resized.
 
-    The picture is resized to whole pixels, and the middle ones are taken. The result says where
-    these begin and end, in pixels of the picture before resizing.
+    The picture is resized to whole pixels, and size × size of them are taken: the middle ones or,
+    with a generator, from a uniform place. The result says where these begin and end, in pixels of
+    the picture before resizing.
 
     Parameters
     ----------
-    width, height, size : int
+    width, height, size, shorter : int
+        `shorter` is at least `size`.
+    rng : numpy.random.Generator, optional
 
     Returns
     -------
     tuple of float
         Left, top, right, bottom.
     """
-    shorter = round(size * 256 / 224)
     w, h = (shorter * side // min(width, height) for side in (width, height))
-    left, top = round((w - size) / 2), round((h - size) / 2)
+    if rng is None:
+        left, top = round((w - size) / 2), round((h - size) / 2)
+    else:
+        left, top = (int(rng.integers(side - size + 1)) for side in (w, h))
     edges = (left, width / w), (top, height / h), (left + size, width / w), (top + size, height / h)
     return tuple(edge * pixel for edge, pixel in edges)
 
 
-def _square(image, size, rng):
+def _square(image, size, rng, recipe):
     width, height = image.size
     if width * height > MOST_PIXELS:
         raise ValueError(f"{width} × {height} pixels are more than the limit of {MOST_PIXELS}")
-    box = middle_box(width, height, size) if rng is None else random_box(width, height, rng)
+    box = recipe.box(width, height, size, rng)
     scale = _draft(image, min(box[2] - box[0], box[3] - box[1]) / (GAP * size))
     box = tuple(edge / scale for edge in box)
     square = _rgb(image).resize((size, size), Image.Resampling.BILINEAR, box, reducing_gap=GAP)

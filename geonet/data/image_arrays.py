@@ -20,10 +20,9 @@ class ImageSet:
     The training images are in parts, such as the files of a folder. One part at a time is in
     memory; the validation images stay in memory. A network sees
 
-        x = (pixel − mean of its channel)/64,
+        x = (pixel − mean of its channel)/scale,
 
-    with the means of the training pixels. The scale gives x a variance of about 1, as initializers
-    assume. With a smaller one a deep ReLU network of standard weights starts on a long plateau.
+    with the means of the training pixels.
 
     Parameters
     ----------
@@ -32,9 +31,13 @@ class ImageSet:
         once at the start, to count, and then once per epoch.
     validation : tuple of ndarray
         Images and labels in the same form.
+    scale : float, default 64
+        The default gives x a variance of about 1, as initializers assume. With a smaller variance
+        a deep ReLU network of standard weights starts on a long plateau.
 
     Attributes
     ----------
+    scale : float
     train_count, validation_count : int
         Numbers of images.
     num_classes : int
@@ -43,8 +46,8 @@ class ImageSet:
         Mean of the training pixels per channel, from 0 to 255, float64.
     """
 
-    def __init__(self, parts, validation):
-        self._parts, self._validation = parts, validation
+    def __init__(self, parts, validation, scale=SCALE):
+        self._parts, self._validation, self.scale = parts, validation, scale
         counts, sums, classes, pixels = zip(*(_survey(*part()) for part in parts), strict=True)
         self.train_count, self.validation_count = sum(counts), len(validation[1])
         self.num_classes = max(classes)
@@ -117,7 +120,7 @@ class ImageSet:
 
     def _centred(self, images):
         x = images - self.mean.astype(np.float32)
-        return np.multiply(x, np.float32(1 / SCALE), order="C")  # x has the layout of images
+        return np.multiply(x, np.float32(1 / self.scale), order="C")  # x has the layout of images
 
 
 def _survey(images, labels):

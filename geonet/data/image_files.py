@@ -6,7 +6,7 @@ import textwrap
 
 import numpy as np
 
-from geonet.data.image_arrays import ImageSet
+from geonet.data.image_arrays import SCALE, ImageSet
 from geonet.data.pickles import read_pickle
 from geonet.data.reading import check_content, existing, reading
 
@@ -16,7 +16,7 @@ SIDE = 32
 CLASSES = 1000  # of ImageNet; a folder may have fewer
 
 
-def read_imagenet32(folder):
+def read_imagenet32(folder, scale=SCALE):
     """The images of a folder with train_data_batch_1, train_data_batch_2, … and val_data.
 
     Each file is a pickle of a dict or, if its name ends with .npz, an archive of numpy.savez. Its
@@ -27,6 +27,8 @@ def read_imagenet32(folder):
     Parameters
     ----------
     folder : str or Path
+    scale : float
+        As for `ImageSet`.
 
     Returns
     -------
@@ -50,7 +52,7 @@ def read_imagenet32(folder):
     parts = [functools.partial(_read_batch, path) for path in paths]
     if len(parts) == 1:
         parts = [functools.cache(parts[0])]
-    images = ImageSet(parts, validation)
+    images = ImageSet(parts, validation, scale)
     largest = validation[1].max() + 1
     expected = f"labels of the {images.num_classes} classes of the training files"
     check_content(validation_path, largest <= images.num_classes, expected, largest)

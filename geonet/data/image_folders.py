@@ -9,14 +9,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from geonet.data.decoding import DamagedPicture
+from geonet.data.decoding import RECIPES, DamagedPicture
 from geonet.data.image_arrays import check_batch_size
 from geonet.data.reading import existing
 from geonet.data.workers import Decoders
-from geonet.text import check_counts
+from geonet.text import check_choice, check_counts
 
 ENDINGS = (".jpeg", ".jpg", ".png")
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels, from 0 to 1
+MEAN = (0.485, 0.456, 0.406)  # of ImageNet's channels, from 0 to 1
+# Principal components of the colours of ImageNet's pixels, from 0 to 1; an eigenvector is a column.
+# The numbers are those of fb.resnet.torch (datasets/imagenet.lua): Krizhevsky et al. print none.
+EIGENVALUES = (0.2175, 0.0188, 0.0045)
+EIGENVECTORS = (-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203)
 
 
 class _Pictures(NamedTuple):
@@ -34,9 +38,15 @@ class _Pictures(NamedTuple):
 class ImageFolders(AbstractContextManager):
     """Photographs in one folder per class, decoded when needed, as minibatches for a convnet.
 
-    A network sees x = (pixel/255 − mean)/std with ImageNet's mean and standard deviation of each
-    channel. Training takes random parts of pictures, mirrored or not; validation takes the middle.
-    See `geonet.data.decoding`.
+    A network sees x = (pixel/255 − mean)/std with ImageNet's mean of each channel. Training takes
+    random parts of pictures, mirrored or not; validation takes the middle. Two recipes differ in
+    what these parts are, and in std, see `geonet.data.decoding`:
+
+    - "inception": parts of many areas and shapes, divided by ImageNet's standard deviation;
+    - "resnet": squares of pictures whose shorter side is resized, not divided. In training the
+      colours of a picture are shifted, those of all pixels alike, by Σ αₖ λₖ pₖ, where pₖ and λₖ
+      are the eigenvectors and eigenvalues of the colours' covariance, and αₖ ~ N(0, 0.1²)
+      (Krizhevsky et al. 2012, section 4.1).
 
     A picture that cannot be decoded is left out, so its batch is smaller. The other pictures do not
     depend on it, and nothing depends on the number of workers. A file that has vanished or cannot
@@ -49,6 +59,7 @@ class ImageFolders(AbstractContextManager):
         lower case. Other files, and names that begin with a dot, are ignored.
     size : int
         Side of the squares.
+    recipe : {"inception", "resnet"}
     workers : int
         Number of processes that decode ahead. With 0, this process decodes each batch when it is
         needed. Workers start when they are needed, share memory for three batches with this
@@ -80,11 +91,12 @@ class ImageFolders(AbstractContextManager):
     FileNotFoundError
         If there is no such folder, or no train or val in it.
     ValueError
-        If there are no classes, a class is empty or only in val, or a number is out of range; with
-        `strict`, also if a class is only in train.
+        If there are no classes, a class is empty or only in val, a number is out of range, or the
+        recipe is unknown; with `strict`, also if a class is only in train.
     """
 
-    def __init__(self, path, size, *, workers=0, strict=False, rank=0, ranks=1):
+    def __init__(self, path, size, *, recipe="inception", workers=0, strict=False, rank=0, ranks=1):
+        check_choice("recipe", recipe, RECIPES)
         check_counts(1, size=size, ranks=ranks)
         check_counts(0, workers=workers, rank=rank)
         if rank >= ranks:
@@ -107,7 +119,8 @@ class ImageFolders(AbstractContextManager):
         self.train_count = self.total_count // ranks
         self.validation_count = len(range(rank, len(self._validation.names), ranks))
         self.damaged = {}
-        self._decoders = Decoders(workers, size)
+        self._recipe = RECIPES[recipe]
+        self._decoders = Decoders(workers, size, recipe)
 
     @property
     def digest(self):
@@ -193,6 +206,9 @@ class ImageFolders(AbstractContextManager):
             [(pictures.path(i), None if seed is None else (seed, i)) for i in rows.tolist()]
             for rows in batches
         )
+        shifts = None
+        if seed is not None and self._recipe.colour_noise:
+            shifts = colour_shifts(len(pictures.names), self._recipe.colour_noise, seed)
         largest = max(map(len, batches), default=1)
         with closing(self._decoders.batches(orders, largest)) as decoded:
             for rows, (pixels, errors) in zip(batches, decoded):
@@ -205,7 +221,10 @@ class ImageFolders(AbstractContextManager):
                     whole = [error is None for error in errors]
                     pixels, rows = pixels[whole], rows[whole]
                 if len(rows):
-                    yield _normalized(pixels), pictures.labels[rows]
+                    x = _normalized(pixels, self._recipe.std)
+                    if shifts is not None:
+                        x += shifts[rows][:, None, None]
+                    yield x, pictures.labels[rows]
                 elif seed is not None:  # all ranks would have to agree to leave out this step
                     count = f"all {len(damaged)} pictures of a batch are damaged"
                     reason = f"{damaged[0].reason}; {count}, so none is left"
@@ -238,11 +257,18 @@ def _pictures(folder, classes, files):
     return _Pictures(folder, classes, names, np.repeat(np.arange(len(classes)), counts))
 
 
-def _normalized(pixels):
+def colour_shifts(count, deviation, seed):
+    """Σ αₖ λₖ pₖ of each picture, (N, 3), with αₖ ~ N(0, deviation²)."""
+    rng = np.random.default_rng((seed, count))  # as for a picture after the last one
+    alpha = rng.normal(0, deviation, (count, 3))
+    return (alpha * EIGENVALUES @ np.transpose(EIGENVECTORS)).astype(np.float32)
+
+
+def _normalized(pixels, std):
     """(pixel/255 − mean)/std of pixels (B, H, W, 3)."""
     # on rows of pixels, because NumPy is slow along an axis of 3
     rows = pixels.reshape(*pixels.shape[:2], -1)
-    mean, std = (np.tile(np.float32(channel), pixels.shape[2]) for channel in (MEAN, STD))
+    mean, std = (np.tile(np.float32(channel), pixels.shape[2]) for channel in (MEAN, std))
     x = np.multiply(rows, 1 / (255 * std), dtype=np.float32)
     x -= mean / std
     return x.reshape(pixels.shape)

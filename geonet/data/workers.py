@@ -28,11 +28,12 @@ class Decoders:
     workers : int
         Number of processes; 0 for none.
     size : int
-        Side of the decoded squares, see `geonet.data.decoding.decode`.
+    recipe : str
+        Of the decoded squares, see `geonet.data.decoding.decode`.
     """
 
-    def __init__(self, workers, size):
-        self._workers, self._size = workers, size
+    def __init__(self, workers, size, recipe):
+        self._workers, self._size, self._recipe = workers, size, recipe
         self._pool = helpers(workers) if workers else None
 
     def close(self):
@@ -64,7 +65,7 @@ class Decoders:
         if self._pool is None:
             for orders in batches:
                 pixels = np.empty((len(orders), self._size, self._size, 3), np.uint8)
-                yield pixels, decode_all(orders, pixels)
+                yield pixels, decode_all(orders, pixels, self._recipe)
             return
         picture = self._size**2 * 3  # bytes
         memory = SharedMemory(create=True, size=(AHEAD + 1) * largest * picture)
@@ -75,10 +76,13 @@ class Decoders:
                 # a task costs time, so there are no more of them than keep all workers busy
                 length = min(CHUNK, -(-len(orders) * (AHEAD + 1) // self._workers))
                 chunks = [
-                    (memory.name, start + i * picture, orders[i : i + length], self._size)
+                    (memory.name, start + i * picture, orders[i : i + length])
                     for i in range(0, len(orders), length)
                 ]
-                futures = [self._pool.submit(decode_into, *chunk) for chunk in chunks]
+                futures = [
+                    self._pool.submit(decode_into, *chunk, self._size, self._recipe)
+                    for chunk in chunks
+                ]
                 pending.append((orders, start, futures))
                 if len(pending) > AHEAD:
                     yield self._decoded(memory, *pending[0])
@@ -105,22 +109,22 @@ class Decoders:
         return np.ndarray(shape, np.uint8, memory.buf, start).copy(), errors
 
 
-def decode_all(orders, pixels):
+def decode_all(orders, pixels, recipe):
     """Decode pictures, pairs (path, seed), into `pixels`; returns the error or None of each."""
     errors = [None] * len(orders)
     for place, (path, seed) in enumerate(orders):
         rng = None if seed is None else np.random.default_rng(seed)
         try:
-            pixels[place] = decode(path, pixels.shape[1], rng)
+            pixels[place] = decode(path, pixels.shape[1], rng, recipe)
         except DamagedPicture as error:
             errors[place] = error
     return errors
 
 
-def decode_into(name, start, orders, size):
+def decode_into(name, start, orders, size, recipe):
     """Do `decode_all` into shared memory, from a byte of it on."""
     shape = (len(orders), size, size, 3)
-    return decode_all(orders, np.ndarray(shape, np.uint8, _memory(name).buf, start))
+    return decode_all(orders, np.ndarray(shape, np.uint8, _memory(name).buf, start), recipe)
 
 
 @functools.lru_cache(maxsize=2)  # to map it only once in an epoch

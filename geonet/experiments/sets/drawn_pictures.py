@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from geonet.data.image_arrays import ImageSet
+from geonet.data.image_arrays import SCALE, ImageSet
 
 SIDE = 32
 TRAINING, VALIDATION = 8000, 2000
@@ -90,12 +90,14 @@ CLASSES = (*OUTLINES, *TEXTURES)
 WNIDS = [f"n{90000000 + k}" for k in range(len(CLASSES))]  # those of ImageNet are smaller
 
 
-def load_pictures(rng):
+def load_pictures(rng, scale=SCALE):
     """8,000 pictures for training and 2,000 for validation, from `draw_pictures`.
 
     Parameters
     ----------
     rng : numpy.random.Generator
+    scale : float
+        As for `ImageSet`.
 
     Returns
     -------
@@ -103,7 +105,7 @@ def load_pictures(rng):
         Images (32, 32, 3) from ten classes.
     """
     training = draw_pictures(TRAINING, rng)
-    return ImageSet([lambda: training], draw_pictures(VALIDATION, rng))
+    return ImageSet([lambda: training], draw_pictures(VALIDATION, rng), scale)
 
 
 def draw_pictures(count, rng):
