@@ -64,7 +64,7 @@ def test_what_is_not_known_is_refused(words, said):
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_every_initializer_means_something_to_every_method(name):
     problem = PROBLEMS[name]
-    (x, _), _ = load_problem_data(name, 0)
+    x, _ = load_problem_data(name, 0).train
     for init in robustness.INITS:
         outputs = {
             method: predict(
@@ -81,7 +81,7 @@ def test_every_initializer_means_something_to_every_method(name):
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_the_best_constant_is_the_measure(name):
     problem = PROBLEMS[name]
-    (_, train_y), (_, test_y) = load_problem_data(name, 0)
+    (_, train_y), _, (_, test_y) = load_problem_data(name, 0)
     loss, error = constant_baseline(problem, train_y, test_y)
     if problem.classifies:
         assert 0.3 < loss < math.log(2) + 1e-9
@@ -187,3 +187,9 @@ def test_a_small_sweep_leaves_numbers_and_figures(tmp_path, monkeypatch, capsys)
     maps = {"map_levy", "map_banana"}
     assert figures == maps | {"outcomes", "convergence", "turns", "displacements"}
     assert len(list(tmp_path.glob("a/boundaries/SP_*normal10*.npz"))) == 4
+
+
+def test_pictures_for_validation_are_drawn_after_the_others():
+    train, validation, test = load_problem_data("pictures", 0)
+    assert [len(x) for x, _ in (train, validation, test)] == [640, 160, 400]
+    assert not any(np.array_equal(validation[0][0], x) for x in (train[0][0], test[0][0]))

@@ -18,7 +18,7 @@ from geonet.experiments.sets.banana import generate_banana, read_banana, split_b
 from geonet.models import mlp
 from geonet.train import predict
 
-UNITS, BATCH_SIZE, PATIENCE = 10, 128, 100
+UNITS, EPOCHS, BATCH_SIZE, PATIENCE = 10, 5000, 128, 100
 GENERATED = 5300  # points, as many as the real set has
 GRID = np.linspace(-3.5, 3.5, 141)
 
@@ -59,7 +59,7 @@ class Banana(Experiment):
         points(path)
         digest = None if path is None else options.digest_of([path])
         data = {"data": path, "sha256": digest}
-        return config | data | {"epochs": 200 if arguments.quick else 5000}
+        return config | data | {"epochs": 200 if arguments.quick else EPOCHS}
 
     def has_validation(self, arguments):
         return arguments.protocol == "clean"

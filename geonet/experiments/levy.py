@@ -16,7 +16,7 @@ from geonet.experiments.sets.levy import load_levy
 from geonet.models import mlp
 from geonet.train import predict
 
-UNITS, PATIENCE = 100, 1000
+UNITS, STEPS, PATIENCE = 100, 10_000, 1000
 STAGES = (0, 10, 100, 1000)  # steps at which the boundaries are drawn, besides the last
 
 
@@ -32,7 +32,7 @@ class Levy(Experiment):
     )
 
     def configure(self, arguments):
-        steps = 1500 if arguments.quick else 10_000
+        steps = 1500 if arguments.quick else STEPS
         return super().configure(arguments) | {"steps": steps}
 
     def run_one(self, config, method, seed, lr):

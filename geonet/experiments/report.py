@@ -97,10 +97,7 @@ def _block(folder, experiments):
 
 def _check_whole(experiment, results):
     """Refuse the results of an interrupted sweep, as missing runs would seem to have diverged."""
-    config, done = results.config, len(results.runs)
-    lrs = config.get("lr", {})
-    of_case = sum(len(lrs.get(method, [None])) for method in config["methods"])
-    whole = len(experiment.cases(config)) * of_case * len(config["seeds"])
+    done, whole = len(results.runs), len(experiment.runs(results.config))
     if done < whole:
         raise BadInput(
             f"{results.folder} holds {done} of {whole} runs: {experiment.resume_hint} does the "

@@ -48,11 +48,6 @@ LOSS_LEVEL = 0.7  # share of the best constant's training loss: converging runs 
 EDGES = np.linspace(-8, 6, 71)  # of the bins in which log₁₀ of the changes per step is counted
 
 
-def init_list(text):
-    """Names of initializers from a comma-separated list, as `options.initializer` takes them."""
-    return [options.initializer(name) for name in options.names()(text)]
-
-
 def lr_list(text):
     """Ascending learning rates from a comma-separated list, as `options.lr` takes them."""
     return sorted({options.lr(word) for word in text.split(",")})
@@ -78,7 +73,7 @@ class Robustness(Experiment):
     seeds, quick_seeds = "2", "1"
     takes_lr = False  # it has rates of its own
     init = ",".join(INITS)
-    init_type = staticmethod(init_list)
+    init_type = staticmethod(options.initializers)
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
@@ -103,7 +98,7 @@ class Robustness(Experiment):
 
     def run_one(self, config, method, seed, lr):
         problem = PROBLEMS[config["set"]]
-        train, (test_x, test_y) = load_problem_data(config["set"], seed)
+        train, _, (test_x, test_y) = load_problem_data(config["set"], seed)
         _, model_rng, batch_rng = generators(seed, 3)
         model = problem.network(method, rng=model_rng, init=config["init"])
         tracker, losses = Tracker(model[0]), []

@@ -7,7 +7,7 @@ import numpy as np
 
 from geonet import ops
 from geonet.data.image_arrays import SCALE
-from geonet.data.tables import standardize_target
+from geonet.data.tables import Split, standardize_target
 from geonet.experiments.harness.experiment import generators
 from geonet.experiments.harness.small_networks import root_mean_square
 from geonet.experiments.sets.banana import generate_banana, split_banana
@@ -18,13 +18,14 @@ from geonet.models import mlp, vgg6
 
 MOMENTUM = 0.9  # of running statistics: with 0.99 they would still depend on their start
 GENERATED = 5300  # points of Banana, from which some are chosen
-PICTURES, SIDE, PICTURE_CLASSES = (640, 400), 12, ("disk", "stripes")
+PICTURES = {"train": 640, "test": 400, "validation": 160}  # in the order in which they are drawn
+SIDE, PICTURE_CLASSES = 12, ("disk", "stripes")
 
 
 class Problem(NamedTuple):
     """A data set, and the network, loss and training for it."""
 
-    data: object  # generator -> (train x, y), (test x, y)
+    data: object  # generator -> Split
     network: object  # method, options -> model
     loss: object
     epochs: int
@@ -35,28 +36,25 @@ class Problem(NamedTuple):
         return self.loss is not ops.mae
 
 
-def _levy(rng):
-    train, _, test = load_levy(rng)
-    return train, test
-
-
 def _banana(rng):
-    train, _, test = split_banana(*generate_banana(GENERATED, rng), rng)
-    return train, test
+    return split_banana(*generate_banana(GENERATED, rng), rng)
 
 
 def _friedman(rng):
-    train, _, test = standardize_target(load_friedman("friedman1", rng))[0]
-    return train, test
+    return standardize_target(load_friedman("friedman1", rng))[0]
 
 
 def _pictures(rng):
-    labels = rng.integers(0, len(PICTURE_CLASSES), sum(PICTURES))
-    pixels = paint(np.array([CLASSES.index(name) for name in PICTURE_CLASSES])[labels], rng, SIDE)
-    mean = pixels[: PICTURES[0]].mean(axis=(0, 1, 2))
+    drawn, sizes = [], list(PICTURES.values())
+    for count in (sizes[0] + sizes[1], sizes[2]):
+        labels = rng.integers(0, len(PICTURE_CLASSES), count)
+        kinds = np.array([CLASSES.index(name) for name in PICTURE_CLASSES])
+        drawn.append((paint(kinds[labels], rng, SIDE), labels))
+    pixels, labels = map(np.concatenate, zip(*drawn, strict=True))
+    mean = pixels[: sizes[0]].mean(axis=(0, 1, 2))
     x = ((pixels - mean) / SCALE).astype(np.float32)
-    train, test = (slice(PICTURES[0]), slice(PICTURES[0], None))
-    return (x[train], labels[train]), (x[test], labels[test])
+    rows = np.split(np.arange(len(x)), np.cumsum(sizes)[:-1])
+    return Split(**{part: (x[own], labels[own]) for part, own in zip(PICTURES, rows)})
 
 
 def _convnet(method, **details):
@@ -68,7 +66,7 @@ def _convnet(method, **details):
 
 
 PROBLEMS = {
-    "levy": Problem(_levy, functools.partial(mlp, [1, 100, 1]), ops.mae, 600, None),
+    "levy": Problem(load_levy, functools.partial(mlp, [1, 100, 1]), ops.mae, 600, None),
     "banana": Problem(
         _banana, functools.partial(mlp, [2, 10, 1]), ops.binary_cross_entropy, 120, 128
     ),
@@ -79,7 +77,7 @@ PROBLEMS = {
 
 @functools.lru_cache(maxsize=64)  # a process uses each many times
 def load_problem_data(name, seed):
-    """The data of a problem for a seed: train (x, y), test (x, y)."""
+    """The three parts of a problem's data for a seed, a Split."""
     return PROBLEMS[name].data(generators(seed, 3)[0])
 
 

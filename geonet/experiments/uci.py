@@ -30,7 +30,7 @@ from geonet.experiments.sets.friedman import FRIEDMAN, load_friedman
 from geonet.models import mlp
 from geonet.train import predict
 
-UNITS, BATCH_SIZE, PATIENCE = 100, 1024, 100
+UNITS, EPOCHS, BATCH_SIZE, PATIENCE = 100, 5000, 1024, 100
 LAGGING = "BN", "GmP+IMN"  # evaluated with running statistics that depend on the hidden weights
 STUCK = 2  # times the median training loss
 
@@ -84,7 +84,7 @@ class Uci(Experiment):
                 digest, overlap = _digest_and_overlap(folder / name, config)
                 config["data"], config["sha256"][name] = str(folder), digest
                 config["overlap"][name] = overlap
-        return config | {"epochs": 200 if arguments.quick else 5000}
+        return config | {"epochs": 200 if arguments.quick else EPOCHS}
 
     def has_validation(self, arguments):
         return arguments.protocol == "clean"

@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from abc import ABC, abstractmethod
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -48,10 +49,7 @@ class Experiment(ABC):
 
     def add_arguments(self, parser):
         """Declare the options that all experiments have. Subclasses add their own."""
-        text = f"comma list of {', '.join(METHODS)} (default: %(default)s)"
-        parser.add_argument(
-            "--methods", type=options.names(METHODS), default=self.methods, help=text
-        )
+        self.add_methods(parser)
         text = f"count or comma list (default: {self.seeds})"
         parser.add_argument("--seeds", type=options.seed_list, help=text)
         if self.takes_lr:
@@ -70,6 +68,13 @@ class Experiment(ABC):
         parser.add_argument("--overwrite", action="store_true", help="replace what is in --out")
         parser.add_argument("--quick", action="store_true", help="only a few seeds and steps")
         self.add_execution_arguments(parser)
+
+    def add_methods(self, parser):
+        """Declare the option that says which methods are compared."""
+        text = f"comma list of {', '.join(METHODS)} (default: %(default)s)"
+        parser.add_argument(
+            "--methods", type=options.names(METHODS), default=self.methods, help=text
+        )
 
     def add_execution_arguments(self, parser):
         """Declare the options that say where runs are executed."""
@@ -298,6 +303,15 @@ class Experiment(ABC):
     def cases(self, config):
         """The fields that distinguish the cases, one dict per case."""
         return [{}] if self.case is None else [{self.case: value} for value in config[self.case]]
+
+    def runs(self, config):
+        """What identifies each run: a list of dicts with method, lr, seed and the case's fields."""
+        lrs = config.get("lr", {method: [None] for method in config["methods"]})
+        return [
+            {"method": method, "lr": lr, "seed": seed, **case}
+            for case, method in product(self.cases(config), config["methods"])
+            for lr, seed in product(lrs[method], config["seeds"])
+        ]
 
     def table(self, results):
         """The results as text: description, tables and notes."""

@@ -198,6 +198,11 @@ def initializer(text):
     return text
 
 
+def initializers(text):
+    """Names of initializers from a comma-separated list, as `initializer` takes them."""
+    return [initializer(name) for name in names()(text)]
+
+
 def digest_of(paths):
     """16 digits that identify the content of files, whatever their names are."""
     digest = hashlib.sha256()

@@ -9,7 +9,6 @@ import time
 import traceback
 from concurrent.futures import BrokenExecutor
 from functools import partial
-from itertools import product
 
 import numpy as np
 
@@ -38,12 +37,7 @@ def sweep(experiment, config, results, executor):
     BadInput
         If workers died, or a run could not use its data.
     """
-    lrs = config.get("lr", {method: [None] for method in config["methods"]})
-    runs = [
-        {"method": method, "lr": lr, "seed": seed, **case}
-        for case, method in product(experiment.cases(config), config["methods"])
-        for lr, seed in product(lrs[method], config["seeds"])
-    ]
+    runs = experiment.runs(config)
     todo = [run for run in runs if not results.has(run)]
     progress = Progress(len(runs), experiment.name, done=len(runs) - len(todo))
     execute = partial(execute_run, experiment, config, threads.count())
