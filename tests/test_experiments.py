@@ -373,6 +373,74 @@ def test_perturbed_units_start_from_the_same_boundary_under_every_method(method)
     np.testing.assert_allclose(unit(batch).data, np.maximum(z, 0), atol=1e-12)
 
 
+def perturbed(*words, method="SP", seed=0):
+    """The metrics and arrays of one run of the perturbation experiment."""
+    experiment = EXPERIMENTS["perturbation"]
+    config = experiment.configure(arguments_of("perturbation", *words)) | {"units": 2}
+    return experiment.run_one(config, method, seed, None)
+
+
+@pytest.mark.parametrize("method", ["SP", "WN", "BN", "GmP"])
+def test_a_unit_drawn_on_the_sphere_has_a_weight_of_length_1_whatever_its_bias(method):
+    for seed in range(3):
+        _, arrays = perturbed("--init", "sphere", method=method, seed=seed)
+        assert np.linalg.norm(arrays["weight"][0]) == pytest.approx(1, rel=1e-12)
+        assert abs(arrays["bias"][0]) == pytest.approx(1, rel=1e-12)
+
+
+def test_the_paper_unit_is_that_of_random_state_1_with_the_sign_of_its_weights():
+    drawn = 1e-3 * np.array([1.6243453636632417, -0.6117564136500754, -0.5281717522634557])
+    for seed in (0, 5):
+        for method in ("SP", "GmP"):
+            _, arrays = perturbed("--protocol", "paper", method=method, seed=seed)
+            unit = np.append(arrays["weight"][0], arrays["bias"][0])
+            unit *= np.linalg.norm(drawn[:2]) / np.linalg.norm(unit[:2])  # u and λ under GmP
+            np.testing.assert_allclose(unit, drawn, rtol=1e-9)
+    configure = EXPERIMENTS["perturbation"].configure
+    assert configure(arguments_of("perturbation", "--protocol", "paper"))["seeds"] == [0]
+    assert len(configure(arguments_of("perturbation"))["seeds"]) == 20
+
+
+def test_a_row_has_the_bound_of_its_own_noise(small, tmp_path, capsys):
+    words = ("--methods", "SP,GmP", "--seeds", "4", "--init", "sphere", "--out", tmp_path)
+    experiment = EXPERIMENTS["perturbation"]
+    results = experiment.conduct(arguments_of("perturbation", *words)).results
+    _, *rows = experiment.rows(results)
+    for method, epsilon, *_, printed, _ in rows:
+        eps = float(epsilon)  # added to both weights of a row of length 1
+        bound = np.arcsin(np.sqrt(2) * eps) if method == "SP" else eps
+        largest = results.metrics(method, f"turn_{epsilon}").max()
+        assert float(printed) == pytest.approx(largest / bound, abs=1e-4)
+    assert len({row[-2] for row in rows if row[0] == "SP"}) > 1
+    assert "largest turn / bound: SP 1.0000, GmP 1.0000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("seeds", ["2", "3"])
+def test_no_interval_of_an_angle_leaves_0_to_pi(seeds, small, tmp_path):
+    experiment = EXPERIMENTS["perturbation"]
+    words = ("--methods", "SP,BN,GmP", "--seeds", seeds, "--out", tmp_path)
+    results = experiment.conduct(arguments_of("perturbation", *words)).results
+    head, *rows = experiment.rows(results)
+    assert head[3] == "95 % interval in [0, π]"
+    for row in rows:
+        low, high = json.loads(row[3])
+        assert 0 < low <= high <= np.pi
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "most"),
+    [("levy", (0.2, 1.9), np.inf), ("banana", (0.8, 0.99), 1.0)],
+)
+def test_no_interval_of_an_error_or_a_share_leaves_its_range(name, values, most, tmp_path):
+    experiment = EXPERIMENTS[name]
+    results = Results(tmp_path, name, CONFIG)
+    for seed, value in enumerate(values):
+        metrics = {f"test_{experiment.metric}": value, "steps": 1, "diverged": False}
+        results.add(a_run(seed=seed, **metrics), {})
+    low, high = json.loads(experiment.rows(results)[1][3])
+    assert 0 < low < min(values) < max(values) < high <= most
+
+
 def test_stored_steps_hold_the_start_the_end_and_the_change_of_each():
     model = mlp([2, 3, 1], "SP", rng=np.random.default_rng(0))
     tracker = Tracker(model[0])

@@ -1,8 +1,9 @@
 """How far noise on the parameters moves a boundary (figure 1b-e, and the bounds of section 2).
 
-First, one unit in the plane: w and b are drawn with scale 1e-3, and the same ε is added to every
-component of every parameter. The batch for batch normalization is 256 standard normal points. All
-methods start from the same boundary; BN starts from γ = σ and β = b + μ, which give it that of SP.
+First, one unit in the plane: w is drawn as a row of two weights and b as a row of one, with scale
+1e-3 unless --init says otherwise, and the same ε is added to every component of every parameter.
+The batch for batch normalization is 256 standard normal points. All methods start from the same
+boundary; BN starts from γ = σ and β = b + μ, which give it that of SP.
 
 Then whole layers: the parameters that set the direction (w, v or θ) are changed at random by a
 given norm, and the turns are compared with the largest that such a change can cause.
@@ -22,7 +23,6 @@ EPSILONS = (1e-4, 1e-3, 1e-2, 1e-1)
 FAN_INS = (2, 10, 100, 1000)
 NORMS = tuple(float(x) for x in np.geomspace(1e-6, 10, 15))
 BATCH_SIZE = 256
-DIRECTION_PARAMETER = {"standard": "weight", "weight_norm": "v", "geometric": "theta"}
 
 
 def make_unit(method, weight, bias, batch):
@@ -71,34 +71,48 @@ class Perturbation(Experiment):
     methods = "SP,WN,BN,GmP"
     takes_lr = False
     workers = 1  # other processes would take longer to start than the runs take
+    differences = (
+        ("the unit in the plane", "drawn for each seed", "drawn from RandomState(1), first w and "
+         "then b, so it is the same for every seed: one seed by default, which draws the batch of "
+         "BN and the layers of the second figure"),
+        ("the angle of its direction", "by arctan2, which keeps the sign of w₂", "the same: their "
+         "arccos(w₁/‖w‖), which drops that sign, is not repeated. Their unit has w₂ < 0, so with "
+         "it the boundary of GmP would start as the mirror image of the others', and turn by as "
+         "much"),
+        ("the noise ε", "1e-4, 1e-3, 1e-2 and 1e-1, added to every parameter", "the same"),
+    )  # fmt: skip
 
     def configure(self, arguments):
         units = 20 if arguments.quick else 100
         config = super().configure(arguments)
         if "LN" in config["methods"]:
             raise ValueError("--methods: leave LN out, because noise on its β leaves no boundary")
+        if arguments.protocol == "paper" and arguments.seeds is None:
+            config["seeds"] = [0]
         return config | {"epsilons": EPSILONS, "norms": NORMS, "units": units}
 
     def run_one(self, config, method, seed, lr):
         plane_rng, layer_rng = generators(seed, 2)
         batch = plane_rng.normal(size=(BATCH_SIZE, 2))
-        drawn = initial_weight(config["init"], 1, 3, 1, plane_rng)  # w and b
-        unit = make_unit(method, drawn[:, :2], drawn[:, 2], batch)
+        unit_rng = np.random.RandomState(1) if config["protocol"] == "paper" else plane_rng
+        weight, bias = (initial_weight(config["init"], 1, n, 1, unit_rng) for n in (2, 1))
+        unit = make_unit(method, weight, bias[:, 0], batch)
         results = [perturb(unit, epsilon, batch) for epsilon in EPSILONS]
         metrics = {}
         for epsilon, result in zip(EPSILONS, results):
-            metrics[f"turn_{epsilon:g}"] = _number(result.turn[0])
-            metrics[f"shift_{epsilon:g}"] = _number(result.shift[0])
+            metrics[f"turn_{epsilon:g}"] = result.turn[0]
+            metrics[f"turn_over_bound_{epsilon:g}"] = result.turn[0] / result.bound[0]
+            metrics[f"shift_{epsilon:g}"] = result.shift[0]
         arrays = {
             "weight": np.concatenate([results[0].before[0], *(r.after[0] for r in results)]),
             "bias": np.concatenate([results[0].before[1], *(r.after[1] for r in results)]),
         }
-        excess = []
+        largest = []
         for fan_in in FAN_INS:
             turns, bounds = self._turns(config, method, fan_in, layer_rng)
             arrays |= {f"turns_{fan_in}": turns, f"bounds_{fan_in}": bounds}
-            excess.append((turns / bounds).max())
-        return metrics | {"largest_turn_over_bound": _number(np.max(excess))}, arrays
+            largest.append((turns / bounds).max())
+        return metrics | {"largest_turn_over_bound": np.max(largest)}, arrays
 
     @staticmethod
     def _turns(config, method, fan_in, rng):
@@ -107,11 +121,11 @@ class Perturbation(Experiment):
         weight = initial_weight(config["init"], units, fan_in, units, rng)
         batch = rng.normal(size=(BATCH_SIZE, fan_in))
         unit = make_unit(method, weight, np.zeros(units), batch)
-        name = DIRECTION_PARAMETER[METHODS[method].parameterization]
-        raw = f"layer.parameterization.{name}"
-        noise = rng.normal(size=dict(unit.named_parameters())[raw].shape)
+        turned = unit.layer.parameterization.turned
+        (name,) = (name for name, array in unit.named_parameters() if array is turned)
+        noise = rng.normal(size=turned.shape)
         noise /= np.linalg.norm(noise, axis=1, keepdims=True)
-        results = [perturb(unit, {raw: norm * noise}) for norm in NORMS]
+        results = [perturb(unit, {name: norm * noise}) for norm in NORMS]
         return np.array([r.turn for r in results]), np.array([r.bound for r in results])
 
     def describe(self, config):
@@ -122,16 +136,26 @@ class Perturbation(Experiment):
 
     def rows(self, results):
         """One row per method and size of the noise, over seeds."""
-        rows = [("method", "ε", "turn (rad), mean ± sd", "95 % interval", "largest",
-                 "change of offset λ, median", "largest turn / bound")]  # fmt: skip
+        rows = [("method", "ε", "turn (rad), mean ± sd", "95 % interval in [0, π]", "largest turn",
+                 "largest turn / bound", "change of λ, median")]  # fmt: skip
         for method in results.config["methods"]:
-            ratio = results.metrics(method, "largest_turn_over_bound").max()
             for epsilon in EPSILONS:
-                turns = results.metrics(method, f"turn_{epsilon:g}")
-                shift = np.median(results.metrics(method, f"shift_{epsilon:g}"))
-                row = method, f"{epsilon:g}", *tables.statistics_cells(turns)[:2]
-                rows.append((*row, f"{turns.max():.3g}", f"{shift:.3g}", f"{ratio:.4f}"))
+                turns, ratios, shifts = (
+                    results.metrics(method, f"{name}_{epsilon:g}")
+                    for name in ("turn", "turn_over_bound", "shift")
+                )
+                cells = *tables.statistics_cells(turns, high=np.pi)[:2], f"{turns.max():.3g}"
+                ends = f"{ratios.max():.4f}", f"{np.median(shifts):.3g}"
+                rows.append((method, f"{epsilon:g}", *cells, *ends))
         return rows
+
+    def notes(self, results):
+        ratios = {
+            m: results.metrics(m, "largest_turn_over_bound").max()
+            for m in results.config["methods"]
+        }
+        yield "Whole layers, largest turn / bound: " + tables.list_values(ratios, ".4f")
+        yield from super().notes(results)
 
     def figures(self, results):
         runs, caption = first_runs(results)
@@ -181,11 +205,6 @@ def angles_plot(results):
     )
     title = "Turning angle against the size of the noise"
     return plots.Plot(figure, "angles", title, description)
-
-
-def _number(value):
-    """A Python number for JSON; None if it is not finite."""
-    return float(value) if np.isfinite(value) else None
 
 
 EXPERIMENT = Perturbation()

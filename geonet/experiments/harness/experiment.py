@@ -381,7 +381,8 @@ class Experiment(ABC):
         ]
         failed = sum("failed" in run["metrics"] for run in found)
         lost = f"{np.count_nonzero(~finished) - failed} of {len(values)}" if found else "not tested"
-        cells = tables.statistics_cells(values, None if method == first else reference)
+        high = 1.0 if self.larger_is_better else np.inf  # accuracies and errors
+        cells = tables.statistics_cells(values, None if method == first else reference, high=high)
         lr = f"{lr:g}" if found else "not chosen"
         return (method, lr, *cells, *means, f"{lost}, {failed} failed" if failed else lost)
 
