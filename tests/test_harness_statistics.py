@@ -11,6 +11,7 @@ from geonet.experiments.harness.statistics import (
     MIN_SEEDS,
     Interval,
     bounded,
+    accuracy_ratio_interval,
     holm,
     mean_interval,
     paired_interval,
@@ -288,6 +289,20 @@ def test_pictures_on_which_both_methods_agree_narrow_the_paired_difference():
     paired = picture_interval(a * 1.0 - b)
     alone = picture_interval(a)
     assert paired.high - paired.low < (alone.high - alone.low) / 2
+
+
+def test_the_ratio_of_accuracies_holds_for_other_pictures_too():
+    rng, covered, narrow = np.random.default_rng(0), [], []
+    for _ in range(400):
+        ours, theirs = hits(rng, 1, 6, 200, 0.1)[0], hits(rng, 1, 6, 200, 0.1)[0]
+        ratio = accuracy_ratio_interval(ours, theirs)  # of equal methods, on different pictures
+        seeds_only = ratio_interval(ours.mean(axis=1), theirs.mean(axis=1))
+        assert ratio.mean == pytest.approx(seeds_only.mean)
+        covered.append(ratio.low <= 1 <= ratio.high)
+        narrow.append(seeds_only.low <= 1 <= seeds_only.high)
+    assert np.mean(covered) > 0.94
+    assert np.mean(narrow) < 0.8
+    assert np.isnan(accuracy_ratio_interval([[True, True]] * 6, [[False, False]] * 6)).all()
 
 
 def test_one_seed_on_many_pictures_has_a_mean_and_no_more():

@@ -236,10 +236,35 @@ def picture_interval(values):
     if values.ndim != 2 or not len(values) or values.shape[1] < 2:
         raise ValueError(f"values must have shape (seeds, pictures), not {values.shape}")
     (mean, std, *_), (seeds, pictures) = mean_interval(values.mean(axis=1)), values.shape
-    if seeds == 1:
+    if math.isnan(std):  # of a single seed, or of values that are not finite
         return NOTHING._replace(mean=mean)
     error = math.sqrt(std**2 / seeds + values.mean(axis=0).var(ddof=1) / pictures)
     return _interval(mean, std, error, seeds - 1)
+
+
+def accuracy_ratio_interval(a, b):
+    """Geometric mean over seeds of the ratio of two accuracies, on pictures as a sample of others.
+
+    It is exp of the `picture_interval` of log(āⱼ/b̄ⱼ) + aⱼᵢ/āⱼ − bⱼᵢ/b̄ⱼ. The mean of that over the
+    pictures i is the logarithm of the ratio on seed j, and it varies over pictures as the logarithm
+    does to first order.
+
+    Parameters
+    ----------
+    a, b : array_like of bool, shape (k, n)
+        Whether each method is right on a picture, one row per seed.
+
+    Returns
+    -------
+    Interval
+        As for `ratio_interval`.
+    """
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    means = [hits.mean(axis=1, keepdims=True) for hits in (a, b)]
+    with np.errstate(divide="ignore", invalid="ignore"):  # an accuracy of 0
+        values = np.log(means[0]) - np.log(means[1]) + a / means[0] - b / means[1]
+        *logarithms, p = picture_interval(values)
+        return Interval(*np.exp(logarithms).tolist(), p)
 
 
 def sign_test(wins, losses):
