@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from geonet.experiments.harness.statistics import (
     MIN_SEEDS,
     Interval,
-    bounded,
     accuracy_ratio_interval,
+    bounded,
     holm,
     mean_interval,
     paired_interval,

@@ -1,4 +1,4 @@
-"""A verdict on every claim of the paper, from many seeds on equal terms.
+"""Two verdicts on every claim of the paper: as the paper tests it, and on equal terms.
 
 The claims and the comparisons that test them are data, in `geonet.experiments.claims.statements`.
 This command runs the experiments that the chosen claims depend on, or reuses existing runs, and
@@ -6,32 +6,33 @@ reports what was measured, the effect with its interval, and a verdict.
 """
 
 import time
+from contextlib import closing
 from pathlib import Path
-
-import numpy as np
 
 from geonet import threads
 from geonet.experiments import find
 from geonet.experiments.claims import report
 from geonet.experiments.claims.statements import CLAIMS, EVIDENCE
-from geonet.experiments.claims.verdicts import RULE, RULE_OF_ALL, RULE_OF_PAIRS, judge_claim
+from geonet.experiments.claims.verdicts import judge_claim
 from geonet.experiments.harness import executors, options
 from geonet.experiments.harness.results import Results, check_folder, read
 from geonet.text import BadInput, duration
+from geonet.train import Progress
 
 
 class Claims:
     """The command, with the interface that the command line expects of an experiment."""
 
     name = "claims"
-    summary = "a verdict on every claim of the paper, in a report"
+    summary = "two verdicts on every claim of the paper, in a report"
     default_threads = None  # for convnets; each experiment sets its own
 
     def add_arguments(self, parser):
         """Declare the options."""
         text = f"comma list of {', '.join(CLAIMS)} (default: all)"
         parser.add_argument("--claims", type=options.names(CLAIMS), help=text)
-        text = "count or comma list, for every experiment (default: 10, or 3 for convnets)"
+        text = "count or comma list, for every experiment (default: 20 or 10, and fewer for "
+        text += "convnets)"
         parser.add_argument("--seeds", type=options.seed_list, help=text)
         text = "existing results, such as levy=results/levy; can be repeated. "
         text += f"NAME is one of {', '.join(EVIDENCE)}"
@@ -58,7 +59,9 @@ class Claims:
             If an argument is invalid, or results to reuse cannot be read.
         """
         quick, names = arguments.quick, arguments.claims or list(CLAIMS)
-        needed = dict.fromkeys(test.evidence for n in names for test in CLAIMS[n].tests)
+        needed = dict.fromkeys(
+            test.evidence for n in names for test in CLAIMS[n].as_paper + CLAIMS[n].on_equal_terms
+        )
         reused = _reused(arguments.reuse)
         if spare := [key for key in reused if key not in needed]:
             raise ValueError(f"--reuse: {spare[0]} is not among what the chosen claims depend on, "
@@ -69,15 +72,10 @@ class Claims:
         report.check(out)
         chosen = {}
         for key in needed:
-            evidence = EVIDENCE[key]
-            own = evidence.options | ({"quick": True, **evidence.quick} if quick else {})
-            if key in reused:
-                own |= reused[key]
-            else:
-                count = evidence.quick_seeds if quick else evidence.seeds
-                own |= {"seeds": arguments.seeds or list(range(count)), "out": str(Path(out, key))}
-                own |= {"overwrite": True} if arguments.overwrite else {}
-            chosen[key] = own
+            count = EVIDENCE[key].quick_seeds if quick else EVIDENCE[key].seeds
+            own = {"seeds": arguments.seeds or list(range(count)), "out": str(Path(out, key))}
+            own |= {"overwrite": True} if arguments.overwrite else {}
+            chosen[key] = reused.get(key, own)
         return {"claims": names, "quick": quick, "out": out, "options": chosen}
 
     def main(self, arguments):
@@ -88,25 +86,28 @@ class Claims:
         BadInput
             If an argument is invalid or a folder cannot be used.
         """
-        known = find()
-        experiments = {key: known[evidence.experiment] for key, evidence in EVIDENCE.items()}
+        experiments = {key: find()[evidence.experiment] for key, evidence in EVIDENCE.items()}
         try:
             config = self.configure(arguments)
         except (ValueError, OSError) as error:
             raise BadInput(str(error)) from error
         execution = {"executor": arguments.executor, "workers": arguments.workers}
+        execution = {name: value for name, value in execution.items() if value is not None}
         runs = {}
         for key, own in config["options"].items():
-            runs[key] = runs_of = experiments[key].arguments(**own)
-            runs_of.threads = getattr(arguments, "threads", None)
-            vars(runs_of).update((name, v) for name, v in execution.items() if v is not None)
-        left = {key: seeds_left(key, experiments[key], own) for key, own in runs.items()}
-        print(cost(left, config["quick"]), flush=True)
+            runs[key] = experiments[key].arguments(*words(key, config["quick"]), **own)
+            runs[key].threads = getattr(arguments, "threads", None)
+            vars(runs[key]).update(execution)
+        left = {key: seconds_left(key, experiments[key], own) for key, own in runs.items()}
+        print(cost(left), flush=True)
         start, status, results, figures = time.perf_counter(), 0, {}, {}
-        for key, own in runs.items():
-            print(f"== {key}: {command(key, config['options'][key])}", flush=True)
-            results[key], drawn, failed = experiments[key].conduct(own)
-            figures[key], status = drawn.get(EVIDENCE[key].figure), status | failed
+        progress = Progress(len(runs), self.name, log=True, weights=list(left.values()))
+        with closing(progress):
+            for key, own in runs.items():
+                print(f"== {key}: {' '.join(words(key, config['quick']))}", flush=True)
+                results[key], drawn, failed = experiments[key].conduct(own)
+                figures[key], status = drawn.get(EVIDENCE[key].figure), status | failed
+                progress.update()
         content = self.report(config, results, figures, experiments)
         content["seconds"] = round(time.perf_counter() - start)
         paths = report.write(content, config["out"])
@@ -126,45 +127,32 @@ class Claims:
             to show (None if there is none, because all runs that it would show diverged), and
             Experiment.
         """
-        rng = np.random.default_rng(0)
-        claims = [judge_claim(name, results, rng) for name in config["claims"]]
+        claims = [judge_claim(name, results, experiments) for name in config["claims"]]
         evidence = {
             key: {
                 "description": experiments[key].describe(found.config),
-                "command": command(key, config["options"][key]),
+                "command": found.command or "",
                 "setting": EVIDENCE[key].setting,
                 "seeds": found.config["seeds"],
                 "failed": sum("failed" in r["metrics"] for r in found.runs.values()),
                 "folder": str(found.folder),
                 "figure": figures[key],
+                "tables": [[*map(list, rows)] for rows in experiments[key].tables(found)],
                 "seconds": sum(r["metrics"].get("seconds", 0) for r in found.runs.values()),
             }
             for key, found in results.items()
         }
-        outcomes = report.boundary_outcomes(results)
-        drawn = report.plots_of(claims, outcomes, config["quick"])
+        drawn = report.effects_plot(claims, config["quick"])
+        saved = [] if drawn is None else [drawn.save(Path(config["out"], "figures"))]
         return {
-            "quick": config["quick"],
-            "rule": [*map(list, RULE)],
-            "rule_of_all": f"{RULE_OF_PAIRS} {RULE_OF_ALL}",
-            "claims": claims,
-            "evidence": evidence,
-            "boundaries": outcomes,
-            "figures": [plot.save(Path(config["out"], "figures")) for plot in drawn],
-        }
+            "quick": config["quick"], "claims": claims, "evidence": evidence, "figures": saved
+        }  # fmt: skip
 
 
-def command(key, chosen):
-    """The command line that runs an experiment with options given as values, for readers."""
-    words = [EVIDENCE[key].experiment]
-    for name, value in chosen.items():
-        if name == "seeds":  # a count if they are 0, 1, …; a comma makes a list of a single one
-            counted = value == list(range(len(value)))
-            value = len(value) if counted else f"{','.join(map(str, value))},"
-        elif isinstance(value, list):
-            value = ",".join(map(str, value))
-        words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
-    return " ".join(words)
+def words(key, quick):
+    """The options of the experiment that some evidence comes from, as on the command line."""
+    evidence = EVIDENCE[key]
+    return f"{evidence.options} {f'{evidence.quick} --quick' if quick else ''}".split()
 
 
 def _reused(arguments):
@@ -180,8 +168,8 @@ def _reused(arguments):
     return found
 
 
-def seeds_left(key, experiment, arguments):
-    """How many seeds are still to be run; fractional if an interrupted sweep left some of the runs.
+def seconds_left(key, experiment, arguments):
+    """Estimated computing time of the runs that are still to be done, on one core.
 
     Parameters
     ----------
@@ -194,46 +182,44 @@ def seeds_left(key, experiment, arguments):
     Returns
     -------
     float
+        From the time per seed on the author's machine.
 
     Raises
     ------
     BadInput
         If the folder holds something that this experiment cannot reuse.
     """
-    count = len(arguments.seeds)
+    full, quick = EVIDENCE[key].minutes
+    seconds = 60 * len(arguments.seeds) * (quick if arguments.quick else full)
     if arguments.overwrite or not Path(arguments.out, "results.json").exists():
-        return count
+        return seconds
     try:
         config = experiment.configure(arguments)
         found = Results(arguments.out, experiment.name, config).find()
     except (ValueError, OSError) as error:
         raise BadInput(f"{key}: {error}") from error
     kept = sum("failed" not in run["metrics"] for run in found)
-    whole = len(config["methods"]) * count * len(experiment.cases(config))
-    return max(0.0, 1 - kept / whole) * count
+    per_seed = sum(map(len, config["lr"].values())) if "lr" in config else len(config["methods"])
+    whole = per_seed * len(arguments.seeds) * len(experiment.cases(config))
+    return max(0.0, 1 - kept / whole) * seconds
 
 
-def cost(seeds, quick):
-    """The estimated computing time, one line per experiment, measured on the author's machine.
+def cost(seconds):
+    """The estimated computing time, one line per experiment that has something left.
 
     Parameters
     ----------
-    seeds : dict
-        Name of the evidence -> number of seeds still to be run.
-    quick : bool
+    seconds : dict
+        Name of the evidence -> seconds on one core.
 
     Returns
     -------
     str
     """
-    if quick:
-        return "Quick: few seeds and steps, about ten minutes on two cores; no verdict is final."
-    cores = threads.available()
-    seconds = {key: 60 * count * EVIDENCE[key].minutes for key, count in seeds.items() if count}
-    if not seconds:
+    cores, total = threads.available(), sum(seconds.values())
+    if not total:
         return "All runs exist already."
-    total = sum(seconds.values())
-    lines = [f"  {key}: {duration(value)}" for key, value in seconds.items()]
+    lines = [f"  {key}: {duration(value)}" for key, value in seconds.items() if value]
     lines.insert(0, "Estimated computing time on one core, without the runs that exist already:")
     lines.append(f"In all {duration(total)}; on {cores} cores {duration(total / cores)}.")
     return "\n".join(lines)

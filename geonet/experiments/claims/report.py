@@ -1,12 +1,11 @@
 """The report on the paper's claims as Markdown, as one HTML page, and as JSON.
 
 Markdown and HTML are two renderings of the same list of blocks: headings, paragraphs, tables and
-figures. Two figures are drawn for the report; the others come from the experiments.
+figures. One figure is drawn for the report; the others come from the experiments.
 """
 
 import base64
 import json
-import math
 import os
 import string
 from html import escape
@@ -15,33 +14,34 @@ from pathlib import Path
 import numpy as np
 
 from geonet import plots
-from geonet.experiments.claims import measures
-from geonet.experiments.claims.verdicts import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED
+from geonet.experiments.claims.statements import SLIPS
+from geonet.experiments.claims.verdicts import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, RULE
 from geonet.experiments.harness import figures
 from geonet.experiments.harness.tables import markdown_table
 from geonet.experiments.harness.versions import made_with, versions
 from geonet.files import write_whole
-from geonet.models import METHODS
 from geonet.text import aligned, duration
 
 FILES = "report.json", "report.md", "report.html"  # in this order: the first says whose they are
-ORDER = (NOT_REPRODUCED, INCONCLUSIVE, REPRODUCED)  # from the weakest support for a claim
+TERMS = {"as_paper": "as the paper tests it", "on_equal_terms": "on equal terms"}
+WORDS = {REPRODUCED: "is better than", NOT_REPRODUCED: "is worse than",
+         INCONCLUSIVE: "cannot be told from"}  # fmt: skip
 QUICK = (
     "THIS IS A QUICK RUN: few seeds and few steps, to check that everything works. Its verdicts "
     "say nothing about the paper."
 )
-BOUNDARIES = (
-    "How the boundaries behave with the same start and rate, means over seeds: moves per step at "
-    "10, 50 and 90 % of the units; shares at the start and at the end of training"
+PAPER = (
+    "W. Chen and H. Ge, Neural Characteristic Activation Analysis and Geometric Parameterization "
+    "for ReLU Networks, arXiv 2305.15912. Claims are in our words, and say which version of the "
+    "paper makes them: v1 (May 2023) speaks of activation sets, careless initialization and larger "
+    "rates, v5 (NeurIPS 2024) of boundaries. Each has two verdicts: as the paper tests it, with "
+    "the authors' settings, rates and measures; and on equal terms, with other draws of the data, "
+    "the same start, and rates that validation data choose for every method."
 )
 HOW = (
     "An effect says how many times better the method is than its rival. It is the geometric mean "
     "of the ratio of their measures over paired seeds, which share data and initial weights, "
-    "oriented so that a number above 1 is what the paper predicts. Its 95 % interval is that of a "
-    "bootstrap over seeds (BCa, widened by Student's t). For fewer than 8 seeds it is Student's t "
-    "on logarithms, and there is none if they all agree. p comes from exchanging the two methods "
-    "seed by seed (exact for up to 20 seeds). There is no correction for the number of claims: of "
-    "20 true equalities, one may look like a difference."
+    "oriented so that a number above 1 is what the paper predicts."
 )
 
 
@@ -105,69 +105,96 @@ def blocks(report):
     yield "heading", 1, "The paper's claims, measured"
     if report["quick"]:
         yield "text", QUICK
-    yield (
-        "text",
-        (
-            "W. Chen and H. Ge, Neural Characteristic Activation Analysis and Geometric "
-            "Parameterization for ReLU Networks, arXiv 2305.15912. Claims are in our words."
-        ),
-    )
+    yield "text", PAPER
     yield from (("text", text) for text in _failures(report))
     yield "heading", 2, "Verdicts"
-    yield "table", "For each claim, the comparison that supports it least", verdict_rows(report)
+    yield "table", "Each claim, and whether it holds", verdict_rows(report)
     for figure in report["figures"]:
         yield "figure", figure
-    if report["boundaries"]:
-        yield "table", BOUNDARIES, _boundaries(report["boundaries"])
-    yield "heading", 2, "Where the outcome differs from the paper"
-    yield from _differences(report["claims"])
     shown = set()  # so that each figure appears once
     for claim in report["claims"]:
-        yield "heading", 2, f"{claim['title']}: {_marked(claim, report)}"
-        yield from _claim(claim, report["evidence"])
-        for key in dict.fromkeys(t["evidence"] for t in claim["bounds"] + claim["comparisons"]):
+        yield "heading", 2, claim["title"]
+        yield from _claim(claim, report)
+        for key in dict.fromkeys(test["evidence"] for test in _tests(claim)):
             figure = report["evidence"][key]["figure"]
             if figure and key not in shown:
                 yield "figure", figure
             shown.add(key)
+    yield "heading", 2, "Slips of the authors' code, and what each changes"
+    yield "table", "Found in the published code", [("where", "the code", "what it changes"), *SLIPS]
     yield "heading", 2, "What it was measured on"
     caption = "Experiments, and how they differ from the paper's"
     yield "table", caption, _evidence(report["evidence"])
+    for key, found in report["evidence"].items():
+        for rows in found["tables"]:
+            yield "table", f"{key}: {found['description']}", rows
     yield "heading", 2, "How verdicts are made"
-    yield "text", HOW
-    for word, rule in report["rule"]:
-        yield "text", f"{word.capitalize()}: {rule}."
-    yield "text", report["rule_of_all"]
-    yield "text", made_with(report["versions"])
+    yield from (("text", text) for text in (HOW, *RULE, made_with(report["versions"])))
+
+
+def _tests(claim):
+    return [test for terms in TERMS for test in claim[terms]["tests"]]
 
 
 def verdict_rows(report):
-    """The rows of the table of verdicts, with a header: the weakest comparison for each claim."""
-    rows = [("claim", "compared", "effect", "95 % interval", "seeds", "verdict")]
+    """The rows of the table of verdicts, with a header: one per claim."""
+    rows = [("claim", "version", *TERMS.values())]
     for claim in report["claims"]:
-        counted = [c for c in claim["comparisons"] if not c["control"]]
-        if counted:
-            weakest = min(counted, key=_support)
-            what = f"{weakest['method']} with {weakest['rival']}, {weakest['measure']}"
-            numbers = _number(weakest["effect"]), _interval(weakest), _seeds(weakest)
-        else:
-            what = "largest value over its bound"
-            weakest = min(claim["bounds"], key=lambda b: ORDER.index(b["verdict"]))
-            numbers = _number(_largest(claim["bounds"])), "", _seeds(weakest)
-        rows.append((claim["title"], what, *numbers, _marked(claim, report)))
+        verdicts = (_verdict(claim[terms], report["quick"]) for terms in TERMS)
+        rows.append((claim["title"], claim["version"], *verdicts))
     return rows
 
 
-def _marked(claim, report):
-    """The verdict, marked if it comes from a quick run."""
-    return claim["verdict"] + (" (quick run)" if report["quick"] else "")
+def _verdict(judged, quick):
+    """A verdict in words: what it is, why it is no better, and whether the run was quick."""
+    notes = [*([judged["reason"]] if judged["reason"] else []), *(["quick run"] if quick else [])]
+    return f"{judged['verdict']} ({', '.join(notes)})" if notes else judged["verdict"]
 
 
-def _support(comparison):
-    """How much a comparison supports its claim: by its verdict, then by its interval."""
-    verdict, low = comparison["verdict"], comparison["low"]
-    without = math.inf if verdict == REPRODUCED else 0.0
-    return ORDER.index(verdict), without if low is None else low
+def _claim(claim, report):
+    yield "text", f"{claim['statement']} (Paper: {claim['version']}, {claim['section']}.)"
+    same = claim["as_paper"] == claim["on_equal_terms"]
+    parts = {"as_paper": "on all terms"} if same else TERMS
+    found = " ".join(_sentence(name, claim[terms], report) for terms, name in parts.items())
+    yield "text", f"Found: {found}"
+    for terms, name in parts.items():
+        bounds = [test for test in claim[terms]["tests"] if "largest" in test]
+        compared = [test for test in claim[terms]["tests"] if "largest" not in test]
+        caption = f"{name.capitalize()}: {_verdict(claim[terms], report['quick'])}"
+        if bounds:
+            yield "table", f"{caption}. No number may exceed 1", _bounds(bounds)
+        if compared:
+            yield "table", caption, _comparisons(compared)
+    yield "text", claim["why"]
+    for key in dict.fromkeys(test["evidence"] for test in _tests(claim)):
+        yield "text", f"Measured on {key}: {report['evidence'][key]['description']}."
+
+
+def _sentence(name, judged, report):
+    """What the deciding tests of a list found, as one sentence."""
+    parts = {}  # quantity, where and at which rate -> method -> what was found about it
+    for test in (t for t in judged["tests"] if not t["explains"]):
+        rate = test["rates"][0] if len(set(test.get("rates", ()))) == 1 else ""
+        where = f" on {test['evidence']}{f' at {rate}' if rate else ''}"
+        found = parts.setdefault(f"{test['measure']}{where}", {}).setdefault(test["method"], {})
+        if "largest" in test:
+            found.setdefault("has at most", []).append(_number(test["largest"]))
+            continue
+        word = WORDS.get(test["reason"] or test["verdict"], f"({test['reason']}) is undecided with")
+        effect = "no number" if test["effect"] is None else f"{_number(test['effect'])} times"
+        found.setdefault(word, []).append(f"{test['rival']} ({effect})")
+    sentences = (
+        f"by {what}, " + ", ".join(
+            f"{method} {', '.join(f'{word} {_listed(of)}' for word, of in found.items())}"
+            for method, found in methods.items()
+        )
+        for what, methods in parts.items()
+    )  # fmt: skip
+    return f"{name.capitalize()}, {_verdict(judged, report['quick'])}: {'; '.join(sentences)}."
+
+
+def _listed(words):
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _seeds(test):
@@ -182,79 +209,25 @@ def _seeds(test):
     return f"{test['seeds']} ({', '.join(lost)})" if lost else str(test["seeds"])
 
 
-def _boundaries(outcomes):
-    rows = [("method", *outcomes)]
-    for method in next(iter(outcomes.values())):
-        found = [values[method] for values in outcomes.values()]
-        rows.append((method, *(", ".join(_number(v, ".2g") for v in numbers) for numbers in found)))
+def _bounds(bounds):
+    rows = [("method", "quantity", "largest of all", "seeds", "verdict")]
+    for b in bounds:
+        row = b["method"], b["measure"], _number(b["largest"], ".7g"), _seeds(b), b["verdict"]
+        rows.append(row)
     return rows
 
 
-def _largest(bounds):
-    found = [b["largest"] for b in bounds]
-    return None if None in found else max(found)
-
-
-def _differences(claims):
-    if all(claim["verdict"] == REPRODUCED for claim in claims):
-        yield "text", "Every claim that was tested is reproduced."
-    for verdict, why in ((NOT_REPRODUCED, "differ"), (INCONCLUSIVE, "not show")):
-        for claim in (c for c in claims if c["verdict"] == verdict):
-            found = "; ".join(
-                _sentence(test)
-                for test in claim["comparisons"] + claim["bounds"]
-                if test["verdict"] == verdict and not test.get("control")
-            )
-            yield (
-                "text",
-                (
-                    f"{claim['title']}: {verdict}. The paper says: {claim['statement']} Measured: "
-                    f"{found}. Why it may {why}: {claim['why']}"
-                ),
-            )
-
-
-def _sentence(test):
-    """The outcome of one test as a sentence."""
-    if "largest" in test:
-        value = _number(test["largest"])
-        return f"under {test['method']} {test['measure']} reaches {value} (seeds: {_seeds(test)})"
-    if test["effect"] is None:
-        return (
-            f"{test['method']} and {test['rival']} have no ratio of {test['measure']}: numbers of "
-            f"both on seeds: {_seeds(test)}"
-        )
-    effect = f"{test['method']} is {_number(test['effect'])} times as good as {test['rival']}"
-    return f"{effect} by {test['measure']} {_interval(test)}".rstrip()
-
-
-def _claim(claim, evidence):
-    yield "text", f"{claim['statement']} ({claim['section']})"
-    for key in dict.fromkeys(t["evidence"] for t in claim["bounds"] + claim["comparisons"]):
-        yield "text", f"Measured on {key}: {evidence[key]['description']}."
-    if claim["bounds"]:
-        rows = [("method", "quantity", "largest of all", "seeds", "verdict")]
-        for b in claim["bounds"]:
-            row = b["method"], b["measure"], _number(b["largest"], ".7g"), _seeds(b)
-            rows.append((*row, b["verdict"]))
-        yield "table", "Bounds: no number may exceed 1", rows
-    if claim["comparisons"]:
-        yield "table", "Comparisons", _comparisons(claim["comparisons"])
-    if claim["verdict"] == REPRODUCED:
-        yield "text", f"To keep in mind: {claim['why']}"
-
-
 def _comparisons(comparisons):
-    rows = [("method", "rival", "on", "measure (better)", "means", "effect", "95 % interval", "p",
-             "seeds", "verdict")]  # fmt: skip
+    rows = [("method", "rival", "on", "rates", "measure (better)", "means", "effect",
+             "95 % interval", "p", "p, corrected", "seeds", "outcome")]  # fmt: skip
     for c in comparisons:
-        verdict = f"control: {c['verdict']}" if c["control"] else c["verdict"]
-        means = ", ".join(_number(mean) for mean in c["means"])
-        numbers = _number(c["effect"]), _interval(c), _number(c["p"], ".2g")
-        measure = f"{c['measure']} ({c['better']})"
-        rows.append(
-            (c["method"], c["rival"], c["evidence"], measure, means, *numbers, _seeds(c), verdict)
-        )
+        outcome = "explains only" if c["explains"] else c["verdict"]
+        rows.append((
+            c["method"], c["rival"], c["evidence"], ", ".join(dict.fromkeys(c["rates"])),
+            f"{c['measure']} ({c['better']})", ", ".join(map(_number, c["means"])),
+            _number(c["effect"]), _interval(c), _p(c["p"]), _p(c.get("corrected")), _seeds(c),
+            f"{outcome} ({c['reason']})" if c["reason"] else outcome,
+        ))  # fmt: skip
     return rows
 
 
@@ -273,6 +246,10 @@ def _runs(found):
 
 def _number(value, style=".3g"):
     return "none" if value is None else f"{value:{style}}"
+
+
+def _p(value):
+    return "" if value is None else "< 0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
 def _interval(test):
@@ -325,102 +302,49 @@ def _table(caption, rows):
     return "\n".join([*lines, "</tbody></table>"])
 
 
-def plots_of(claims, outcomes, quick):
-    """The figures on the chosen claims as a whole.
+def effects_plot(claims, quick):
+    """The figure of all deciding comparisons, one panel for each of the two terms.
 
     Parameters
     ----------
     claims : list of dict
         As `geonet.experiments.claims.verdicts.judge_claim` returns them.
-    outcomes : dict
-        As `boundary_outcomes` returns them, or empty.
     quick : bool
 
     Returns
     -------
-    list of geonet.plots.Plot
+    geonet.plots.Plot or None
+        None if no claim has comparisons.
     """
-    drawn = []
-    if any(claim["comparisons"] for claim in claims):
-        drawn.append(_effects_plot(claims, quick))
-    if outcomes:
-        drawn.append(_boundaries_plot(outcomes))
-    return drawn
-
-
-def _effects_plot(claims, quick):
     shown, sentences = {}, []
     for claim in claims:
-        counted = [c for c in claim["comparisons"] if not c["control"]]
-        one_rival = len({c["rival"] for c in counted}) == 1
-        rows = [
-            (
-                c["method" if one_rival else "rival"],
-                *(np.nan if c[k] is None else c[k] for k in ("effect", "low", "high")),
-            )
-            for c in counted
-        ]
-        if rows:
-            shown[claim["title"]] = claim["verdict"], rows
-            sentences.append(f"{claim['title']}: {claim['verdict']}.")
+        if "largest" in claim["as_paper"]["tests"][0]:
+            continue
+        shown[claim["title"]] = [(claim[terms]["verdict"], _rows(claim[terms])) for terms in TERMS]
+        verdicts = (f"{name} {claim[terms]['verdict']}" for terms, name in TERMS.items())
+        sentences.append(f"{claim['title']}: {', '.join(verdicts)}.")
+    if not shown:
+        return None
     caption = (
-        f"{'A QUICK RUN, no verdict is final. ' if quick else ''}Geometric mean over paired seeds "
-        "of how many times better the method is than the rival, with its 95 % interval. A triangle "
-        "at the edge stands for an effect beyond it, with its number. Colours and markers are "
-        "those of the rival, or those of the method where SP is the only rival."
+        f"{'A QUICK RUN, no verdict is final. ' if quick else ''}How many times better the method "
+        "is than the rival, by the geometric mean over paired seeds, with the 95 % interval. A "
+        "triangle at the edge stands for an effect beyond it, with its number. Colours and markers "
+        "are those of the rival, or those of the method where SP is the only rival."
     )
+    panels = [name.capitalize() for name in TERMS.values()]
     title = "The paper's claims: effects and their intervals"
-    return plots.Plot(figures.effects(shown, caption), "claims", title, " ".join(sentences))
+    figure = figures.effects(shown, panels, caption)
+    return plots.Plot(figure, "claims", title, " ".join(sentences))
 
 
-def boundary_outcomes(results):
-    """Moves of the boundaries, their share inside the data, and dead units: means over seeds.
-
-    Parameters
-    ----------
-    results : dict
-        Name of the evidence -> Results.
-
-    Returns
-    -------
-    dict
-        Title of a quantity -> dict of method -> list of numbers: 10, 50 and 90 % of the units, or
-        start and end of training; None for a method without hyperplanes. It is empty if the runs
-        are not available.
-    """
-    if not {"levy-equal", "banana-equal"} <= results.keys():
-        return {}
-    levy, banana = results["levy-equal"], results["banana-equal"]
-
-    def means(found, quantity, choices):
-        rows = {m: [np.mean(quantity(found, m, choice)) for choice in choices] for m in METHODS}
-        return {m: [None if np.isnan(v) else float(v) for v in row] for m, row in rows.items()}
-
-    def dead(found, method, step):
-        return 1 - measures.alive(found, method, step)
-
-    def moves(kind):
-        return lambda found, method, quantile: measures.moves(found, method, kind, quantile)
-
-    return {
-        "Levy: move of φ per step (units of x)": means(levy, moves("displacement"), (0, 1, 2)),
-        "Banana: turn per step (rad)": means(banana, moves("turn"), (0, 1, 2)),
-        "Levy: share of boundaries in the data": means(levy, measures.inside, (0, -1)),
-        "Levy: share of dead units": means(levy, dead, (0, -1)),
-    }
-
-
-def _boundaries_plot(outcomes):
-    caption = (
-        "All methods from the same start and at the rate 0.01, means over seeds. "
-        "Above: 10, 50 and 90 % of the units, over steps evenly spaced on a log scale. "
-        "Below: hollow at the start, filled at the end of training."
-    )
-    sentences = [
-        f"{title}: " + ", ".join(f"{m} {v[1]:.2g}" for m, v in rows.items() if None not in v) + "."
-        for title, rows in outcomes.items()
+def _rows(judged):
+    """What the figure shows of each comparison that decides: label, effect, low, high."""
+    decide = [test for test in judged["tests"] if not test["explains"]]
+    one_rival = len({test["rival"] for test in decide}) == 1
+    return [
+        (
+            test["method" if one_rival else "rival"],
+            *(np.nan if test[k] is None else test[k] for k in ("effect", "low", "high")),
+        )
+        for test in decide
     ]
-    shown = {k: {m: np.array(v, float) for m, v in rows.items()} for k, rows in outcomes.items()}
-    figure = figures.boundary_statistics(shown, caption)
-    title = "How the boundaries of each method behave"
-    return plots.Plot(figure, "boundaries", title, " ".join(sentences))

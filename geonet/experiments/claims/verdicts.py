@@ -5,161 +5,223 @@ import math
 import numpy as np
 
 from geonet.experiments.claims import measures
-from geonet.experiments.claims.statements import CLAIMS, Bound
-from geonet.experiments.harness.statistics import ratio_interval, sign_test
+from geonet.experiments.claims.statements import AUTHORS, CHOSEN, CLAIMS, Bound
+from geonet.experiments.harness import options
+from geonet.experiments.harness.statistics import (
+    MIN_SEEDS,
+    SIGNIFICANCE,
+    accuracy_ratio_interval,
+    holm,
+    ratio_interval,
+    sign_test,
+)
 
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "reproduced", "not reproduced", "inconclusive"
+TOO_FEW, FAILED, OVERLAP = "too few seeds", "a run failed", "a run on overlapping splits diverged"
 RULE = (
-    (REPRODUCED, "the 95 % interval lies entirely on the predicted side of 1, and the method that "
-                 "is predicted to be better finished on every seed; a bound holds"),
-    (NOT_REPRODUCED, "the interval lies entirely on the other side, and the rival finished on "
-                     "every seed; a bound is exceeded"),
-    (INCONCLUSIVE, "the interval contains 1 or is not defined, the better one did not finish on "
-                   "every seed, or a run failed for a reason unrelated to training"),
-)  # fmt: skip
-RULE_OF_PAIRS = (
-    "If only one method of a pair finished (the other diverged, or never trained), the pair is "
-    "evidence for it, but has no ratio and is not part of the interval. If fewer than two pairs "
-    "have a ratio, an exact sign test on all pairs, with p below 0.05, takes the place of the "
-    "interval; that needs six seeds."
-)
-RULE_OF_ALL = (
-    "A claim with several comparisons is reproduced if all of them are, not reproduced if one of "
-    "them is not, and inconclusive otherwise. Controls do not count."
+    "A comparison is reproduced if the method is better with p below 0.05, and not reproduced if "
+    "its rival is. A bound is reproduced if no number exceeds it. A list of tests is reproduced if "
+    "all that decide are, not reproduced if one of them is not, and inconclusive otherwise. Tests "
+    "that explain never decide.",
+    "p is that of Student's t on the logarithms of the ratios, from which the 95 % interval comes, "
+    "too. Where the seeds are overlapping splits of one set, both are corrected for that (Nadeau "
+    "and Bengio 2003); where test pictures are a sample, both include it. Several deciding "
+    "comparisons of a list are corrected for their number by Holm's method, so an interval may "
+    "exclude 1 where the corrected p is not below 0.05.",
+    f"Fewer than {MIN_SEEDS} seeds decide nothing (too few seeds), nor do runs that failed for a "
+    "reason unrelated to training. A run that diverged, or a share of 0, is a loss without a "
+    "number: if a pair has one, an exact sign test over all pairs takes the place of t.",
 )
 ROUNDING = 1e-6  # a measured angle may exceed its bound by this: acos and sums round
 
 
-def verdict(low, high, finished=True, rival_finished=True):
-    """The verdict on the interval of an effect that is predicted to be above 1.
-
-    Parameters
-    ----------
-    low, high : float
-        NaN if there is no interval.
-    finished, rival_finished : bool
-        Whether the method that is predicted to be better, and its rival, finished on every seed. A
-        method that did not is never the better one.
-
-    Returns
-    -------
-    str
-        One of the verdicts in `RULE`.
-    """
-    if high < 1 and rival_finished:
-        return NOT_REPRODUCED
-    return REPRODUCED if low > 1 and finished else INCONCLUSIVE
-
-
-def verdict_on_bound(values):
-    """The verdict on numbers (seeds,), none of which may exceed 1 by more than rounding."""
-    if np.isnan(values).any():
-        return INCONCLUSIVE
-    return REPRODUCED if np.max(values) <= 1 + ROUNDING else NOT_REPRODUCED
-
-
-def verdict_on_all(verdicts):
-    """The verdict on a claim, from those on its parts."""
-    if NOT_REPRODUCED in verdicts:
-        return NOT_REPRODUCED
-    return REPRODUCED if set(verdicts) == {REPRODUCED} else INCONCLUSIVE
-
-
-def judge_comparison(comparison, results, rng):
+def judge_comparison(comparison, results, experiment):
     """The outcome of a comparison, as JSON values.
 
     Parameters
     ----------
     comparison : geonet.experiments.claims.statements.Comparison
     results : Results
-    rng : numpy.random.Generator
-        For the bootstrap.
+    experiment : Experiment
 
     Returns
     -------
     dict
-        The effect says how many times better the method is than its rival, over the seeds on
-        which both have a number. See `RULE_OF_PAIRS` for the other seeds.
+        The effect says how many times better the method is than its rival, by the geometric mean
+        over the seeds on which both have a number, and over the cases. ``p`` is not corrected, and
+        None, with a reason, if the comparison cannot decide.
     """
     names, measure = (comparison.method, comparison.rival), comparison.measure
-    failed = [measures.failed(results, name) for name in names]
+    cases = [dict([comparison.case])] if comparison.case else experiment.cases(results.config)
+    fields = [[case | _lr(comparison.lr, results, name, case) for case in cases] for name in names]
+    failed = [
+        np.any([measures.failed(results, name, **at) for at in own], axis=0)
+        for name, own in zip(names, fields, strict=True)
+    ]
     worst = 0.0 if measure.better == "larger" else math.inf  # what a diverged run counts as
-    values = [measure.values(results, name) for name in names]
-    own, rival = values = [np.where(np.isfinite(v), v, worst) for v in values]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = own / rival if measure.better == "larger" else rival / own
-        ratios[failed[0] | failed[1]] = np.nan
-        signs = np.nan_to_num(np.sign(np.log(ratios)))
-    both = np.isfinite(ratios) & (ratios > 0)
-    effect, ends, p = (math.nan,) * 3, (math.nan, math.nan), math.nan
+    values = [
+        _over_cases([measure.values(results, name, **at) for at in own])
+        for name, own in zip(names, fields, strict=True)
+    ]
+    values = [np.where(np.isfinite(found), found, worst) for found in values]
+    both = np.logical_and(*(np.isfinite(v) & (v > 0) for v in values)) & ~np.logical_or(*failed)
+    overlap = max(experiment.overlap(results.config, case) for case in cases)
+    effect = None
     if both.any():
-        pairs = (own[both], rival[both])[:: 1 if measure.better == "larger" else -1]
-        mean, _, *ends, p = ratio_interval(*pairs)
-        effect = mean, *ends
-    if np.count_nonzero(both) < 2 and not np.isnan(ratios).all():
-        p = sign_test(np.sum(signs > 0), np.sum(signs < 0))
-        if p < 0.05:  # an effect without bound
-            ends = (math.inf, math.inf) if signs.sum() > 0 else (0.0, 0.0)
-    value, low, high = (x if math.isfinite(x) else None for x in effect)
+        if measure.pictures and len(cases) == 1:
+            seeds = np.array(results.config["seeds"])[both]
+            pairs = [measures.hits(results, n, seeds, **own[0]) for n, own in zip(names, fields)]
+            effect = accuracy_ratio_interval(*pairs)
+        else:
+            pairs = [found[both] for found in values]
+            effect = ratio_interval(*pairs[:: 1 if measure.better == "larger" else -1], overlap)
+    with np.errstate(invalid="ignore"):  # ∞ − ∞ where both diverged: NaN, which counts for neither
+        ahead = values[0] - values[1] if measure.better == "larger" else values[1] - values[0]
+    p, sign, reason = _decide(effect, both, ahead, failed, overlap)
+    numbers = {k: _known(getattr(effect, k, None)) for k in ("mean", "low", "high")}
     return {
         "evidence": comparison.evidence,
         "method": comparison.method,
         "rival": comparison.rival,
         "measure": measure.title,
         "better": measure.better,
-        "control": comparison.control,
+        "rates": [_rates(own) for own in fields],
+        "explains": comparison.explains,
         "seeds": int(both.sum()),
-        "without_a_number": [int(np.sum((v == worst) & ~f)) for v, f in zip(values, failed)],
+        "without_a_number": [
+            int(np.sum((v == worst) & ~f)) for v, f in zip(values, failed, strict=True)
+        ],
         "failed": [int(f.sum()) for f in failed],
         "means": [float(np.mean(v[both])) if both.any() else None for v in values],
-        "effect": value,
-        "low": low,
-        "high": high,
-        "p": p if math.isfinite(p) else None,
-        "verdict": verdict(*ends, bool((ratios > 0).all()), bool((ratios < math.inf).all())),
+        "effect": numbers["mean"],
+        "low": numbers["low"],
+        "high": numbers["high"],
+        "p": _known(p),
+        "sign": sign,
+        "reason": reason,
     }
+
+
+def _lr(choice, results, method, case):
+    """The field that says at which learning rate a comparison looks; none without rates."""
+    if "lr" not in results.config:
+        return {}
+    if choice == CHOSEN:
+        return {"lr": results.lr(method, **case)}
+    return {"lr": options.default_lr(method) if choice == AUTHORS else choice}
+
+
+def _rates(fields):
+    """The rates in fields of runs, in words."""
+    found = dict.fromkeys(at["lr"] for at in fields if "lr" in at)
+    return ", ".join("not chosen" if np.isnan(lr) else f"{lr:g}" for lr in found)
+
+
+def _over_cases(found):
+    """Geometric mean of values (cases, seeds) over the cases."""
+    if len(found) == 1:
+        return found[0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.exp(np.mean(np.log(found), axis=0))
+
+
+def _decide(effect, both, ahead, failed, overlap):
+    """p (NaN if nothing decides), who is ahead (1, 0 or −1), and why nothing decides, or ''."""
+    wins, losses = int(np.sum(ahead > 0)), int(np.sum(ahead < 0))
+    sign = int(np.sign(math.log(effect.mean))) if both.all() else int(np.sign(wins - losses))
+    if np.any(failed):
+        return math.nan, sign, FAILED
+    if len(both) < MIN_SEEDS:
+        return math.nan, sign, TOO_FEW
+    if both.all():
+        return effect.p, sign, ""
+    return (math.nan, sign, OVERLAP) if overlap else (sign_test(wins, losses), sign, "")
+
+
+def _known(value):
+    """A number for JSON, or None."""
+    return None if value is None or not math.isfinite(value) else float(value)
 
 
 def judge_bound(bound, results):
     """The outcome of a bound, as JSON values."""
     values = bound.measure.values(results, bound.method)
+    failed = measures.failed(results, bound.method)
+    known = bool(np.isfinite(values).all() and not failed.any())
+    verdict = INCONCLUSIVE
+    if known:
+        verdict = REPRODUCED if np.max(values) <= 1 + ROUNDING else NOT_REPRODUCED
     return {
         "evidence": bound.evidence,
         "method": bound.method,
         "measure": bound.measure.title,
+        "explains": False,
         "seeds": len(values),
-        "failed": [int(measures.failed(results, bound.method).sum())],
-        "largest": float(np.max(values)) if np.isfinite(values).all() else None,
-        "verdict": verdict_on_bound(values),
+        "failed": [int(failed.sum())],
+        "largest": float(np.max(values)) if known else None,
+        "reason": FAILED if failed.any() else "",
+        "verdict": verdict,
     }
 
 
-def judge_claim(name, results, rng):
-    """A claim with the outcomes of its tests and the verdict, as JSON values.
+def judge_list(tests):
+    """The verdict on a list of judged tests. Comparisons get the corrected p and their verdict.
+
+    Parameters
+    ----------
+    tests : list of dict
+        As `judge_comparison` and `judge_bound` return them.
+
+    Returns
+    -------
+    dict
+        verdict, reason (why nothing could be decided, or ''), and tests.
+    """
+    compared = [test for test in tests if "p" in test and not test["explains"]]
+    known = [math.nan if test["p"] is None else test["p"] for test in compared]
+    for test, p in zip(compared, holm(known), strict=True):
+        test["corrected"] = _known(p)
+        surely = p < SIGNIFICANCE and test["sign"]
+        test["verdict"] = {1: REPRODUCED, -1: NOT_REPRODUCED}.get(surely, INCONCLUSIVE)
+    decide = [test for test in tests if not test["explains"]]
+    found = {test["verdict"] for test in decide}
+    verdict = REPRODUCED if found == {REPRODUCED} else INCONCLUSIVE
+    verdict = NOT_REPRODUCED if NOT_REPRODUCED in found else verdict
+    reasons = list(dict.fromkeys(test["reason"] for test in decide if test["reason"]))
+    return {
+        "verdict": verdict,
+        "reason": ", ".join(reasons) if verdict == INCONCLUSIVE else "",
+        "tests": tests,
+    }
+
+
+def judge_claim(name, results, experiments):
+    """A claim with the outcomes of its tests and both verdicts, as JSON values.
 
     Parameters
     ----------
     name : str
         Of the claim.
-    results : dict
-        Name of the evidence -> Results.
-    rng : numpy.random.Generator
+    results, experiments : dict
+        Name of the evidence -> Results, and Experiment.
     """
     claim = CLAIMS[name]
-    bounds = [judge_bound(t, results[t.evidence]) for t in claim.tests if isinstance(t, Bound)]
-    comparisons = [
-        judge_comparison(t, results[t.evidence], rng)
-        for t in claim.tests
-        if not isinstance(t, Bound)
-    ]
-    counted = bounds + [c for c in comparisons if not c["control"]]
+
+    def judge(tests):
+        return judge_list([
+            judge_bound(test, results[test.evidence])
+            if isinstance(test, Bound)
+            else judge_comparison(test, results[test.evidence], experiments[test.evidence])
+            for test in tests
+        ])  # fmt: skip
+
     return {
         "name": name,
         "title": claim.title,
         "statement": claim.statement,
+        "version": claim.version,
         "section": claim.section,
-        "verdict": verdict_on_all([test["verdict"] for test in counted]),
-        "bounds": bounds,
-        "comparisons": comparisons,
+        "as_paper": judge(claim.as_paper),
+        "on_equal_terms": judge(claim.on_equal_terms),
         "why": claim.why,
     }

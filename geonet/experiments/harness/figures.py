@@ -177,45 +177,56 @@ def ratios(intervals, xlabel, caption):
 
 
 @base.default_style
-def effects(claims, caption):
+def effects(claims, titles, caption):
     """A forest plot: ratios with their intervals, one line per comparison, grouped by claim.
 
     Parameters
     ----------
     claims : dict
-        title of a claim -> (verdict, list of (method or rival, value, low, high)). Values above 1
-        are on the predicted side, and missing ones are NaN.
+        title of a claim -> one entry per panel: (verdict, list of (label, value, low, high)).
+        Values above 1 are on the predicted side, and missing ones are NaN.
+    titles : list of str
+        Of the panels.
     caption : str
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    looks = base.styles(rival for _, rows in claims.values() for rival, *_ in rows)
-    lines = sum(len(rows) + 1 for _, rows in claims.values())
-    xlabel = "effect: how many times better than the rival; shaded: as the paper predicts"
-    figure, (panel,) = base.panels([""], caption, xlabel, "", size=(9.0, 0.155 * lines + 0.6))
+    entries = [entry for panels in claims.values() for entry in panels]
+    looks = base.styles(dict.fromkeys(label for _, rows in entries for label, *_ in rows))
+    heights = {label: max(len(rows) for _, rows in panels) for label, panels in claims.items()}
+    size = 5.2, 0.155 * sum(height + 1.6 for height in heights.values()) + 0.6
+    xlabel = "effect: how many times better; shaded: as the paper predicts"
+    figure, axes = base.panels(titles, caption, xlabel, "", size=size)
+    for k, panel in enumerate(axes):
+        y = _effects_panel(panel, {label: panels[k] for label, panels in claims.items()}, heights,
+                           looks)  # fmt: skip
+    axes[0].set_ylim(y - 0.5, -1)  # of all panels, which share the axis
+    base.legend(figure, base.handles({label: k | base.MARKER for label, k in looks.items()}))
+    return figure
+
+
+def _effects_panel(panel, claims, heights, looks):
+    """Draw one panel, title -> (verdict, rows), and return where its lines end."""
     panel.grid(visible=False)
     panel.axvspan(1, FARTHEST * 1.3, color="#009E73", alpha=0.08, linewidth=0)
     panel.axvline(1, color="0.3", linewidth=0.8)
-    ticks, labels, y = [], [], 0.0
+    y, ticks = 0.0, []
     for label, (verdict, rows) in claims.items():
-        ticks.append(y + (len(rows) - 1) / 2)
-        labels.append(textwrap.fill(f"{label}: {verdict}", 44))
-        for rival, *numbers in rows:
-            _effect(panel, y, looks[rival], *numbers)
-            y += 1
-        panel.axhline(y, color="0.9", linewidth=0.6)
-        y += 1
-    panel.set_yticks(ticks, labels, fontsize=8)
-    panel.set(ylim=(y - 0.5, -1), xscale="log", xlim=(1 / FARTHEST / 1.3, FARTHEST * 1.3))
+        place = {"transform": panel.get_yaxis_transform(), "fontsize": 7.5, "va": "center"}
+        panel.text(0.01, y - 0.2, verdict, color="0.3", **place)
+        ticks.append(y + heights[label] / 2)
+        for k, (name, *numbers) in enumerate(rows, start=1):
+            _effect(panel, y + k, looks[name], *numbers)
+        y += heights[label] + 1.6
+        panel.axhline(y - 0.9, color="0.9", linewidth=0.6)
+    panel.set_yticks(ticks, [textwrap.fill(label, 24) for label in claims], fontsize=8)
+    panel.set(xscale="log", xlim=(1 / FARTHEST / 1.3, FARTHEST * 1.3))
     shown = [0.25, 0.5, 0.8, 1, 1.25, 2, 4]
     panel.set_xticks(shown, [f"{x:g}" for x in shown])
     panel.set_xticks([], minor=True)
-    base.legend(
-        figure, base.handles({method: look | base.MARKER for method, look in looks.items()})
-    )
-    return figure
+    return y
 
 
 def _effect(panel, y, look, value, low, high):
@@ -234,48 +245,6 @@ def _effect(panel, y, look, value, low, high):
         ends = np.clip([low, high], 1 / FARTHEST / 1.3, FARTHEST * 1.3)
         panel.plot(ends, [y, y], color=look["color"], linewidth=1.6)
     panel.plot(value, y, **look)
-
-
-@base.default_style
-def boundary_statistics(quantities, caption):
-    """How the boundaries of each method behave, one panel per quantity, one row per method.
-
-    Parameters
-    ----------
-    quantities : dict
-        title of the panel -> dict of method -> numbers, NaN for a method without boundaries.
-        Three ascending numbers are drawn on a log axis, with the middle one marked. Two are the
-        start and end of a share from 0 to 1.
-    caption : str
-    """
-    looks = base.styles(next(iter(quantities.values())), markersize=6)
-    figure, axes = base.panels(list(quantities), caption, "", "", 2, (4.5, 2.3), sharex=False)
-    for panel, values in zip(axes, quantities.values(), strict=True):
-        if len(next(iter(values.values()))) == 3:
-            panel.set_xscale("log")
-            panel.xaxis.get_major_locator().set_params(subs=(1, 2, 5))
-            panel.xaxis.set_major_formatter("{x:g}")
-            panel.minorticks_off()
-            panel.tick_params(axis="x", labelsize=8, labelrotation=30)
-        else:
-            panel.set_xlim(-0.03, 1.03)
-        for y, (method, look) in enumerate(looks.items()):
-            _row(panel, y, look, np.asarray(values[method]))
-    axes[0].set_yticks(range(len(looks)), looks)
-    axes[0].set_ylim(len(looks) - 0.5, -0.5)
-    return figure
-
-
-def _row(panel, y, look, numbers):
-    """A line from the first number to the last. A start is marked by a hollow marker."""
-    if np.isnan(numbers).any():
-        place = {"transform": panel.get_yaxis_transform(), "ha": "center", "va": "center"}
-        panel.text(0.5, y, "has no hyperplane", fontsize=8, color="0.3", **place)
-        return
-    panel.plot(numbers[[0, -1]], [y, y], color=look["color"], linewidth=1.6)
-    if len(numbers) == 2:
-        panel.plot(numbers[0], y, markerfacecolor="white", **look | base.MARKER)
-    panel.plot(numbers[1], y, **look | base.MARKER)
 
 
 @base.default_style

@@ -39,7 +39,7 @@ def sweep(experiment, config, results, executor):
     """
     runs = experiment.runs(config)
     todo = [run for run in runs if not results.has(run)]
-    progress = Progress(len(runs), experiment.name, done=len(runs) - len(todo))
+    progress = Progress(len(runs), experiment.name, done=len(runs) - len(todo), log=True)
     execute = partial(execute_run, experiment, config, threads.count())
     ended = executors.completed(executor, execute, todo)
     try:
