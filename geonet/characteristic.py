@@ -32,7 +32,7 @@ def boundary(unit, statistics="running"):
     Returns
     -------
     weight : numpy.ndarray
-        (O, n), copied. Under GmP the unit direction u(θ), for either sign of r.
+        (O, n), copied. Under GmP and GmP-C the unit direction u, for either sign of r.
     bias : numpy.ndarray
         (O,), copied. NaN, like the weight, for a unit with γ = 0, which has no boundary.
 

@@ -7,7 +7,7 @@ records it. `raw` does so for the parameters behind that weight. An `Inspector` 
 how the boundaries move, while `geonet.train.fit` runs. `anticipate` computes what the next step of
 an optimizer would do.
 
-Under geometric parameterization the map's weight is u(θ), and that of the whole unit, w = r u, has
+Under GmP and GmP-C the map's weight is the direction u, and that of the whole unit, w = r u, has
 the gradient ∂L/∂u / r. So that methods can be compared, records hold ‖w‖ ∂L/∂w. Its radial part is
 ∂L/∂log ‖w‖, and its angular part is ∂L/∂u along the sphere, per radian. Both are the same for all
 units that compute the same function.
@@ -76,6 +76,7 @@ def raw(unit):
     ============  =====================  ==========  ========  ========
     standard      angular part of ∂L/∂w  ∂L/∂w · u   ∂L/∂b     1/‖w‖
     weight_norm   ∂L/∂v, which is ⟂ v    ∂L/∂ℓ       ∂L/∂b     1/‖v‖
+    cartesian     ∂L/∂v, which is ⟂ v    ∂L/∂r       ∂L/∂λ     1/‖v‖
     geometric     ∂L/∂θ                  ∂L/∂r       ∂L/∂λ     s_k
     ============  =====================  ==========  ========  ========
 
@@ -156,7 +157,7 @@ class Watch(Observer):
 
     @property
     def weight(self):
-        """(O, n); under geometric the unit direction u(θ)."""
+        """(O, n); under GmP and GmP-C the unit direction u."""
         if self._weight is None:
             raise ValueError("unit has not been called in training mode while it was watched")
         return self._weight.data

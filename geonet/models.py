@@ -26,6 +26,7 @@ METHODS = {
     "BN": Method(normalization="batch", bias=False),
     "LN": Method(normalization="layer"),
     "WN+MBN": Method("weight_norm", "mean", bias=False, output="weight_norm"),
+    "GmP-C": Method("cartesian"),
     "GmP": Method("geometric"),
     "GmP+IMN": Method("geometric", centred=True),
 }
@@ -62,8 +63,8 @@ def recipe(method):
 def mlp(sizes, method="SP", *, rng, init="glorot_uniform", activation="relu", dtype=np.float64):
     """Multilayer perceptron: hidden layers of one method, and a linear output layer.
 
-    For one state of `rng` and one initializer all methods draw the same weights. SP, WN and GmP
-    even start from the same function (for a positively homogeneous activation).
+    For one state of `rng` and one initializer all methods draw the same weights. SP, WN, GmP-C and
+    GmP even start from the same function (for a positively homogeneous activation).
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Conversion of a network to another parameterization, with the same function in evaluation.
 
 A unit computes y = g f(a (w·x + b) + d) − c. The rows w, b and the gain g come from its
-parameterization (g = r for a geometric one, otherwise 1), f is its activation, a and d come from a
+parameterization (g = r under GmP and GmP-C, otherwise 1), f is its activation, a and d come from a
 batch or mean-only norm with its running statistics, and c is the running mean of its centring.
 Conversion takes the units in the order in which data pass through them, and does three things for
 each.
@@ -9,7 +9,7 @@ each.
 1. Rows: w ← a w, b ← a b + d. If f is the identity, then also w ← g w, b ← g b − c, and the unit is
    done.
 2. Scale: f(s z) = s f(z) for s ≥ 0 and a rectifier f. So |g| can move inside, where the standard
-   and the weight-normalized unit have their scale, and ‖w‖ outside, where the geometric one has r.
+   and the weight-normalized unit have their scale, and ‖w‖ outside, where GmP and GmP-C have r.
 3. What the new unit cannot hold moves into the next affine layer: c, and the sign of a negative r
    (or all of r if f is not a rectifier). With x = s x' − c, where the new model has x' in place of
    x, w·x + b = (s w)·x' + (b − w·c). This may pass a pooling, but a max pooling only if s ≥ 0.
@@ -25,7 +25,7 @@ from geonet import hypersphere, ops
 from geonet.nn.layers import Layer, MaxPool2d, ResidualBlock, Unit, identity
 from geonet.nn.module import Module, Parameter, Sequential, dotted
 from geonet.nn.normalization import BatchNorm, MeanNorm
-from geonet.nn.parameterizations import PARAMETERIZATIONS, Geometric, Standard
+from geonet.nn.parameterizations import PARAMETERIZATIONS, Standard
 from geonet.tensor import no_grad
 from geonet.text import check_choice, check_type
 
@@ -45,7 +45,7 @@ def convert(model, to, approximate=False):
     model : geonet.nn.Linear, Conv2d, Unit, ResidualBlock or Sequential
         Is not changed. A Sequential may hold these, `MaxPool2d`, functions, and modules without
         layers in them, which are copied.
-    to : {"standard", "weight_norm", "geometric"}
+    to : {"standard", "weight_norm", "cartesian", "geometric"}
         For every layer, including the output layer. The networks of `geonet.models` have a standard
         output layer under "geometric"; for the same, convert it back.
     approximate : bool
@@ -100,6 +100,7 @@ class _Conversion:
 
     def __init__(self, kind, approximate):
         self.kind, self.approximate, self.notes = kind, approximate, []
+        self.gains = kind.gain is not None  # whether the new units have an r outside
 
     def give_up(self, name, which, reason, instead):
         """Refuse, or note, what cannot be exact for the units where `which` (O,) is true."""
@@ -202,7 +203,7 @@ class _Conversion:
 
     def divide(self, gain, linear, free):
         """Divide the gain into the new unit's gain and the rest's, each (O,)."""
-        if linear or self.kind is Geometric:
+        if linear or self.gains:
             return gain, np.ones_like(gain)
         if free:
             return np.abs(gain), np.where(gain < 0, -1.0, 1.0)
@@ -219,7 +220,7 @@ class _Conversion:
         instead = "takes that of the first axis, with ‖w‖ = ε max(|b|, 1) for rounding ε"
         self.give_up(name, none, reason, instead)
         weight[none, 0] = np.finfo(dtype).eps * np.maximum(np.abs(bias[none]), 1)
-        if self.kind is Geometric and not free:
+        if self.gains and not free:
             reason = "‖w‖ ≠ 1 cannot move outside this activation or normalization"
             self.give_up(name, np.abs(length - 1) > UNIT_LENGTH, reason, "moves it anyway")
         return weight, bias
@@ -260,7 +261,7 @@ def _rows(parameterization):
 def _scaled(kind, weight, bias, scale, dtype):
     """Parameters of these rows with ‖w‖, and b unless the scale is outside, times scale (O,)."""
     if bias is not None:
-        bias = (bias if kind is Geometric else scale * bias).astype(dtype)
+        bias = (bias if kind.gain is not None else scale * bias).astype(dtype)
     new = kind(weight.astype(dtype), bias)
     size = new.sized.data
     size *= scale.reshape(-1, *[1] * (size.ndim - 1)).astype(dtype)

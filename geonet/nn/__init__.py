@@ -4,7 +4,7 @@ from geonet.lazy import lazily, public_names
 from geonet.nn.layers import Conv2d, Linear, MaxPool2d, ResidualBlock, Unit
 from geonet.nn.module import Module, Parameter, Sequential
 from geonet.nn.normalization import BatchNorm, LayerNorm, MeanNorm
-from geonet.nn.parameterizations import Geometric, Standard, WeightNorm
+from geonet.nn.parameterizations import Cartesian, Geometric, Standard, WeightNorm
 
 _moved = "convert", "export_torch", "import_torch"
 __all__ = public_names(globals(), *_moved)

@@ -136,15 +136,15 @@ class Linear(Layer):
     ----------
     fan_in, fan_out : int
         Number of inputs n and of units O.
-    parameterization : {"standard", "weight_norm", "geometric"}
-        How (W, b) is parameterized. Under "geometric" the gain r follows the activation.
+    parameterization : {"standard", "weight_norm", "cartesian", "geometric"}
+        How (W, b) is parameterized. Under the last two the gain r follows the activation.
     activation : {None, "relu", "leaky_relu", "sigmoid", "tanh", "softplus"}
     rng : numpy.random.Generator
         Source of the initial weights. Biases start at 0.
     init : str, default "glorot_uniform"
         One of `geonet.nn.initializers.NAMES`.
     bias : bool, default True
-        Whether there is a bias (an offset λ under "geometric").
+        Whether there is a bias (an offset λ where there is a gain).
     dtype : {numpy.float64, numpy.float32}, default float64
 
     Raises

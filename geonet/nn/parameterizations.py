@@ -1,4 +1,4 @@
-"""Three ways to parameterize the same affine map, shared by every type of layer.
+"""Ways to parameterize the same affine map, shared by every type of layer.
 
 A parameterization owns the raw parameters of a layer's rows. Its constructor finds the parameters
 for a given (weight, bias), `affine` gives their affine map, and `gain` is applied after the
@@ -142,4 +142,34 @@ class Geometric(Parameterization):
         return np.minimum(np.linalg.norm(change["theta"], axis=1), np.pi)
 
 
-PARAMETERIZATIONS = {"standard": Standard, "weight_norm": WeightNorm, "geometric": Geometric}
+class Cartesian(Parameterization):
+    """r · ReLU(v/‖v‖·x + λ): as geometric, but the direction is Cartesian, not made of angles.
+
+    Starts with v = w/‖w‖, of length 1, λ = b/‖w‖ and r = ‖w‖. For n = 1, v/‖v‖ is the sign of w,
+    and ∂L/∂v = 0. Parameters and methods as for `Standard`; raises ValueError for a row of zeros.
+    """
+
+    sized, turned = property(attrgetter("radius")), property(attrgetter("v"))
+    gain = sized
+
+    def __init__(self, weight, bias):
+        length = _lengths(weight)
+        self.v = Parameter(weight / length[:, None])
+        self.lambda_ = None if bias is None else Parameter(bias / length)
+        self.radius = Parameter(length)
+
+    def affine(self):
+        """Direction v/‖v‖ (O, n) and offset λ (O,)."""
+        return ops.weight_norm(self.v, np.ones_like(self.radius.data)), self.lambda_
+
+    def turn_bound(self, change):
+        """As standard, in v."""
+        return _turn_of_sum(self.v.data, change["v"])
+
+
+PARAMETERIZATIONS = {
+    "standard": Standard,
+    "weight_norm": WeightNorm,
+    "cartesian": Cartesian,
+    "geometric": Geometric,
+}

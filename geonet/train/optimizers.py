@@ -18,7 +18,7 @@ def decay_of(model, weight_decay):
     """The weight decay of each parameter, for `SGD`: only lengths of weights decay.
 
     The lengths ‖w‖ of a layer's rows are in the weight itself, in ℓ under weight normalization, and
-    in |r| under geometric. So decay at rate d descends the same penalty ½ d Σ ‖w‖² under every
+    in |r| under GmP and GmP-C. So decay at rate d descends the same penalty ½ d Σ ‖w‖² under every
     parameterization. Decay of an angle θ (or of v, whose length does not matter) would not be decay
     of a weight: it would pull directions towards that of θ = 0. Biases, offsets λ, and the γ and β
     of normalization do not decay either.

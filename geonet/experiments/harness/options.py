@@ -9,6 +9,7 @@ from pathlib import Path
 
 from geonet.models import METHODS
 from geonet.nn.initializers import parse
+from geonet.nn.parameterizations import PARAMETERIZATIONS
 
 SWEEP_LRS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # the rates that --lr sweep tries
 # options that say where and how runs are done, which results do not depend on
@@ -96,8 +97,8 @@ def lr_choice(text):
 
 
 def default_lr(method):
-    """The authors' learning rate: 0.1 for the geometric methods, 0.01 for the others."""
-    return 0.1 if METHODS[method].parameterization == "geometric" else 0.01
+    """The authors' learning rate: 0.1 for methods with a radius r, 0.01 for the others."""
+    return 0.01 if PARAMETERIZATIONS[METHODS[method].parameterization].gain is None else 0.1
 
 
 def lrs(choice, methods):
