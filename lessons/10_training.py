@@ -227,8 +227,8 @@ assert np.allclose(h, centred)  # the same weights, so the same outputs up to th
 # Now the comparison. To be worth anything it must differ in the method and in nothing else:
 #
 # - For a seed, all methods get the same data and start from the same drawn weights; SP, WN,
-#   GmP-C and GmP even start as the very same function. (GmP-C has GmP's offset and radius, but v/‖v‖
-#   for a direction. With one input that is a sign, and so here it *is* GmP.)
+#   GmP-C and GmP even start as the very same function. (GmP-C has GmP's offset and radius, but
+#   v/‖v‖ for a direction. With one input that is a sign, and so here it *is* GmP.)
 # - Each method needs its own learning rate, since an angle is not a weight. So each is tried at
 #   several, and the one with the best result *on validation data* is taken. Test data are looked at
 #   once, at the end. Whoever chooses by them reports their luck.

@@ -418,11 +418,12 @@ def test_a_batch_gives_the_statistics_before_and_after(method):
     assert all(np.array_equal(a, b) for a, b in zip(plain.before, boundary(random_unit(method))))
 
 
+@pytest.mark.parametrize(("method", "turned"), [("GmP", "theta"), ("GmP-C", "v")])
 @given(st.floats(-6, 2), seeds)
-def test_the_offset_of_a_geometric_unit_moves_by_the_noise_on_it(exponent, seed):
-    unit = random_unit("GmP", seed=seed)
+def test_the_offset_of_a_geometric_unit_moves_by_the_noise_on_it(method, turned, exponent, seed):
+    unit = random_unit(method, seed=seed)
     noise = 10.0**exponent * rng(seed).normal(size=5)
-    names = ("layer.parameterization.lambda_", "layer.parameterization.theta")
+    names = ("layer.parameterization.lambda_", f"layer.parameterization.{turned}")
     result = perturb(unit, {names[0]: noise, names[1]: 0.5})
     lambda_ = unit.layer.parameterization.lambda_.data
     expected = np.abs((lambda_ + noise) - lambda_)

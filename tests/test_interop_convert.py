@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from geonet import models, nn, ops
 from geonet.models import PAPER_METHODS
 from geonet.nn import Conv2d, Linear, MaxPool2d, MeanNorm, ResidualBlock, Sequential, Unit, convert
+from geonet.nn.parameterizations import PARAMETERIZATIONS as KINDS
 from geonet.train import predict
 
-KINDS = {"standard": nn.Standard, "weight_norm": nn.WeightNorm, "geometric": nn.Geometric}
 FOLDED = nn.BatchNorm, nn.MeanNorm
-METHODS = {name: name for name in ("SP", "WN", "BN", "WN+MBN", "GmP", "GmP+IMN")}
+METHODS = {name: name for name in models.METHODS if name != "LN"}
 METHODS |= {f"paper {name}": PAPER_METHODS[name] for name in ("BN", "WN+MBN")}
 NETWORKS = {
     "mlp": lambda method, **options: models.mlp([4, 9, 7, 3], method, **options),
@@ -45,7 +45,7 @@ def disturbed(model, seed=1):
             mean[...] = 0.3 * generator.normal(size=mean.shape)
         if isinstance(module, nn.BatchNorm):
             module.running_var[...] = generator.uniform(0.5, 2, mean.shape)
-        if isinstance(module, nn.Geometric):
+        if isinstance(module, nn.Geometric | nn.Cartesian):
             np.abs(module.radius.data, out=module.radius.data)
     return model
 
@@ -356,7 +356,9 @@ def test_modules_of_unknown_order_are_refused_and_others_are_copied():
 
 
 def test_unknown_parameterizations_and_other_things_than_modules_are_refused():
-    with pytest.raises(ValueError, match="to must be one of standard, weight_norm, geometric, but"):
+    with pytest.raises(
+        ValueError, match="to must be one of standard, weight_norm, cartesian, geom"
+    ):
         convert(layer_of("standard"), "GmP")
     with pytest.raises(TypeError, match=r"model must be a geonet.nn.Module, but is a function"):
         convert(predict, "geometric")

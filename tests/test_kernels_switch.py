@@ -283,9 +283,8 @@ WRONG_SIZES = """if True:
     def statistics(value):
         return lambda: ops.batch_norm(a, b, b, 1e-3, moments=(value, b))
 
-    kinds = "standard", "weight_norm", "geometric"
     rows = {"standard": "weight bias", "weight_norm": "v length bias",
-            "geometric": "theta lambda_ radius"}
+            "cartesian": "v lambda_ radius", "geometric": "theta lambda_ radius"}
     norms = {nn.BatchNorm: "gamma beta running_mean running_var", nn.LayerNorm: "gamma beta",
              nn.MeanNorm: "running_mean"}
     calls = {
@@ -295,7 +294,7 @@ WRONG_SIZES = """if True:
                        lambda: ops.relu(Tensor(a, True)).backward(many),
                        *(replaced(unit(k, centring=nn.MeanNorm(4)), f"layer.parameterization.{n}",
                                   value)
-                         for k in kinds for n in rows[k].split() for value in (many, none))],
+                         for k in rows for n in rows[k].split() for value in (many, none))],
         "normalization": [lambda: ops.batch_norm(a, many, b, 1e-3), statistics(many),
                           lambda: ops.batch_norm(a, b, none, 1e-3), statistics(none),
                           lambda: ops.layer_norm(a, many, b, 1e-3), lambda: ops.centre(a, many),

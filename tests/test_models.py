@@ -16,6 +16,7 @@ from geonet.train import Adam, fit, predict
 AFFINE = {
     "standard": {"layer.parameterization.weight", "layer.parameterization.bias"},
     "weight_norm": {f"layer.parameterization.{name}" for name in ("v", "length", "bias")},
+    "cartesian": {f"layer.parameterization.{name}" for name in ("v", "lambda_", "radius")},
     "geometric": {f"layer.parameterization.{name}" for name in ("theta", "lambda_", "radius")},
 }
 SCALES = {"normalization.gamma", "normalization.beta"}
@@ -25,9 +26,11 @@ HIDDEN = {  # the raw parameters of a hidden unit, after the table of methods
     "BN": {"layer.parameterization.weight"} | SCALES,
     "LN": AFFINE["standard"] | SCALES,
     "WN+MBN": AFFINE["weight_norm"] - {"layer.parameterization.bias"} | {"normalization.shift"},
+    "GmP-C": AFFINE["cartesian"],
     "GmP": AFFINE["geometric"],
     "GmP+IMN": AFFINE["geometric"],
 }
+ONE_START = "SP", "WN", "GmP-C", "GmP"  # one function at the start
 NORMALIZATION = {"BN": nn.BatchNorm, "LN": nn.LayerNorm, "WN+MBN": nn.MeanNorm}
 
 
@@ -50,8 +53,8 @@ def weights(layer):
 # Recipes ------------------------------------------------------------------------------------------
 
 
-def test_there_are_seven_methods_in_the_order_of_the_design():
-    assert list(METHODS) == ["SP", "WN", "BN", "LN", "WN+MBN", "GmP", "GmP+IMN"]
+def test_there_are_eight_methods_in_the_order_of_the_design():
+    assert list(METHODS) == ["SP", "WN", "BN", "LN", "WN+MBN", "GmP-C", "GmP", "GmP+IMN"]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -133,15 +136,15 @@ def test_under_one_parameterization_the_first_weights_are_equal_to_the_last_bit(
     st.sampled_from([np.float64, np.float32]),
     st.sampled_from(["relu", "leaky_relu"]),
 )
-def test_sp_wn_and_gmp_start_from_the_very_same_function(seed, sizes, dtype, activation):
+def test_sp_wn_gmp_c_and_gmp_start_from_the_very_same_function(seed, sizes, dtype, activation):
     x = rng(seed).normal(size=(7, sizes[0])).astype(dtype)
-    sp, wn, gmp = (
+    sp, *others = (
         predict(model_of(method, sizes, seed, dtype=dtype, activation=activation), x)
-        for method in ("SP", "WN", "GmP")
+        for method in ONE_START
     )
     tolerance = 1e-12 if dtype is np.float64 else 1e-5
-    np.testing.assert_allclose(wn, sp, rtol=0, atol=tolerance * (1 + np.abs(sp).max()))
-    np.testing.assert_allclose(gmp, sp, rtol=0, atol=tolerance * (1 + np.abs(sp).max()))
+    for y in others:
+        np.testing.assert_allclose(y, sp, rtol=0, atol=tolerance * (1 + np.abs(sp).max()))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -305,14 +308,14 @@ def test_for_one_seed_all_convnets_start_from_the_same_weights(init):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("seed", range(3))
-def test_sp_wn_and_gmp_convnets_start_from_the_very_same_function(seed, dtype):
+def test_sp_wn_gmp_c_and_gmp_convnets_start_from_the_very_same_function(seed, dtype):
     x = images(5, 9, 8, seed=seed, dtype=dtype)
     options = {"widths": (4, 5, 6, 7, 8, 9), "dtype": dtype}
-    sp, wn, gmp = (predict(vgg6_of(method, seed, **options), x) for method in ("SP", "WN", "GmP"))
+    sp, *others = (predict(vgg6_of(method, seed, **options), x) for method in ONE_START)
     tolerance = 1e-12 if dtype is np.float64 else 1e-5
     assert np.ptp(sp) > 0
-    np.testing.assert_allclose(wn, sp, rtol=0, atol=tolerance * np.abs(sp).max())
-    np.testing.assert_allclose(gmp, sp, rtol=0, atol=tolerance * np.abs(sp).max())
+    for y in others:
+        np.testing.assert_allclose(y, sp, rtol=0, atol=tolerance * np.abs(sp).max())
 
 
 def test_the_outputs_of_units_are_centred_before_pooling():
@@ -441,12 +444,12 @@ def test_impossible_options_are_refused(options):
 
 @pytest.mark.parametrize("build", [resnet18, resnet50])
 @pytest.mark.parametrize("seed", range(3))
-def test_sp_wn_and_gmp_start_from_the_very_same_resnet(build, seed):
+def test_sp_wn_gmp_c_and_gmp_start_from_the_very_same_resnet(build, seed):
     x = square_images(2, 16, seed)
-    sp, wn, gmp = (predict(narrow(method, build, seed), x) for method in ("SP", "WN", "GmP"))
+    sp, *others = (predict(narrow(method, build, seed), x) for method in ONE_START)
     assert np.ptp(sp) > 0
-    np.testing.assert_allclose(wn, sp, rtol=0, atol=1e-12 * np.abs(sp).max())
-    np.testing.assert_allclose(gmp, sp, rtol=0, atol=1e-12 * np.abs(sp).max())
+    for y in others:
+        np.testing.assert_allclose(y, sp, rtol=0, atol=1e-12 * np.abs(sp).max())
 
 
 # Blocks -------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Three ways to write one affine map, and how far noise can turn it (design: Stability)."""
+"""Ways to write one affine map, and how far noise can turn it (design: Stability)."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from geonet import Tensor, ops
 from geonet.characteristic import coordinates
 from geonet.hypersphere import angle_between
-from geonet.nn.parameterizations import PARAMETERIZATIONS, Geometric, Standard, WeightNorm
+from geonet.nn.parameterizations import (
+    PARAMETERIZATIONS,
+    Cartesian,
+    Geometric,
+    Standard,
+    WeightNorm,
+)
 
 seeds = st.integers(0, 2**32 - 1)
 fan_ins = st.integers(1, 64)
@@ -44,7 +50,7 @@ def direction(unit):
     return unit.affine()[0].data[0]
 
 
-# One function, three ways -------------------------------------------------------------------------
+# One function, several ways -----------------------------------------------------------------------
 
 
 @given(seeds, fan_ins, unit_counts, dtypes, st.sampled_from([1e-5, 1.0, 1e5]))
@@ -79,7 +85,7 @@ def test_the_arrays_given_are_not_changed_or_kept(kind):
     assert all(np.array_equal(a, b) for a, b in zip(draw(0, 4, 3), (weight, bias, x)))
 
 
-@pytest.mark.parametrize("kind", [WeightNorm, Geometric])
+@pytest.mark.parametrize("kind", [WeightNorm, Cartesian, Geometric])
 @pytest.mark.parametrize("n", [1, 4])
 def test_a_row_of_zeros_is_refused_by_its_number(kind, n):
     weight, bias, _ = draw(0, n, 5)
@@ -99,13 +105,16 @@ def test_state_goes_from_one_unit_to_another(kind, n):
     assert np.array_equal(outputs(one, x), outputs(other, x))
 
 
-# Geometric: every parameter does one thing --------------------------------------------------------
+# GmP and GmP-C: every parameter does one thing ----------------------------------------------------
+
+with_radius = pytest.mark.parametrize("kind", [Geometric, Cartesian])
 
 
+@with_radius
 @given(seeds, fan_ins, st.floats(-10, 10))
-def test_r_scales_the_output_and_moves_no_boundary(seed, n, radius):
+def test_r_scales_the_output_and_moves_no_boundary(kind, seed, n, radius):
     weight, bias, x = draw(seed, n, 3)
-    unit = Geometric(weight, bias)
+    unit = kind(weight, bias)
     before = [tensor.data.copy() for tensor in unit.affine()]
     unit.radius.data[...] = 1
     plain = outputs(unit, x)
@@ -114,20 +123,24 @@ def test_r_scales_the_output_and_moves_no_boundary(seed, n, radius):
     assert np.array_equal(outputs(unit, x), radius * plain)  # a negative r negates it
 
 
+@with_radius
 @given(seeds, wide, st.floats(-1e3, 1e3))
-def test_theta_leaves_the_offset(seed, n, change):
+def test_theta_and_v_leave_the_offset(kind, seed, n, change):
     weight, bias, _ = draw(seed, n, 3)
-    unit = Geometric(weight, bias)
+    unit = kind(weight, bias)
     _, before = coordinates(*(tensor.data for tensor in unit.affine()))
-    unit.theta.data += change * np.random.default_rng(seed).normal(size=unit.theta.shape)
+    unit.turned.data += change * np.random.default_rng(seed).normal(size=unit.turned.shape)
     _, after = coordinates(*(tensor.data for tensor in unit.affine()))
     np.testing.assert_allclose(after, before, rtol=1e-14)
 
 
+@with_radius
 @given(seeds, fan_ins, st.floats(-1e3, 1e3))
-def test_lambda_leaves_the_direction_and_moves_the_offset_by_exactly_its_change(seed, n, change):
+def test_lambda_leaves_the_direction_and_moves_the_offset_by_exactly_its_change(
+    kind, seed, n, change
+):
     weight, bias, _ = draw(seed, n, 3)
-    unit = Geometric(weight, bias)
+    unit = kind(weight, bias)
     direction_before, offset_before = (tensor.data.copy() for tensor in unit.affine())
     unit.lambda_.data += change
     direction_after, offset_after = (tensor.data for tensor in unit.affine())
@@ -166,19 +179,54 @@ def test_radial_and_angular_gradients_are_orthogonal(seed, n):
     np.testing.assert_allclose(np.transpose(jacobian) @ jacobian, expected, atol=1e-13)
 
 
-# Weight normalization -----------------------------------------------------------------------------
+# A Cartesian direction: GmP-C and weight normalization --------------------------------------------
 
 
+@given(seeds, fan_ins, unit_counts, dtypes)
+def test_gmp_c_starts_with_v_of_length_one(seed, n, units, dtype):
+    weight, bias, _ = draw(seed, n, units, dtype)
+    unit = Cartesian(weight, bias)
+    rounding = np.finfo(dtype).eps
+    np.testing.assert_allclose(np.linalg.norm(unit.v.data, axis=1), 1, rtol=2 * rounding)
+    np.testing.assert_allclose(unit.affine()[0].data, unit.v.data, rtol=4 * rounding)
+    np.testing.assert_allclose(unit.metric(), 1, rtol=4 * rounding)
+
+
+@given(seeds, unit_counts, dtypes, st.floats(-1e3, 1e3))
+def test_with_one_input_gmp_c_is_gmp_to_the_last_bit(seed, units, dtype, radius):
+    weight, bias, x = draw(seed, 1, units, dtype)
+    gmp, gmp_c = Geometric(weight, bias), Cartesian(weight, bias)
+    for unit in (gmp, gmp_c):
+        unit.radius.data *= dtype(radius)
+        y = ops.relu(ops.linear(Tensor(x), *unit.affine())) * unit.gain
+        ops.sum(ops.tanh(y)).backward()
+    assert np.array_equal(outputs(gmp, x), outputs(gmp_c, x))
+    for name in ("lambda_", "radius"):
+        assert np.array_equal(getattr(gmp, name).grad, getattr(gmp_c, name).grad)
+    assert np.array_equal(gmp_c.affine()[0].data, np.sign(weight))
+    assert np.array_equal(gmp_c.v.grad, np.zeros((units, 1)))
+
+
+@pytest.mark.parametrize("kind", [WeightNorm, Cartesian])
 @given(seeds, wide, unit_counts)
-def test_the_gradient_of_v_is_orthogonal_to_v(seed, n, units):
+def test_the_gradient_of_v_is_orthogonal_to_v(kind, seed, n, units):
     weight, bias, x = draw(seed, n, units)
-    unit = WeightNorm(weight, bias)
-    unit.length.data *= -1.5
+    unit = kind(weight, bias)
+    unit.sized.data *= -1.5
     ops.sum(ops.tanh(ops.linear(Tensor(x), *unit.affine()))).backward()
     v, gradient = unit.v.data, unit.v.grad
     cosine = np.einsum("on,on->o", v, gradient)
     assert np.all(np.abs(cosine) <= 1e-12 * np.linalg.norm(v, axis=1) * np.abs(gradient).sum(1))
     assert np.all(np.abs(gradient).sum(1) > 0)
+
+
+@given(seeds, wide, st.floats(1e-3, 1e3))
+def test_the_length_of_v_does_not_count_under_gmp_c(seed, n, scale):
+    weight, bias, x = draw(seed, n, 3)
+    unit = Cartesian(weight, bias)
+    before = outputs(unit, x)
+    unit.v.data *= scale
+    np.testing.assert_allclose(outputs(unit, x), before, rtol=1e-12, atol=1e-13)
 
 
 @given(seeds, wide, st.floats(1e-3, 1e3))
@@ -236,19 +284,21 @@ def test_one_angle_moves_the_direction_by_a_chord_of_its_circle(theta, change, d
     np.testing.assert_allclose(moved, 2 * radius * np.abs(np.sin(change / 2)), atol=1e-14)
 
 
-# Stability of standard and weight-normalized units ------------------------------------------------
+# Stability of units with a Cartesian direction ----------------------------------------------------
 
-
-both = pytest.mark.parametrize("kind", [Standard, WeightNorm])
+standard_and_wn = pytest.mark.parametrize("kind", [Standard, WeightNorm])
+cartesian = pytest.mark.parametrize("kind", [Standard, WeightNorm, Cartesian])
 
 
 def turn_by(kind, vector, noise):
     """Measured turn of a row and its bound, for noise on the vector alone."""
     unit = kind(vector[None], np.zeros(1))
+    row = unit.weight if kind is Standard else unit.v
+    row.data[...] = vector  # of any length, where GmP-C starts with 1
     change = ((vector + noise) - vector)[None]
     bound = unit.turn_bound({"weight": change, "v": change, "length": np.zeros(1)})[0]
     before = unit.affine()[0].data.copy()
-    (unit.weight if kind is Standard else unit.v).data += noise
+    row.data += noise
     return angle_between(unit.affine()[0].data, before)[0], bound
 
 
@@ -261,7 +311,7 @@ def vector_and_normal(seed, n):
     return w, d * np.linalg.norm(w) / np.linalg.norm(d)
 
 
-@both
+@cartesian
 @given(seeds, wide, st.floats(1e-6, 0.999))
 def test_noise_shorter_than_the_weight_turns_it_at_most_by_the_arcsine(kind, seed, n, ratio):
     rng = np.random.default_rng(seed)
@@ -272,7 +322,7 @@ def test_noise_shorter_than_the_weight_turns_it_at_most_by_the_arcsine(kind, see
     assert turn <= bound * (1 + 1e-9) + ROUNDING
 
 
-@both
+@cartesian
 @given(seeds, wide, st.floats(1e-6, 0.999))
 def test_noise_at_right_angles_to_the_result_attains_the_arcsine(kind, seed, n, ratio):
     w, d = vector_and_normal(seed, n)
@@ -283,7 +333,7 @@ def test_noise_at_right_angles_to_the_result_attains_the_arcsine(kind, seed, n, 
     assert bound == pytest.approx(angle, rel=1e-9)
 
 
-@both
+@cartesian
 @given(seeds, wide, st.floats(1e-6, 1))
 def test_noise_as_long_as_the_weight_comes_as_near_a_right_angle_as_one_likes(kind, seed, n, short):
     w, d = vector_and_normal(seed, n)
@@ -292,14 +342,14 @@ def test_noise_as_long_as_the_weight_comes_as_near_a_right_angle_as_one_likes(ki
     assert turn == pytest.approx(np.pi / 2 - short, abs=1e-8)
 
 
-@both
+@cartesian
 def test_the_bound_at_equal_lengths_is_a_right_angle(kind):
     turn, bound = turn_by(kind, np.array([3.0, 4.0]), np.array([-4.0, 3.0]))
     assert bound == np.pi / 2
     assert turn == pytest.approx(np.pi / 4, rel=1e-14)
 
 
-@both
+@cartesian
 @given(seeds, wide, st.floats(np.pi / 2, np.pi), st.floats(1e-3, 3))
 def test_longer_noise_reaches_any_angle(kind, seed, n, angle, length):
     w, d = vector_and_normal(seed, n)
@@ -309,16 +359,28 @@ def test_longer_noise_reaches_any_angle(kind, seed, n, angle, length):
     assert bound == np.pi
 
 
-@both
+@cartesian
 def test_minus_twice_the_weight_turns_it_round(kind):
     w = np.array([0.3, -1.0, 2.0])
     assert turn_by(kind, w, -2 * w) == (np.pi, np.pi)
 
 
-@both
+@cartesian
 def test_no_noise_turns_nothing(kind):
     w = np.array([0.3, -1.0, 2.0])
     assert turn_by(kind, w, 0 * w) == (0, 0)
+
+
+@given(seeds, wide, st.floats(1e-8, 1e-3), st.floats(0.01, 100))
+def test_gmp_c_turns_by_the_metric_to_first_order(seed, n, size, length):
+    """turn = ‖ε⟂‖/‖v‖ + O(‖ε‖²/‖v‖²), where ε⟂ is the part of ε at right angles to v."""
+    v, noise = np.random.default_rng(seed).normal(size=(2, n))
+    v *= length / np.linalg.norm(v)
+    noise *= size * length / np.linalg.norm(noise)
+    turn, bound = turn_by(Cartesian, v, noise)
+    across = np.linalg.norm(noise - (noise @ v) / (v @ v) * v)
+    assert np.abs(turn - across / length) <= size**2 + ROUNDING
+    assert turn <= bound * (1 + 1e-9) + ROUNDING
 
 
 @given(seeds, wide, st.floats(0.1, 3))
@@ -333,7 +395,7 @@ def test_a_change_of_sign_of_l_flips_the_direction(seed, n, excess):
     assert np.array_equal(bound, np.full(3, np.pi))
 
 
-@both
+@standard_and_wn
 @given(seeds, wide, st.integers(1, 12))
 def test_the_offset_grows_without_bound_as_the_weight_shrinks(kind, seed, n, exponent):
     """λ = b/‖w‖, and b/|ℓ| under weight normalization; under GmP it is a parameter of its own."""
@@ -354,9 +416,10 @@ def test_changes_that_do_not_turn_have_bound_zero():
         assert np.array_equal(kind(weight, bias).turn_bound(changes), np.zeros(4))
 
 
-def test_only_the_geometric_one_has_a_gain():
+def test_only_gmp_and_gmp_c_have_a_gain():
     weight, bias, _ = draw(0, 3, 4)
     assert Standard(weight, bias).gain is None
     assert WeightNorm(weight, bias).gain is None
-    gain = Geometric(weight, bias).gain.data
-    np.testing.assert_allclose(gain, np.linalg.norm(weight, axis=1), rtol=1e-14)
+    for kind in (Geometric, Cartesian):
+        gain = kind(weight, bias).gain.data
+        np.testing.assert_allclose(gain, np.linalg.norm(weight, axis=1), rtol=1e-14)

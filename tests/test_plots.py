@@ -12,6 +12,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from geonet import plots
@@ -214,6 +215,27 @@ def test_no_two_methods_look_the_same():
     looks = plots.styles([*METHODS, "a", "b", "c"]).values()
     for key in ("color", "linestyle", "marker"):
         assert len({look[key] for look in looks}) == len(METHODS) + 3
+
+
+# How colours look to dichromats, as matrices on linear RGB (Machado, Oliveira & Fernandes 2009).
+DICHROMACIES = {
+    "none": np.eye(3),
+    "protanopia": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "deuteranopia": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "tritanopia": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+
+
+@pytest.mark.parametrize("matrix", DICHROMACIES.values(), ids=DICHROMACIES)
+def test_no_two_methods_have_colours_that_a_colour_blind_reader_takes_for_one(matrix):
+    """Distances in CIELAB; 2.3 is just noticeable."""
+    colors = np.array([to_rgb(look["color"]) for look in plots.METHOD_STYLES.values()])
+    linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
+    to_xyz = [[0.4339, 0.3762, 0.1899], [0.2126, 0.7152, 0.0722], [0.0177, 0.1095, 0.8727]]
+    x, y, z = np.cbrt(np.clip(linear @ np.transpose(matrix), 1e-3, 1) @ np.transpose(to_xyz)).T
+    lab = np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
+    distances = np.linalg.norm(lab[:, None] - lab, axis=2)
+    assert np.all(distances[~np.eye(len(lab), dtype=bool)] > 9)
 
 
 def test_boundaries_out_of_view_are_named():

@@ -160,7 +160,7 @@ class Cartesian(Parameterization):
 
     def affine(self):
         """Direction v/‖v‖ (O, n) and offset λ (O,)."""
-        return ops.weight_norm(self.v, np.ones_like(self.radius.data)), self.lambda_
+        return ops.weight_norm(self.v, np.ones(len(self.v), self.v.dtype)), self.lambda_
 
     def turn_bound(self, change):
         """As standard, in v."""
