@@ -304,7 +304,7 @@ def test_a_run_that_diverged_is_lost_and_not_stuck(tmp_path):
 
 def test_what_is_stuck_is_stated_below_the_table(tmp_path):
     notes = " ".join(UCI.notes(results_with(tmp_path, {"SP": [1.0]})))
-    assert "a run is stuck if its smallest training loss is over 2 times the median" in notes
+    assert "stuck, if any: smallest training loss over 2 × the median of all runs" in notes
 
 
 @pytest.mark.parametrize(
@@ -313,9 +313,7 @@ def test_what_is_stuck_is_stated_below_the_table(tmp_path):
 )
 def test_that_naval_measures_the_schedule_is_said_under_paper(tmp_path, sets, protocol, said):
     results = results_with(tmp_path, {"SP": [1.0]}, set=sets, protocol=protocol)
-    found = [
-        note for note in UCI.notes(results) if note.startswith("naval: squared errors are far")
-    ]
+    found = [note for note in UCI.notes(results) if note.startswith("naval measures the schedule")]
     assert len(found) == said
 
 

@@ -144,28 +144,26 @@ class Uci(Experiment):
 
     def notes(self, results):
         config = results.config
-        corrected = (
-            ", corrected for rows that splits share" if any(config["overlap"].values()) else ""
+        shared = ", corrected for shared rows" if any(config["overlap"].values()) else ""
+        yield (
+            f"mean ± standard error over splits{shared}; * below every other method "
+            f"(p < {SIGNIFICANCE} by paired t and Holm)"
         )
         yield (
-            f"mean ± standard error over splits{corrected}; * below every other method (paired t, "
-            f"p < {SIGNIFICANCE} after Holm's correction)"
-        )
-        yield (
-            "median over splits, and how many of them are stuck, if any are: a run is stuck if its "
-            f"smallest training loss is over {STUCK} times the median of all runs of the set"
+            "median over splits; then how many runs are stuck, if any: smallest training loss over "
+            f"{STUCK} × the median of all runs"
         )
         if config["protocol"] == "paper" and "naval" in config["set"]:
             yield (
-                "naval: squared errors are far below 1e-4, the least improvement that the plateau "
-                "rule counts, so every 50 epochs the rate is divided by 10: this is the schedule's"
+                "naval measures the schedule: squared errors are far below the plateau's 1e-4, so "
+                "the rate falls every 50 epochs"
             )
         lagging = [m for m in LAGGING if m in config["methods"]]
-        small = [name for name in config["set"] if _has_one_batch(results, name)]
-        if lagging and small:
+        single = [name for name in config["set"] if _has_one_batch(results, name)]
+        if lagging and single:
             yield (
-                f"{' and '.join(lagging)} on {', '.join(small)}: with one batch per epoch, running "
-                "statistics (momentum 0.99) lag behind the weights, and they steer and are tested"
+                f"{' and '.join(lagging)} on {', '.join(single)}: with one batch per epoch, "
+                "running statistics (momentum 0.99) lag behind"
             )
         if config["lr"] == options.lrs(None, config["methods"]):
             yield "rates are the authors', for GmP ten times those of the others; --lr changes them"

@@ -171,8 +171,16 @@ def ratios(intervals, xlabel, caption):
             place, look = labels.index(label), looks[label]
             panel.plot(ends, [place, place], color=look["color"])
             panel.plot(ratio, place, **look | base.MARKER)
+        low, high = panel.get_xlim()
+        if high > 4 * low:  # 1/2 is as far from 1 as 2 is; a narrower axis would lack ticks
+            panel.set_xscale("log")
+            low, high = panel.get_xlim()
+            subs = (1, 2, 5) if high < 200 * low else (1,)
+            panel.xaxis.get_major_locator().set_params(subs=subs)
+            panel.xaxis.set_major_formatter("{x:g}")
+            panel.minorticks_off()
     panel.set_yticks(range(len(labels)), labels)  # for all panels, which share the axis
-    panel.invert_yaxis()
+    panel.set_ylim(len(labels) - 0.5, -0.5)
     return figure
 
 
