@@ -5,6 +5,7 @@ import codecs
 import json
 import re
 from html.parser import HTMLParser
+from itertools import product
 
 import numpy as np
 import pytest
@@ -265,6 +266,26 @@ def test_several_cases_are_compared_by_their_geometric_mean_or_one_by_one(tmp_pa
         assert found["effect"] == pytest.approx(effect)
 
 
+def test_each_case_of_several_is_shown_beside_their_mean_and_only_explains(tmp_path, monkeypatch):
+    config = {"methods": ["GmP", "SP"], "seeds": SEEDS, "set": ["a", "b"]}
+    config["overlap"] = {"a": 0.0, "b": 0.25}
+    results = Results(tmp_path, "uci", config | {"lr": {"GmP": [0.1], "SP": [0.1]}})
+    rng = np.random.default_rng(0)
+    for case, method, seed in product("ab", ("GmP", "SP"), SEEDS):
+        run = {"method": method, "seed": seed, "lr": 0.1, "set": case}
+        results.add(run | {"metrics": {"test_rmse": rng.lognormal()}}, {})
+    tests = (Comparison("uci", "GmP", "SP", RMSE),)
+    claim = Claim("The title", "The statement.", "v0", "figure 0", tests, tests, "The reason.")
+    monkeypatch.setitem(CLAIMS, "constructed", claim)
+    found = judge_claim("constructed", {"uci": results}, EXPERIMENTS)["as_paper"]["tests"]
+    assert [(test["case"], test["explains"]) for test in found] == [
+        ("", False), ("set a", True), ("set b", True)
+    ]  # fmt: skip
+    rival = results.metrics("SP", "test_rmse", set="b")
+    own = results.metrics("GmP", "test_rmse", set="b")
+    assert found[2]["low"] == pytest.approx(ratio_interval(rival, own, 0.25).low)
+
+
 def test_intervals_of_accuracies_on_pictures_include_the_pictures(tmp_path):
     rng = np.random.default_rng(0)
     config = {"methods": ["GmP", "SP"], "seeds": SEEDS, "lr": {"GmP": [0.1], "SP": [0.1]}}
@@ -410,7 +431,7 @@ def test_the_reports_numbers_are_json_and_say_that_the_run_was_quick(reported):
 def content_of(claim, **evidence):
     """What a report on one judged claim says, as JSON values."""
     levy = {"failed": 0, "description": "", "command": "", "setting": "", "seeds": SEEDS}
-    levy |= {"figure": None, "seconds": 0.0, "tables": []}
+    levy |= {"figure": None, "seconds": 0.0, "tables": [], "notes": []}
     content = {"quick": False, "claims": [claim], "evidence": {"levy": levy | evidence}}
     return content | {"figures": [], "versions": {}}
 

@@ -138,6 +138,7 @@ class Claims:
                 "folder": str(found.folder),
                 "figure": figures[key],
                 "tables": [[*map(list, rows)] for rows in experiments[key].tables(found)],
+                "notes": list(experiments[key].notes(found)),
                 "seconds": sum(r["metrics"].get("seconds", 0) for r in found.runs.values()),
             }
             for key, found in results.items()

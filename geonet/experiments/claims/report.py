@@ -128,6 +128,7 @@ def blocks(report):
     for key, found in report["evidence"].items():
         for rows in found["tables"]:
             yield "table", f"{key}: {found['description']}", rows
+        yield from (("text", note) for note in found["notes"])
     yield "heading", 2, "How verdicts are made"
     yield from (("text", text) for text in (HOW, *RULE, made_with(report["versions"])))
 
@@ -223,9 +224,10 @@ def _comparisons(comparisons):
     for c in comparisons:
         outcome = "explains only" if c["explains"] else c["verdict"]
         rows.append((
-            c["method"], c["rival"], c["evidence"], ", ".join(dict.fromkeys(c["rates"])),
-            f"{c['measure']} ({c['better']})", ", ".join(map(_number, c["means"])),
-            _number(c["effect"]), _interval(c), _p(c["p"]), _p(c.get("corrected")), _seeds(c),
+            c["method"], c["rival"], f"{c['evidence']} {c['case']}".strip(),
+            ", ".join(dict.fromkeys(c["rates"])), f"{c['measure']} ({c['better']})",
+            ", ".join(map(_number, c["means"])), _number(c["effect"]), _interval(c),
+            _p(c["p"]), _p(c.get("corrected")), _seeds(c),
             f"{outcome} ({c['reason']})" if c["reason"] else outcome,
         ))  # fmt: skip
     return rows

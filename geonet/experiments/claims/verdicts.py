@@ -81,6 +81,7 @@ def judge_comparison(comparison, results, experiment):
     numbers = {k: _known(getattr(effect, k, None)) for k in ("mean", "low", "high")}
     return {
         "evidence": comparison.evidence,
+        "case": " ".join(map(str, comparison.case)),
         "method": comparison.method,
         "rival": comparison.rival,
         "measure": measure.title,
@@ -207,7 +208,15 @@ def judge_claim(name, results, experiments):
     """
     claim = CLAIMS[name]
 
+    def by_case(test):
+        """The same comparison of each case, to explain one of several cases that decides."""
+        found = experiments[test.evidence].cases(results[test.evidence].config)
+        if test.explains or len(found) == 1:
+            return []
+        return [test._replace(case=next(iter(c.items())), explains=True) for c in found]
+
     def judge(tests):
+        tests = [one for test in tests for one in (test, *by_case(test))]
         return judge_list([
             judge_bound(test, results[test.evidence])
             if isinstance(test, Bound)
