@@ -286,8 +286,8 @@ def test_a_run_is_stuck_above_twice_the_median_loss_of_all_methods_and_splits(tm
     assert found == {"SP": [False, True, False], "WN": [True, False, True], "GmP": [False] * 3}
     means, medians = UCI.tables(results)
     assert means[0][0] == "mean ± se"
-    assert medians == [("median", "one"), ("SP", "0.5, 1 of 3"), ("WN", "2.3, 2 of 3"),
-                       ("GmP", "0.4")]  # fmt: skip
+    assert medians == [("median", "one"), ("SP", "0.500, 1 of 3"), ("WN", "2.30, 2 of 3"),
+                       ("GmP", "0.400")]  # fmt: skip
     exactly = results_with(tmp_path / "twice", errors, LOSSES | {"SP": [1.0, 2.0, 1.2]})
     assert not uci.stuck_runs(exactly, set="one")["SP"].any()
 
@@ -297,7 +297,7 @@ def test_a_run_that_diverged_is_lost_and_not_stuck(tmp_path):
     results = results_with(tmp_path / "some", errors, LOSSES | {"BN": [1.0] * 3})
     stuck = uci.stuck_runs(results, set="one")
     assert [len(found) for found in stuck.values()] == [3, 2, 0]
-    assert UCI.tables(results)[1][1:] == [("SP", "0.5"), ("WN", "1.45, 1 of 2"), ("BN", "")]
+    assert UCI.tables(results)[1][1:] == [("SP", "0.500"), ("WN", "1.45, 1 of 2"), ("BN", "")]
     lost = results_with(tmp_path / "none", {"SP": [None] * 3})
     assert UCI.tables(lost)[1][1:] == [("SP", "")]
 

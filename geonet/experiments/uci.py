@@ -299,7 +299,7 @@ def _median_cells(experiment, results, case):
     cells = []
     for method, stuck in stuck_runs(results, **case).items():
         errors = _finished(results, method, "test_rmse", **case)
-        cell = f"{np.median(errors):.3g}" if len(errors) else ""
+        cell = f"{np.median(errors):#.3g}".rstrip(".") if len(errors) else ""
         cells.append(f"{cell}, {stuck.sum()} of {len(stuck)}" if stuck.any() else cell)
     return cells
 
