@@ -31,13 +31,13 @@ METHOD_STYLES = {  # keywords of `Axes.plot`
     "BN": _look(SKY, (0, (1, 1)), "v"),
     "LN": _look(PURPLE, (0, (10, 2)), "D"),
     "WN+MBN": _look("#7F7F7F", (0, (5, 1, 1, 1, 1, 1)), "P"),
-    "GmP-C": _look("#8B4513", (0, (8, 1, 2, 1)), "p"),
+    "GmP-C": _look("#004D40", (0, (8, 1, 2, 1)), "*"),
     "GmP": _look(BLUE, "-", "o"),
     "GmP+IMN": _look(GREEN, (0, (3, 3)), "X"),
 }
 OTHER_STYLES = (
-    _look(BLACK, (0, (1, 3)), "*"),
-    _look("#004D40", (0, (4, 1, 1, 3)), "<"),
+    _look(BLACK, (0, (1, 3)), "<"),
+    _look("#8B4513", (0, (4, 1, 1, 3)), "p"),
     _look("#4B0082", (0, (2, 1)), "h"),
 )
 # Decorates what draws: colours and sizes fit together in this style alone, whatever the user's is.
