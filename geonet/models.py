@@ -17,7 +17,8 @@ class Method(NamedTuple):
     normalization: str | None = None  # of NORMALIZATIONS
     bias: bool = True  # of the affine map, before any normalization
     output: str = "standard"  # the output layer's parameterization
-    centred: bool = False  # whether the outputs of hidden layers are centred
+    centred: bool = False  # whether the output of every ReLU is centred
+    fan_out: str = "window"  # of convolutions, for initializers: see `geonet.nn.Conv2d`
 
 
 METHODS = {
@@ -29,12 +30,6 @@ METHODS = {
     "GmP-C": Method("cartesian"),
     "GmP": Method("geometric"),
     "GmP+IMN": Method("geometric", centred=True),
-}
-
-# The authors' code differs here: it has a bias before the normalization, and none after the mean.
-PAPER_METHODS = METHODS | {
-    "BN": Method(normalization="batch"),
-    "WN+MBN": Method("weight_norm", "centre", output="weight_norm"),
 }
 
 NORMALIZATIONS = {  # each called with the number of features, and dtype=
@@ -60,7 +55,45 @@ def recipe(method):
     return METHODS[method]
 
 
-def mlp(sizes, method="SP", *, rng, init="glorot_uniform", activation="relu", dtype=np.float64):
+def authors_start(method):
+    """The same method, with convolutions that start as in the authors' code.
+
+    Their Glorot initializers have a fan-out of kh·kw·O under SP, LN and BN, which are Keras' own
+    layers, and only O under the other methods, which then start with larger weights. GmP-C, which
+    they do not have, counts as GmP. Any method starts like all others again with
+    ``method._replace(fan_out="window")``.
+
+    Parameters
+    ----------
+    method : str or Method
+
+    Returns
+    -------
+    Method
+    """
+    method = recipe(method)
+    own_layers = method.parameterization != "standard"
+    return method._replace(fan_out="filters" if own_layers else "window")
+
+
+# The authors' code differs here: it has a bias before the normalization, and none after the mean.
+_OTHER_BIAS = {
+    "BN": Method(normalization="batch"),
+    "WN+MBN": Method("weight_norm", "centre", output="weight_norm"),
+}
+PAPER_METHODS = {name: authors_start(method) for name, method in (METHODS | _OTHER_BIAS).items()}
+
+
+def mlp(
+    sizes,
+    method="SP",
+    *,
+    rng,
+    init="glorot_uniform",
+    init_hidden=None,
+    activation="relu",
+    dtype=np.float64,
+):
     """Multilayer perceptron: hidden layers of one method, and a linear output layer.
 
     For one state of `rng` and one initializer all methods draw the same weights. SP, WN, GmP-C and
@@ -75,6 +108,8 @@ def mlp(sizes, method="SP", *, rng, init="glorot_uniform", activation="relu", dt
     rng : numpy.random.Generator
     init : str, default "glorot_uniform"
         One of `geonet.nn.initializers.NAMES`.
+    init_hidden : str, optional
+        Another one for the hidden layers; the output layer keeps `init`.
     activation : str
         Of the hidden layers.
     dtype : {numpy.float64, numpy.float32}, default float64
@@ -98,10 +133,10 @@ def mlp(sizes, method="SP", *, rng, init="glorot_uniform", activation="relu", dt
     chosen = recipe(method)
     if len(sizes) < 2:
         raise ValueError(f"sizes must be [inputs, hidden, ..., outputs], but is {list(sizes)}")
-    options = {"rng": rng, "init": init, "dtype": dtype}
+    hidden, last = _options(init, init_hidden, rng=rng, dtype=dtype)
     pairs = pairwise(sizes[:-1])
-    units = [_unit(nn.Linear, pair, chosen, activation=activation, **options) for pair in pairs]
-    return nn.Sequential(*units, nn.Linear(sizes[-2], sizes[-1], chosen.output, **options))
+    units = [_unit(nn.Linear, pair, chosen, activation=activation, **hidden) for pair in pairs]
+    return nn.Sequential(*units, nn.Linear(sizes[-2], sizes[-1], chosen.output, **last))
 
 
 VGG6_WIDTHS = 128, 128, 256, 256, 512, 512  # channels of the convolutions of the paper's network
@@ -124,8 +159,8 @@ def vgg6(method, *, widths=VGG6_WIDTHS, num_classes=1000, rng, width=1.0, **opti
     rng : numpy.random.Generator
     width : float
         Multiplies all widths, which are then rounded to whole channels, at least one.
-    init : str, default "glorot_uniform"
-        One of `geonet.nn.initializers.NAMES`.
+    init, init_hidden
+        As for `mlp`.
     dtype : {numpy.float64, numpy.float32}, default float32
 
     Returns
@@ -147,14 +182,14 @@ def vgg6(method, *, widths=VGG6_WIDTHS, num_classes=1000, rng, width=1.0, **opti
     chosen = recipe(method)
     if not len(widths):
         raise ValueError("widths must not be empty")
-    options = {"rng": rng, "dtype": np.float32} | options
+    hidden, last = _options(rng=rng, **options)
     channels = [3, *_widened(width, widths)]
     steps = []
     for number, pair in enumerate(pairwise(channels), start=1):
-        steps.append(_unit(nn.Conv2d, (*pair, 3), chosen, padding=1, activation="relu", **options))
+        steps.append(_unit(nn.Conv2d, (*pair, 3), chosen, padding=1, activation="relu", **hidden))
         if number % 2 == 0:
             steps.append(nn.MaxPool2d(2))
-    output = nn.Linear(channels[-1], num_classes, chosen.output, **options)
+    output = nn.Linear(channels[-1], num_classes, chosen.output, **last)
     return nn.Sequential(*steps, ops.global_average_pool, output)
 
 
@@ -201,8 +236,8 @@ def resnet50(method, **options):
     stem : {"imagenet", "small"}
         A 7×7 convolution at stride 2 followed by a 3×3 max pooling at stride 2; or, for small
         images, a 3×3 convolution at stride 1.
-    init : str, default "glorot_uniform"
-        One of `geonet.nn.initializers.NAMES`.
+    init, init_hidden
+        As for `mlp`.
     dtype : {numpy.float64, numpy.float32}, default float32
 
     Returns
@@ -226,11 +261,11 @@ def resnet50(method, **options):
 
 def _resnet(depths, branch, method, *, num_classes=1000, width=1.0, stem="imagenet", **options):
     check_choice("stem", stem, STEMS)
-    chosen, options = recipe(method), {"dtype": np.float32} | options
+    chosen, (hidden, last) = recipe(method), _options(**options)
 
     def unit(inputs, outputs, size, stride=1, activation="relu"):
         sizes = inputs, outputs, size, stride, size // 2
-        return _unit(nn.Conv2d, sizes, chosen, activation=activation, **options)
+        return _unit(nn.Conv2d, sizes, chosen, activation=activation, **hidden)
 
     stages = _widened(width, STAGES)
     channels = stages[0]
@@ -245,7 +280,7 @@ def _resnet(depths, branch, method, *, num_classes=1000, width=1.0, stem="imagen
             shortcut = unit(channels, outputs, 1, stride, None) if changed else None
             steps.append(nn.ResidualBlock(units, shortcut))
             channels = outputs
-    output = nn.Linear(channels, num_classes, chosen.output, **options)
+    output = nn.Linear(channels, num_classes, chosen.output, **last)
     return nn.Sequential(*steps, ops.global_average_pool, output)
 
 
@@ -261,9 +296,17 @@ def _bottleneck_branch(unit, channels, middle, stride):
     return [*units, unit(middle, outputs, 1, 1, None)], outputs
 
 
+def _options(init="glorot_uniform", init_hidden=None, *, rng, dtype=np.float32):
+    """Options of the hidden layers, and those of the output layer."""
+    last = {"rng": rng, "init": init, "dtype": dtype}
+    return last if init_hidden is None else last | {"init": init_hidden}, last
+
+
 def _unit(kind, sizes, chosen, *, dtype, **options):
     """A hidden `Unit` of a `Method`: a layer with its normalization and centring."""
     rows = {"parameterization": chosen.parameterization, "bias": chosen.bias}
+    if kind is nn.Conv2d:
+        rows["fan_out"] = chosen.fan_out
     layer = kind(*sizes, **rows, dtype=dtype, **options)
     normalization = NORMALIZATIONS[chosen.normalization](sizes[1], dtype=dtype)
     centring = nn.MeanNorm(sizes[1], dtype=dtype) if chosen.centred else None

@@ -132,8 +132,8 @@ def test_a_convolution_is_its_activation_of_the_plain_sum(
     x = rng(1).normal(size=(2, 6, 5, 3))
     z = plain_conv2d(x, *filters(layer, (*pairs[0], 3)), *pairs[1:])
     y = ACTIVATIONS[activation](Tensor(z)).data
-    if parameterization == "geometric":
-        y = y * layer.parameterization.radius.data
+    if layer.parameterization.gain is not None:
+        y = y * layer.parameterization.gain.data
     np.testing.assert_allclose(layer(x).data, y, rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(layer.apply(x, *layer.rows()).data, z, rtol=1e-12, atol=1e-13)
 
@@ -165,13 +165,15 @@ def test_it_starts_from_the_drawn_filters_with_zero_bias(parameterization, dtype
 
 
 @every_parameterization
-def test_glorots_limit_is_that_of_the_fans_of_a_convolution(parameterization):
-    """√(6 / (kh·kw·C + kh·kw·O)), under every parameterization."""
-    layer = nn.Conv2d(8, 24, (5, 3), parameterization=parameterization, rng=rng())
+@pytest.mark.parametrize(("fan_out", "reached"), [("window", 15 * 24), ("filters", 24)])
+def test_glorots_limit_is_that_of_the_fans_of_a_convolution(parameterization, fan_out, reached):
+    """√(6 / (kh·kw·C + m)) with m = kh·kw·O or O, under every parameterization."""
+    options = {"parameterization": parameterization, "fan_out": fan_out}
+    layer = nn.Conv2d(8, 24, (5, 3), rng=rng(), **options)
     weight = layer.parameterization.affine()[0].data
     gain = layer.parameterization.gain
     largest = np.abs(weight if gain is None else weight * gain.data[:, None]).max()
-    limit = np.sqrt(6 / (15 * 8 + 15 * 24))
+    limit = np.sqrt(6 / (15 * 8 + reached))
     assert 0.99 * limit < largest <= limit * (1 + 1e-12)
 
 
@@ -306,6 +308,11 @@ def test_sizes_of_a_linear_layer_below_one_are_refused(sizes):
 def test_sizes_that_cannot_be_are_named(sizes, message):
     with pytest.raises(ValueError, match=message):
         nn.Conv2d(*sizes, rng=rng())
+
+
+def test_another_fan_out_than_the_two_is_refused():
+    with pytest.raises(ValueError, match="fan_out must be one of window, filters, but is 24"):
+        nn.Conv2d(8, 24, 3, rng=rng(), fan_out=24)
 
 
 def test_images_of_other_channels_are_refused():

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from geonet import METHODS, Tensor, gradcheck, nn, ops
 from geonet.characteristic import boundary
-from geonet.models import PAPER_METHODS, Method, mlp, resnet18, resnet34, resnet50, vgg6
+from geonet.models import (
+    PAPER_METHODS,
+    Method,
+    authors_start,
+    mlp,
+    resnet18,
+    resnet34,
+    resnet50,
+    vgg6,
+)
+from geonet.nn.layers import Layer
 from geonet.tensor import gradient_of
 from geonet.train import Adam, fit, predict
 
@@ -50,6 +60,11 @@ def weights(layer):
     return weight if gain is None else weight * gain.data[:, None]
 
 
+def layers_of(model):
+    """Its layers in order of construction, the output layer last."""
+    return [module for _, module in model.named_modules() if isinstance(module, Layer)]
+
+
 # Recipes ------------------------------------------------------------------------------------------
 
 
@@ -71,12 +86,14 @@ def test_a_hidden_unit_has_the_parameters_of_its_method(method):
     assert model[-1].activation(z) is z
 
 
-def test_the_paper_differs_in_two_methods_only():
+def test_the_paper_differs_in_two_biases_and_in_the_fan_out_of_its_own_convolutions():
     assert list(PAPER_METHODS) == list(METHODS)
-    assert {m for m in METHODS if METHODS[m] != PAPER_METHODS[m]} == {"BN", "WN+MBN"}
-    assert PAPER_METHODS["BN"] == METHODS["BN"]._replace(bias=True)
-    order = METHODS["WN+MBN"]._replace(bias=True, normalization="centre")
-    assert PAPER_METHODS["WN+MBN"] == order
+    biases = {"BN": {"bias": True}, "WN+MBN": {"bias": True, "normalization": "centre"}}
+    for method, recipe in METHODS.items():
+        start = {"fan_out": "window" if method in ("SP", "BN", "LN") else "filters"}
+        assert recipe.fan_out == "window"
+        assert PAPER_METHODS[method] == recipe._replace(**biases.get(method, {}), **start)
+        assert authors_start(method) == recipe._replace(**start)
 
 
 def test_the_papers_recipes_have_their_bias_before_the_normalization():
@@ -145,6 +162,20 @@ def test_sp_wn_gmp_c_and_gmp_start_from_the_very_same_function(seed, sizes, dtyp
     tolerance = 1e-12 if dtype is np.float64 else 1e-5
     for y in others:
         np.testing.assert_allclose(y, sp, rtol=0, atol=tolerance * (1 + np.abs(sp).max()))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("build", ["mlp", "vgg6", "resnet18"])
+def test_hidden_layers_alone_may_have_another_initializer(method, build):
+    builds = {"mlp": model_of, "vgg6": vgg6_of, "resnet18": narrow}
+    plain, every, hidden = (
+        [*map(weights, layers_of(builds[build](method, **options)))]
+        for options in ({}, {"init": "uniform:9"}, {"init_hidden": "uniform:9"})
+    )
+    assert len(hidden) > 2
+    assert all(np.array_equal(one, other) for one, other in zip(hidden[:-1], every))
+    assert np.array_equal(hidden[-1], plain[-1])
+    assert not np.array_equal(hidden[-1], every[-1])
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -273,6 +304,24 @@ def test_a_convolutional_unit_has_the_parameters_of_its_method(method):
         assert type(unit.centring) is (nn.MeanNorm if method == "GmP+IMN" else type(None))
     output = "weight_norm" if method.startswith("WN") else "standard"
     assert {f"layer.{name}" for name, _ in model[-1].named_parameters()} == AFFINE[output]
+
+
+@pytest.mark.parametrize("method", PAPER_METHODS)
+def test_the_papers_vgg6_starts_as_theirs(method):
+    """Glorot's limit √(6/(n + m)), where m is 9·O in Keras' layers and O in their own."""
+    layers = layers_of(vgg6(PAPER_METHODS[method], width=0.25, rng=rng()))
+    for layer in layers[:-1]:
+        units, n = weights(layer).shape
+        m = 9 * units if method in ("SP", "BN", "LN") else units
+        limit = np.sqrt(6 / (n + m))
+        assert 0.97 * limit < np.abs(weights(layer)).max() <= limit * (1 + 1e-6)
+
+
+def test_without_their_fan_out_all_methods_of_the_paper_start_from_the_same_weights():
+    standard = layers_of(vgg6_of("SP"))
+    for recipe in PAPER_METHODS.values():
+        for ours, theirs in zip(layers_of(vgg6_of(recipe._replace(fan_out="window"))), standard):
+            np.testing.assert_allclose(weights(ours), weights(theirs), rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ def identity(x):
 
 
 _FUNCTIONS = ops.relu, ops.leaky_relu, ops.sigmoid, ops.tanh, ops.softplus
+FAN_OUTS = "window", "filters"  # of a convolution, for initializers
 ACTIVATIONS = {None: identity} | {function.__name__: function for function in _FUNCTIONS}
 
 
@@ -178,7 +179,7 @@ class Conv2d(Layer):
     """Convolution of images (N, H, W, C), gain(activation(W ∗ x + b)): (N, H', W', O).
 
     A filter is a row of n = kh·kw·C weights, flattened in the order height, width, channel. For
-    initializers the fan-in is n and the fan-out kh·kw·O, under every parameterization.
+    initializers the fan-in is n.
 
     Parameters
     ----------
@@ -188,6 +189,9 @@ class Conv2d(Layer):
         For height and width. The padding is zeros.
     parameterization, activation, rng, init, bias, dtype
         As for `Linear`.
+    fan_out : {"window", "filters"}
+        For the Glorot initializers: kh·kw·O, which is how many outputs use a channel of a pixel (at
+        stride 1), or only O.
 
     Raises
     ------
@@ -208,16 +212,18 @@ class Conv2d(Layer):
         *,
         rng,
         init="glorot_uniform",
+        fan_out="window",
         bias=True,
         dtype=np.float64,
     ):
         check_counts(1, in_channels=in_channels, out_channels=out_channels)
+        check_choice("fan_out", fan_out, FAN_OUTS)
         kernel = _pair("kernel_size", kernel_size, 1)
         self.filter_shape = *kernel, in_channels
         self.stride, self.padding = _pair("stride", stride, 1), _pair("padding", padding, 0)
         shape = out_channels, math.prod(self.filter_shape)
-        fan_out = math.prod(kernel) * out_channels
-        super().__init__(shape, fan_out, parameterization, activation, rng, init, bias, dtype)
+        reached = out_channels * (math.prod(kernel) if fan_out == "window" else 1)
+        super().__init__(shape, reached, parameterization, activation, rng, init, bias, dtype)
 
     def apply(self, x, weight, bias=None):
         """W ∗ x + b, (N, H, W, C) -> (N, H', W', O)."""
