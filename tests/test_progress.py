@@ -144,7 +144,8 @@ def test_a_log_tells_of_the_whole_and_of_its_part_in_one_line(clock, silent):
     part.update("(GmP)")
     # 1/2 of the whole in 200 s; of the part, 1 of 3 in 100 s
     assert beats(whole, clock, 1) == ["all 1/2, 3 min 20 s left: part 2/4, 3 min 20 s left (GmP)"]
-    part.close()
+    part.close()  # which does not take back what it has done
+    assert beats(whole, clock, 1)[-1].startswith("all 1/2, 4 min 0 s left: part 2/4")
     whole.update()
     assert beats(whole, clock, 1)[-1] == "all 2/2, 0 s left"
     whole.close()

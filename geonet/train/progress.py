@@ -54,7 +54,7 @@ class Progress:
 
     def update(self, note="", *values):
         """Count one piece as done; redraw, with the formatted note, at most ten times a second."""
-        self.done += 1
+        self.done, self._inner = self.done + 1, None
         now = time.monotonic()
         if now < self._next and self.done < self.total:
             return
@@ -98,12 +98,9 @@ class Progress:
             self.stream.flush()
 
     def close(self):
-        """Remove the line, or end the log."""
-        outer = Progress._outermost
-        if outer is self:
+        """Remove the line, or end the log. What was done counts until the whole is updated."""
+        if Progress._outermost is self:
             Progress._outermost = None
-        elif outer is not None and outer._inner is self:
-            outer._inner = None
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
