@@ -10,10 +10,11 @@ import pytest
 from geonet.characteristic import Tracker
 from geonet.experiments import find
 from geonet.experiments.harness import options
-from geonet.experiments.harness.experiment import Experiment
+from geonet.experiments.harness.experiment import Experiment, generators
 from geonet.experiments.harness.results import Results, read
 from geonet.experiments.harness.small_networks import summarize_tracker
 from geonet.experiments.perturbation import make_unit
+from geonet.experiments.sets.levy import load_levy
 from geonet.files import write_whole
 from geonet.models import METHODS, mlp
 from geonet.text import BadInput
@@ -441,19 +442,93 @@ def test_no_interval_of_an_error_or_a_share_leaves_its_range(name, values, most,
     assert 0 < low < min(values) < max(values) < high <= most
 
 
-def test_stored_steps_hold_the_start_the_end_and_the_change_of_each():
+def tracked(steps, change):
+    """A tracker of three units in the plane; `change` sets their biases, given the step."""
     model = mlp([2, 3, 1], "SP", rng=np.random.default_rng(0))
+    parameters = model[0].layer.parameterization
+    parameters.weight.data[:] = [[3.0, 4.0], [0.0, 5.0], [-5.0, 0.0]]  # all of length 5
     tracker = Tracker(model[0])
-    for step in range(1, 1001):
-        model[0].layer.parameterization.bias.data[:] = step
+    for step in range(1, steps + 1):
+        change(parameters.bias.data, step)
         tracker.record()
-    moves, kept = summarize_tracker(tracker)
-    assert moves["median_turn"] == 0
+    return tracker
+
+
+def test_stored_steps_hold_the_start_the_end_and_the_change_of_each():
+    def count(bias, step):
+        bias[:] = step
+
+    _, kept = summarize_tracker(tracked(1000, count))
     assert kept["steps"][0] == 0
     assert kept["steps"][-1] == 1000
     assert {1, 10, 100} <= set(kept["steps"])
     assert len(kept["steps"]) <= 152  # 50 per decade, the start and the end
     np.testing.assert_array_equal(kept["bias"], kept["steps"][:, None] * np.ones(3))
-    lengths = np.linalg.norm(tracker.weights[0], axis=1)
-    np.testing.assert_allclose(kept["displacement_quantiles"][1], np.median(1 / lengths), rtol=1e-9)
+    np.testing.assert_allclose(kept["displacement_quantiles"], 1 / 5, rtol=1e-9)
     np.testing.assert_array_equal(kept["turn_quantiles"], 0)
+
+
+@pytest.mark.parametrize("when", [1, 2, 437, 999, 1000])
+def test_a_single_jump_of_a_single_unit_is_never_lost(when):
+    def jump_once(bias, step):
+        bias[1] += 35.0 if step == when else 1e-3
+
+    metrics, kept = summarize_tracker(tracked(1000, jump_once))
+    assert metrics["largest_jump"] == pytest.approx(7)
+    assert metrics["share_of_jumps"] == 1 / 1000
+    (found,) = np.flatnonzero(kept["jumps"] > 1)
+    assert kept["steps"][found] < when <= kept["steps"][found + 1]
+    np.testing.assert_allclose(kept["jumps"][found], 7)
+    np.testing.assert_allclose(np.delete(kept["jumps"], found), 1e-3 / 5, rtol=1e-6)
+
+
+def test_a_move_of_less_than_1_is_no_jump_and_units_without_a_boundary_have_none():
+    def alternate(bias, step):
+        bias[0] = 4.9 * (step % 2)  # φ moves by 0.98
+
+    metrics, _ = summarize_tracker(tracked(20, alternate))
+    assert metrics == {"largest_jump": pytest.approx(0.98), "share_of_jumps": 0}
+
+    def lose(bias, step):
+        bias[:] = np.nan
+
+    metrics, _ = summarize_tracker(tracked(20, lose))
+    assert metrics == {"largest_jump": None, "share_of_jumps": None}
+
+
+def levy_run(*words, method="GmP", **config):
+    levy = EXPERIMENTS["levy"]
+    config = levy.configure(arguments_of("levy", *words)) | {"steps": 3} | config
+    return config, *levy.run_one(config, method, 0, 0.1)
+
+
+def test_levy_measures_the_error_near_the_training_points_of_the_same_network():
+    config, metrics, arrays = levy_run()
+    train, _, (x, y) = load_levy(generators(0, 2)[0], config["protocol"])
+    error = arrays["prediction"] - y[:, 0]
+    near = np.abs(x - train[0].T).min(axis=1) <= 0.25
+    assert metrics["test_rmse"] == pytest.approx(np.sqrt(np.mean(error**2)))
+    assert metrics["near_rmse"] == pytest.approx(np.sqrt(np.mean(error[near] ** 2)))
+    lines = np.interp(train[0][:, 0], x[:, 0], arrays["prediction"])  # nearly the prediction there
+    assert metrics["train_mae"] == pytest.approx(np.abs(lines - train[1][:, 0]).mean(), rel=0.02)
+    assert {"validation_rmse", "largest_jump", "share_of_jumps", "steps"} <= metrics.keys()
+
+
+def test_levy_tells_of_jumps_and_of_straight_lines_below_the_table(small, tmp_path, capsys):
+    levy, words = EXPERIMENTS["levy"], ("--quick", "--methods", "LN,GmP", "--out", tmp_path)
+    results = levy.conduct(arguments_of("levy", *words)).results
+    printed = capsys.readouterr().out
+    assert max(map(len, levy.table(results).splitlines())) <= 120
+    *_, (head, ln, gmp) = levy.tables(results)
+    assert "jump above 1" in head[-1]
+    assert ln[-2:] == ("", "")  # under layer norm there are no boundaries
+    largest = np.median(results.metrics("GmP", "largest_jump"))
+    assert gmp[-2:] == (f"{largest:.3g}", "0.00%")
+    errors = []
+    for seed in results.config["seeds"]:
+        (train_x, train_y), _, (x, y) = load_levy(generators(seed, 2)[0])
+        order = np.argsort(train_x[:, 0])
+        lines = np.interp(x, train_x[order, 0], train_y[order, 0])
+        errors.append(np.sqrt(np.mean((lines - y) ** 2)))
+    assert f"have a test RMSE of {np.mean(errors):.3g}, and" in printed
+    assert "chosen after seeing the fits" in printed

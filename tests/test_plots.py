@@ -285,6 +285,13 @@ def test_zeros_on_a_log_axis_are_drawn_at_a_floor_that_is_stated():
     assert values["SP"][0, 0] == 0  # the input is left alone
 
 
+def test_changes_may_be_a_single_line():
+    steps = {"SP": np.arange(1, 5)}
+    figure = plots.step_changes(steps, {"SP": np.array([1.0, 2.0, 4.0, np.inf])}, "y", CAPTION)
+    np.testing.assert_array_equal(figure.axes[0].lines[-1].get_ydata(), [1, 2, 4, np.nan])
+    assert titles(figure) == ["SP\nnot finite: 1 of 4"]
+
+
 def test_all_zero_changes_can_be_drawn(tmp_path):
     figure = plots.step_changes({"SP": np.arange(4)}, {"SP": np.zeros((3, 4))}, "y", CAPTION)
     plots.save(figure, tmp_path, "name", "t", "d")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geonet.experiments.sets.levy import levy, load_levy, sample_levy
+from geonet.experiments.sets.levy import NEAR, interpolate, is_near, levy, load_levy, sample_levy
 
 PROTOCOLS = pytest.mark.parametrize("protocol", ["clean", "paper"])
 
@@ -74,6 +74,35 @@ def test_levy_noise_has_standard_deviation_one_tenth():
     assert noise.std() == pytest.approx(0.1, rel=0.01)
     assert x.min() >= -10
     assert x.max() <= 10
+
+
+def test_points_are_near_up_to_the_stated_distance_from_any_training_point():
+    train_x = np.array([[3.0], [-2.0]])
+    x = np.array([[3 + NEAR], [3 + NEAR + 1e-9], [0.0], [-2 - NEAR], [-2.0]])
+    assert NEAR == 0.25
+    np.testing.assert_array_equal(is_near(x, train_x), [True, False, False, True, True])
+
+
+def test_the_interpolant_passes_through_the_training_points_and_is_straight_between_them():
+    train_x, train_y = load_levy(rng(1)).train  # not in order
+    np.testing.assert_array_equal(interpolate(train_x, train_x, train_y), train_y)
+    order = np.argsort(train_x[:, 0])
+    left, right = order[10:12]
+    middle = interpolate((train_x[left] + train_x[right])[None] / 2, train_x, train_y)
+    np.testing.assert_allclose(middle[0], (train_y[left] + train_y[right]) / 2)
+
+
+def test_the_interpolant_is_held_at_the_ends():
+    held = interpolate(
+        np.array([[-9.0], [9.0]]), np.array([[1.0], [0.0]]), np.array([[5.0], [2.0]])
+    )
+    np.testing.assert_array_equal(held, [[2.0], [5.0]])
+
+
+def test_the_interpolant_of_exact_points_of_the_function_is_nearly_exact():
+    x = np.linspace(-10, 10, 4001)[:, None]
+    test_x, test_y = load_levy(rng()).test
+    np.testing.assert_allclose(interpolate(test_x, x, levy(x)), test_y, atol=1e-3)
 
 
 def test_the_global_random_state_is_left_alone():

@@ -115,7 +115,7 @@ class Banana(Experiment):
             return
         caption = f"Banana, protocol {results.config['protocol']}, standardized inputs. {caption}"
         yield trajectories_plot(runs, caption)
-        yield small_networks.step_changes_plot(results, runs, "turn", caption)
+        yield turns_plot(runs, caption)
         yield regions_plot(results, runs, caption)
 
 
@@ -128,6 +128,23 @@ def trajectories_plot(runs, caption):
         "is closest to the origin, from the start of training to its end."
     )
     return plots.Plot(figure, "trajectories", "Paths of the boundaries' locations", description)
+
+
+def turns_plot(runs, caption):
+    """How far single steps turn the boundaries in each method's first run."""
+    quantiles = {m: run["turn_quantiles"] for m, run in runs.items()}
+    figure = plots.step_changes(
+        {m: run["steps"][1:] for m, run in runs.items()},
+        quantiles,
+        "turn per step (rad)",
+        f"How far single steps turn the boundaries: median, 10–90 % of units. {caption}",
+    )
+    typical = {m: np.median(median) for m, (_, median, _) in quantiles.items()}
+    description = (
+        "One panel per method: how far single steps turn the boundaries, over training, on log "
+        f"axes. Median over the steps drawn and units: {tables.list_values(typical, '.2g')}"
+    )
+    return plots.Plot(figure, "turns", "How far single steps turn the boundaries", description)
 
 
 def regions_plot(results, runs, caption):

@@ -63,12 +63,14 @@ def step_changes(steps, changes, ylabel, caption):
     steps : dict
         label -> training steps, shape (T,). T may differ if training stopped early.
     changes : dict
-        label -> the 10 % quantile, the median and the 90 % quantile, shape (3, T).
+        label -> the 10 % quantile, the median and the 90 % quantile, shape (3, T); or a single
+        line, shape (T,).
     ylabel : str
         The quantity and its unit.
     """
     titles = base.finite_titles(changes)
     changes, caption = base.for_log_axis(changes, caption)
+    changes = {label: np.broadcast_to(v, (3, v.shape[-1])) for label, v in changes.items()}
     figure, panels = base.panels(titles, caption, "training step", ylabel)
     looks = base.styles(changes)
     for panel, (label, (low, median, high)) in zip(panels, changes.items(), strict=True):

@@ -147,7 +147,8 @@ def add_protocol(parser, differences):
     lines = ["--protocol paper has the authors' settings:"]
     for what, clean, paper in differences:
         row = f"{what}: {paper} (clean: {clean})"
-        lines.append(textwrap.fill(row, 90, initial_indent="  ", subsequent_indent="    "))
+        indents = {"initial_indent": "  ", "subsequent_indent": "    "}
+        lines.append(textwrap.fill(row, 90, **indents, break_on_hyphens=False))
     parser.formatter_class, parser.epilog = RawDescriptionHelpFormatter, "\n".join(lines)
 
 

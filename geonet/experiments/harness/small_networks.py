@@ -2,15 +2,10 @@
 
 import numpy as np
 
-from geonet import plots
-from geonet.experiments.harness.tables import list_values
 from geonet.train import Adam, EarlyStopping, ReduceLROnPlateau, fit, predict
 
 KEPT_PER_DECADE = 50  # steps at which the boundaries are stored
-MOVES = {  # what a step does to the boundaries, and the axis that says how far
-    "turn": ("turn the boundaries", "turn per step (rad)"),
-    "displacement": ("move the boundaries", "movement of φ per step (units of x)"),
-}
+JUMP = 1.0  # a location φ that moves farther than this in one step has jumped, in units of x
 
 
 def fit_adam(model, loss, data, lr, *, patience=None, mode="min", **options):
@@ -59,11 +54,12 @@ def errors(model, data):
 
 
 def summarize_tracker(tracker):
-    """What is stored of a tracker: typical moves, and the boundaries at some of the steps.
+    """What is stored of a tracker: jumps, and the boundaries at some of the steps.
 
     The steps are evenly spaced on a log scale, and include the start, the powers of 10 and the end.
     For each of them but the start, the quantiles (10 %, 50 %, 90 %) of the units' turns and
-    displacements are those of the single training step that leads to it.
+    displacements are those of the single training step that leads to it. The jump is the largest
+    displacement of any unit in any step since the stored one before, so that none is lost.
 
     Parameters
     ----------
@@ -72,47 +68,28 @@ def summarize_tracker(tracker):
     Returns
     -------
     metrics : dict of str to float
-        median_turn and median_displacement, over all steps and units with a boundary; None if no
-        unit has one.
+        largest_jump, the largest displacement of any unit in any step, and share_of_jumps, the
+        share of steps in which some unit moves by more than `JUMP`; None if no unit has a boundary.
     arrays : dict of str to numpy.ndarray
         steps (S,), weight (S, O, n), bias (S, O), turn_quantiles and displacement_quantiles
-        (3, S − 1).
+        (3, S − 1), jumps (S − 1,).
     """
-    weights, biases = tracker.weights, tracker.biases
+    weights, biases, displacements = tracker.weights, tracker.biases, tracker.displacements()
     last = len(biases) - 1
     decades = np.arange(int(KEPT_PER_DECADE * np.log10(last)) + 1) / KEPT_PER_DECADE
     steps = np.unique(np.r_[0, (10**decades).round().astype(int), last])
+    jumps = np.fmax.reduce(displacements, axis=1)  # (T,), NaN where no unit has a boundary
+    known = jumps[~np.isnan(jumps)]
+    metrics = {
+        "largest_jump": known.max() if known.size else None,
+        "share_of_jumps": np.mean(known > JUMP) if known.size else None,
+    }
     arrays = {
         "steps": steps,
         "weight": weights[steps].astype(np.float32),
         "bias": biases[steps].astype(np.float32),
+        "jumps": np.fmax.reduceat(jumps, steps[:-1]),  # the step from t to t + 1 is row t
     }
-    metrics = {}
-    for kind, moves in (("turn", tracker.turns()), ("displacement", tracker.displacements())):
-        known = moves[~np.isnan(moves)]
-        metrics[f"median_{kind}"] = float(np.median(known)) if known.size else None
+    for kind, moves in (("turn", tracker.turns()), ("displacement", displacements)):
         arrays[f"{kind}_quantiles"] = np.quantile(moves[steps[1:] - 1], (0.1, 0.5, 0.9), axis=1)
     return metrics, arrays
-
-
-def step_changes_plot(results, runs, kind, caption):
-    """A plot of how far single steps move the boundaries.
-
-    Parameters
-    ----------
-    results : Results
-    runs, caption
-        As `geonet.experiments.harness.experiment.first_runs` returns them.
-    kind : {"turn", "displacement"}
-    """
-    what, quantity = MOVES[kind]
-    figure = plots.step_changes(
-        {m: run["steps"][1:] for m, run in runs.items()},
-        {m: run[f"{kind}_quantiles"] for m, run in runs.items()},
-        quantity,
-        f"How far single steps {what}: median, 10–90 % of units. {caption}",
-    )
-    typical = {m: results.metrics(m, f"median_{kind}")[0] for m in runs}
-    description = f"How far single steps {what}, over training, on log axes. Median over steps "
-    description += f"and units: {list_values(typical, '.2g')}"
-    return plots.Plot(figure, f"{kind}s", f"How far single steps {what}", description)
