@@ -44,7 +44,7 @@ def test_plain_kernels_are_announced_once(tmp_path):
 
 def test_help_lists_the_commands(tmp_path):
     text = geonet("--help", cwd=tmp_path).stdout
-    experiments = "perturbation", "levy", "banana", "uci", "robustness", "imagenet32", "imagenet"
+    experiments = "perturbation", "levy", "banana", "uci", "ladder", "imagenet32", "imagenet"
     for command in (*experiments, "graph", "gradcheck", "report", "bench"):
         assert f"\n    {command} " in text
 
@@ -54,7 +54,7 @@ def test_help_lists_the_commands(tmp_path):
     [
         (
             ("levy", "--methods", "SP,Gmp"),
-            "'Gmp' is not one of SP, WN, BN, LN, WN+MBN, GmP, GmP+IMN",
+            "'Gmp' is not one of SP, WN, BN, LN, WN+MBN, GmP-C, GmP, GmP+IMN",
         ),
         (("levy", "--lr", "-0.1"), "--lr: must be a positive number, but is '-0.1'"),
         (("levy", "--lr", "GmP=1, GmP=2"), "--lr: 'GmP, GmP' names one twice"),

@@ -312,3 +312,77 @@ def layer_curves(steps, values, layers, ylabel, caption, top=None):
     black = {k: {"color": "black", "linestyle": line} for k, line in zip(layers, lines)}
     base.legend(figure, base.handles(black))
     return figure
+
+
+STEP_COLORS = base.ORANGE, base.PURPLE, base.BLUE, base.GREEN, "0.35"
+
+
+@base.default_style
+def waterfalls(rows, columns, steps, caption):
+    """Steps that lead from one value to another: one row of panels per set, one bar per step.
+
+    A bar is hollow if the interval of its step contains 0.
+
+    Parameters
+    ----------
+    rows : list of (str, list of (str, str, list))
+        Title of the row, and for each column a label of the start, one of the end, and the bars
+        from top to bottom: a key of `steps`, the value before the step and after it, and the ends
+        of the latter's interval. Without bars, a panel shows the label of the start alone.
+    columns : list of str
+        Their titles.
+    steps : dict
+        key -> what it is called in the legend, for at most five. The last one is the whole.
+    caption : str
+    """
+    colors = dict(zip(steps, STEP_COLORS, strict=True))
+    most = max(len(bars) for _, panels in rows for *_, bars in panels)
+    titles = [*columns, *[""] * len(columns) * (len(rows) - 1)]
+    size = (10 / len(columns), 0.145 * (most + 2) + 0.25)
+    figure, axes = base.panels(titles, caption, "← better", "", len(columns), size, sharex=False)
+    figure.get_layout_engine().set(h_pad=0.01)
+    axes[0].set(ylim=(most + 0.7, -1.7), yticks=[])  # of all, which share the axis
+    for (title, panels), row in zip(rows, axes.reshape(len(rows), -1), strict=True):
+        row[0].set_ylabel(title, rotation=0, ha="right", va="center")
+        limits = _range_of_bars(panels)
+        for panel, (start, end, bars) in zip(row, panels, strict=True):
+            panel.set_xlim(limits)
+            panel.tick_params(labelsize=8)
+            panel.spines[["left", "right", "top"]].set_visible(False)
+            _fall(panel, start, end, bars, (most - len(bars)) / 2, colors)
+    looks = {steps[key]: {"color": color, "linewidth": 7} for key, color in colors.items()}
+    base.legend(figure, base.handles(looks))
+    return figure
+
+
+def _range_of_bars(panels):
+    """Limits of an axis that show all bars, and of intervals at most as much on either side."""
+    numbers = np.array([bar[1:] for *_, bars in panels for bar in bars]).reshape(-1, 4)
+    if not len(numbers):
+        return 0, 1
+    low, high = numbers[:, :2].min(), numbers[:, :2].max()
+    span = max(high - low, 1e-3 * abs(high), 1e-12)
+    low, high = max(np.nanmin(numbers), low - span), min(np.nanmax(numbers), high + span)
+    return low - 0.1 * span, high + 0.1 * span
+
+
+def _fall(panel, start, end, bars, first, colors):
+    """The bars of a panel from a place on, between the labels of the start and of the end."""
+    text = {"fontsize": 7.5, "ha": "center", "va": "center"}
+    if not bars:
+        panel.text(0.5, 0.5, start, transform=panel.transAxes, **text)
+        return
+    (_, before, after, _, _), last = bars[-1], first + len(bars) - 1
+    panel.plot([before, before], [first - 0.5, last + 0.5], ":", color="0.4", zorder=0)
+    panel.text(before, first - 1, start, **text)
+    panel.text(after, last + 1, end, **text)
+    for place, (key, before, after, low, high) in enumerate(bars, start=1):
+        y = first + place - 1
+        hollow = low <= before <= high or np.isnan(low)
+        look = {"facecolor": "white" if hollow else colors[key], "edgecolor": colors[key]}
+        panel.barh(y, after - before, left=before, height=0.66, linewidth=1.3, **look)
+        rim = 0 if hollow else 2.6  # tells the interval from the bar's colour
+        panel.plot([low, high], [y, y], color="white", linewidth=rim)
+        panel.plot([low, high], [y, y], color="black", linewidth=1)
+        if place < len(bars) - 1:  # to the next step
+            panel.plot([after, after], [y, y + 1], color="0.5", linewidth=0.8, zorder=0)
