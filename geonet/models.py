@@ -221,8 +221,8 @@ def resnet50(method, **options):
     This is table 1 of He et al. (2016), with the stride placed as in torchvision: a stem, four
     stages of residual blocks, the mean over the remaining image, and a linear output layer. Every
     convolution is a `Unit` of the method; the last of a branch, and the 1×1 convolution of a
-    shortcut that changes the shape, are linear (see `geonet.nn.ResidualBlock`). A method that
-    centres its units centres these too, before the sum, but not an identity shortcut.
+    shortcut that changes the shape, are linear (see `geonet.nn.ResidualBlock`). A method with
+    centring centres the output of every ReLU, the one after the sum too, and of nothing else.
 
     Parameters
     ----------
@@ -278,7 +278,8 @@ def _resnet(depths, branch, method, *, num_classes=1000, width=1.0, stem="imagen
             units, outputs = branch(unit, channels, middle, stride)
             changed = stride > 1 or outputs != channels
             shortcut = unit(channels, outputs, 1, stride, None) if changed else None
-            steps.append(nn.ResidualBlock(units, shortcut))
+            centring = nn.MeanNorm(outputs, dtype=hidden["dtype"]) if chosen.centred else None
+            steps.append(nn.ResidualBlock(units, shortcut, centring))
             channels = outputs
     output = nn.Linear(channels, num_classes, chosen.output, **last)
     return nn.Sequential(*steps, ops.global_average_pool, output)
@@ -302,12 +303,12 @@ def _options(init="glorot_uniform", init_hidden=None, *, rng, dtype=np.float32):
     return last if init_hidden is None else last | {"init": init_hidden}, last
 
 
-def _unit(kind, sizes, chosen, *, dtype, **options):
+def _unit(kind, sizes, chosen, *, activation, dtype, **options):
     """A hidden `Unit` of a `Method`: a layer with its normalization and centring."""
     rows = {"parameterization": chosen.parameterization, "bias": chosen.bias}
     if kind is nn.Conv2d:
         rows["fan_out"] = chosen.fan_out
-    layer = kind(*sizes, **rows, dtype=dtype, **options)
+    layer = kind(*sizes, **rows, activation=activation, dtype=dtype, **options)
     normalization = NORMALIZATIONS[chosen.normalization](sizes[1], dtype=dtype)
-    centring = nn.MeanNorm(sizes[1], dtype=dtype) if chosen.centred else None
+    centring = nn.MeanNorm(sizes[1], dtype=dtype) if chosen.centred and activation else None
     return nn.Unit(layer, normalization, centring)

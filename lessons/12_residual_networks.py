@@ -280,6 +280,10 @@ print(
 # SGD with momentum, and a rate that falls along half a cosine. We train under BN and under
 # GmP+IMN, from the same initial weights and with the same order of pictures. The rates are those
 # that the authors of GmP use, ten times larger for GmP, so this compares a method *with its rate*.
+#
+# Where does IMN take off its means? After every ReLU, the one after the sum too, and nowhere else.
+# The last unit of a branch is linear, r (u·h + λ). If its mean over the batch were taken off, λ
+# would go with it, and would have no gradient.
 
 # %%
 batch, epochs, width = (16, 2, 0.125) if quick else (32, 4, 0.25)

@@ -322,6 +322,48 @@ def test_a_mean_before_padding_is_exact_away_from_the_edges():
     assert_same_function(unpadded, convert(unpadded, "standard"), x)
 
 
+def centred_block(seed, outputs, padding=0):
+    """A block whose branch and, if it changes the channels, shortcut are linear, and its ReLU."""
+    size = 1 + 2 * padding
+    branch, side = (
+        disturbed(Unit(Conv2d(3, outputs, k, 1, p, "geometric", rng=rng(seed))), seed)
+        for k, p in ((size, padding), (1, 0))
+    )
+    centring = MeanNorm(outputs)
+    centring.running_mean[...] = rng(seed).normal(size=outputs)
+    return ResidualBlock([branch], None if outputs == 3 else side, centring)
+
+
+@every_kind
+def test_the_centring_of_a_residual_block_moves_into_what_follows(to):
+    """Into branch and shortcut of the next block, and through a mean into an output layer."""
+    for outputs in (3, 4):  # an identity shortcut and one with a convolution
+        output = layer_of("standard", (outputs, 2), None)
+        model = Sequential(centred_block(1, 3), centred_block(2, outputs))
+        model.steps += [ops.global_average_pool, output]
+        converted = convert(model, to)
+        assert not any(isinstance(module, FOLDED) for _, module in converted.named_modules())
+        assert_same_function(model, converted, rng(3).normal(size=(2, 5, 5, 3)))
+
+
+def test_the_centring_of_a_residual_block_before_padding_is_exact_away_from_the_edges():
+    model = Sequential(centred_block(1, 3), centred_block(2, 3, padding=1))
+    model[1].centring = None
+    with pytest.raises(ValueError, match=r"steps.0, units 0, 1, 2: a mean must move into steps.1"):
+        convert(model, "standard")
+    with pytest.warns(UserWarning, match="is exact only away from their edges"):
+        converted = convert(model, "standard", approximate=True)
+    x = rng(3).normal(size=(2, 7, 7, 3))
+    expected, found = predict(model, x), predict(converted, x)
+    np.testing.assert_allclose(found[:, 1:-1, 1:-1], expected[:, 1:-1, 1:-1], atol=1e-13)
+    assert np.abs(found - expected).max() > 0.01
+
+
+def test_the_centring_of_a_last_residual_block_has_nowhere_to_go():
+    with pytest.raises(ValueError, match=r"steps.0, units 0, 1, 2: a mean must .* none follows"):
+        convert(Sequential(centred_block(1, 3)), "standard")
+
+
 @pytest.mark.parametrize("bias", [0.3, -0.3, 0.0, 50.0])
 @pytest.mark.parametrize("to", ["weight_norm", "geometric"])
 def test_a_row_of_zeros_is_replaced_by_next_to_nothing(to, bias):

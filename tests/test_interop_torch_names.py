@@ -209,6 +209,17 @@ def test_variances_cannot_be_negative():
         export_torch(model, eps=0.1)
 
 
+def test_a_centred_residual_block_is_neither_imported_into_nor_exported_as_it_is():
+    resnet = narrow(models.resnet18, "SP")
+    state = export_torch(narrow(models.resnet18, "SP"))
+    resnet[2].centring = nn.MeanNorm(len(resnet[2].units[1].layer.parameterization.weight))
+    with pytest.raises(ValueError, match=r"steps.2 is another kind of ResidualBlock"):
+        import_torch(resnet, state)
+    resnet[2].centring.running_mean[...] = 0.1
+    with pytest.raises(ValueError, match=r"steps.2, units 0, 1.*pads images with zeros"):
+        export_torch(resnet)
+
+
 def test_means_before_padding_are_refused_by_name():
     model = narrow(models.vgg6, "GmP+IMN")
     model[0].centring.running_mean[...] = 0.1

@@ -33,7 +33,6 @@ def everything(g, x, gamma, beta, plain=False):
         "moments": np.stack(statistics),
         "batch norm": form.affine(x, statistics[0], gamma / np.sqrt(statistics[1] + EPS), beta),
         "batch norm back": form.batch_norm_pullback(g, x, *statistics, gamma, EPS),
-        "scaled centre back": form.scaled_centre_pullback(g, x, statistics[0], gamma),
         "layer norm": form.layer_norm(x, gamma, beta, EPS),
         "layer norm back": form.layer_norm_pullback(g, x, gamma, EPS),
     }

@@ -298,7 +298,7 @@ WRONG_SIZES = """if True:
         "normalization": [lambda: ops.batch_norm(a, many, b, 1e-3), statistics(many),
                           lambda: ops.batch_norm(a, b, none, 1e-3), statistics(none),
                           lambda: ops.layer_norm(a, many, b, 1e-3), lambda: ops.centre(a, many),
-                          lambda: ops.scaled_centre(a, none), lambda: ops.batch_moments(none),
+                          lambda: ops.batch_moments(none),
                           lambda: ops.centre(a, b, moments=(many,)),
                           lambda: ops.centre(Tensor(a, True)).backward(many),
                           *(replaced(unit(norm=norm(4)), f"normalization.{name}", value)

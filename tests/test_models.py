@@ -513,21 +513,66 @@ def test_a_block_is_the_relu_of_the_sum_of_branch_and_shortcut(method, training)
         for unit in block.units:
             branch = unit(branch)
         shortcut = x if block.shortcut is None else block.shortcut(Tensor(x)).data
-        np.testing.assert_array_equal(block(Tensor(x)).data, np.maximum(branch.data + shortcut, 0))
+        expected = np.maximum(branch.data + shortcut, 0)
+        if method == "GmP+IMN":  # evaluates by a running mean that is 0 at first
+            expected = expected - (expected.mean(axis=(0, 1, 2)) if training else 0)
+        np.testing.assert_allclose(block(Tensor(x)).data, expected, rtol=0, atol=1e-14)
 
 
-def test_branches_are_centred_and_identity_shortcuts_are_not():
-    model = narrow("GmP+IMN").train()
-    for block in blocks(model)[1:3]:
-        x = rng(3).normal(size=(4, 6, 6, block.units[0].layer.filter_shape[2])) + 1
-        y = Tensor(x)
-        for unit in block.units:
-            y = unit(y)
-            np.testing.assert_allclose(y.data.mean(axis=(0, 1, 2)), 0, atol=1e-13)
-        if block.shortcut is not None:
-            centred = block.shortcut(Tensor(x)).data
-            np.testing.assert_allclose(centred.mean(axis=(0, 1, 2)), 0, atol=1e-13)
-    assert blocks(model)[1].shortcut is None  # where x passes as it is
+def outputs_of(model, x):
+    """Yield a unit or block, whether a ReLU is its last step, and what it gives, in order."""
+    x = Tensor(x)
+    for step in model[:-1]:
+        if isinstance(step, nn.ResidualBlock):
+            y = x
+            for unit in step.units:
+                y = unit(y)
+                yield unit, unit is not step.units[-1], y.data
+            if step.shortcut is not None:
+                yield step.shortcut, False, step.shortcut(x).data
+        x = step(x)
+        if isinstance(step, nn.ResidualBlock | nn.Unit):
+            yield step, True, x.data
+
+
+@pytest.mark.parametrize("build", TORCHVISION)
+@pytest.mark.parametrize("stem", ["small", "imagenet"])
+def test_under_imn_every_relu_is_centred_the_one_after_the_sum_too_and_nothing_else(build, stem):
+    model = narrow("GmP+IMN", build, width=0.06, stem=stem).train()
+    for name, parameter in model.named_parameters():
+        if name.endswith("lambda_"):
+            parameter.data[...] = rng(1).normal(size=parameter.shape)
+    for part, rectified, y in outputs_of(model, square_images(6, 32)):
+        means = y.mean(axis=(0, 1, 2))
+        assert (part.centring is not None) == rectified
+        if rectified:
+            np.testing.assert_allclose(means, 0, atol=1e-13 * np.abs(y).max())
+            assert np.ptp(y) > 1e-3
+        else:
+            assert np.all(np.abs(means) > 1e-6)
+
+
+@pytest.mark.parametrize("build", TORCHVISION)
+@pytest.mark.parametrize("seed", range(2))
+def test_under_imn_every_offset_of_a_resnet_has_a_gradient(build, seed):
+    """A centred linear unit would have none, because the mean that is taken off contains its λ."""
+    model = narrow("GmP+IMN", build, seed, width=0.06).train()
+    ops.cross_entropy(model(square_images(6, 32, seed)), [0, 2, 1, 0, 1, 2]).backward()
+    offsets = {name: p for name, p in model.named_parameters() if name.endswith("lambda_")}
+    assert len(offsets) == sum(isinstance(module, nn.Unit) for _, module in model.named_modules())
+    for name, offset in offsets.items():
+        assert np.all(np.abs(gradient_of(offset)) > 1e-8), name
+
+
+def test_a_block_evaluates_by_the_running_mean_of_its_centring():
+    block = blocks(narrow("GmP+IMN"))[1]
+    x = rng(3).normal(size=(4, 6, 6, 3))
+    block.train()(Tensor(x))
+    block.centring.running_mean[...] = [0.5, -1.0, 2.0]
+    plain = copy.deepcopy(block).eval()
+    plain.centring = None
+    found = block.eval()(Tensor(x)).data
+    np.testing.assert_allclose(found, plain(Tensor(x)).data - [0.5, -1.0, 2.0], atol=1e-14)
 
 
 def test_under_gmp_the_scale_of_a_branch_stands_before_the_sum():
@@ -552,13 +597,19 @@ def test_a_shortcut_moves_the_boundary_of_the_sum_along_u():
         np.testing.assert_allclose(unit(nearest[None]).data + s, 0, atol=1e-14)
 
 
-@given(st.integers(0, 999), st.booleans(), st.booleans(), st.sampled_from([None, "relu", "tanh"]))
+@given(
+    st.integers(0, 999),
+    st.sampled_from(["standard", "cartesian", "geometric"]),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([None, "relu", "tanh"]),
+)
 def test_a_centred_unit_is_a_unit_and_centring_one_after_the_other(
-    seed, bias, training, activation
+    seed, kind, bias, training, activation
 ):
-    layer = nn.Linear(3, 4, "geometric", activation, bias=bias, rng=rng(seed))
-    if bias:
-        layer.parameterization.lambda_.data[...] = rng(seed).normal(size=4)
+    layer = nn.Linear(3, 4, kind, activation, bias=bias, rng=rng(seed))
+    for parameter in layer.parameters():
+        parameter.data += rng(seed).normal(size=parameter.shape)
     unit, plain = nn.Unit(layer, centring=nn.MeanNorm(4)), nn.MeanNorm(4)
     x, g = Tensor(rng(seed).normal(size=(6, 3)), requires_grad=True), rng(1).normal(size=(6, 4))
     found = []
@@ -567,8 +618,7 @@ def test_a_centred_unit_is_a_unit_and_centring_one_after_the_other(
             tensor.grad = None
         y = apply(x)
         y.backward(g)
-        radius = layer.parameterization.radius
-        found.append((y.data, x.grad, radius.grad, layer.parameterization.theta.grad))
+        found.append((y.data, x.grad, *map(gradient_of, layer.parameters())))
     for ours, expected in zip(*found):
         np.testing.assert_allclose(ours, expected, atol=1e-13)
     np.testing.assert_allclose(unit.centring.running_mean, plain.running_mean, atol=1e-14)

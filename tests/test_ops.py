@@ -89,7 +89,6 @@ FORMULAS = {
     "batch_norm": lambda x, gamma, beta, eps: normalized(x, gamma, beta, eps, batch_axes(x)),
     "layer_norm": lambda x, gamma, beta, eps: normalized(x, gamma, beta, eps, -1),
     "centre": centre,
-    "scaled_centre": lambda x, scale: scale * centre(x),
     "weight_norm": lambda v, length: np.array(
         [scale * row / np.linalg.norm(row) for row, scale in zip(v, length)]
     ).reshape(v.shape),
@@ -369,7 +368,7 @@ def test_arrays_in_the_other_byte_order_are_the_same_numbers(name, dtype):
 
 
 # A mean over no rows is refused, not NaN with a warning.
-NEED_ROWS = {"batch_norm", "centre", "scaled_centre", "centred_scaled_relu"}
+NEED_ROWS = {"batch_norm", "centre", "centred_scaled_relu"}
 NEED_FEATURES = {*NEED_ROWS, "scaled_relu"}  # which a formula broadcasts to a single number
 
 

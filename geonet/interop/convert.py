@@ -12,7 +12,8 @@ each.
    and the weight-normalized unit have their scale, and ‖w‖ outside, where GmP and GmP-C have r.
 3. What the new unit cannot hold moves into the next affine layer: c, and the sign of a negative r
    (or all of r if f is not a rectifier). With x = s x' − c, where the new model has x' in place of
-   x, w·x + b = (s w)·x' + (b − w·c). This may pass a pooling, but a max pooling only if s ≥ 0.
+   x, w·x + b = (s w)·x' + (b − w·c). This may pass a pooling, but a max pooling only if s ≥ 0. The
+   running mean of a residual block's centring moves in the same way.
 """
 
 import copy
@@ -125,7 +126,7 @@ class _Conversion:
         if isinstance(step, Layer | Unit):
             return self.unit(step, name, rest)
         if isinstance(step, ResidualBlock):
-            return self.block(step, name, rest), NOTHING
+            return self.block(step, name, rest)
         if isinstance(step, Sequential):
             steps = []
             for i, inner in enumerate(step.steps):
@@ -161,7 +162,11 @@ class _Conversion:
             shortcut, aside = self.unit(block.shortcut, dotted(name, "shortcut"), rest)
         for left in (branch, aside):
             self.stop(left, f"{name} adds it to something else")
-        return _changed(block, units=units, shortcut=shortcut)
+        rest = NOTHING
+        if block.centring is not None:
+            _, shift = evaluated(block.centring)
+            rest = _Rest(name, np.ones_like(shift), -shift)
+        return _changed(block, units=units, shortcut=shortcut, centring=None), rest
 
     def unit(self, unit, name, rest, after=0.0):
         """Convert a Unit or a single layer; `after` (O,) is also subtracted from its output."""

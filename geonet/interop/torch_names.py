@@ -133,8 +133,10 @@ def _batch_norms(model):
 
 def _is_plain(module):
     """Whether PyTorch has this kind of module, apart from the modules inside it."""
+    if getattr(module, "centring", None) is not None:
+        return False
     if isinstance(module, Unit):
-        return isinstance(module.normalization, BatchNorm | None) and module.centring is None
+        return isinstance(module.normalization, BatchNorm | None)
     return isinstance(getattr(module, "parameterization", None), Standard | None)
 
 

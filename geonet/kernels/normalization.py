@@ -64,14 +64,6 @@ def batch_norm_pullback(g, x, mean, var, gamma, eps):
     return grad, to_gamma.astype(x.dtype), to_beta.astype(x.dtype)
 
 
-@equal_to(reference.scaled_centre_pullback, arrays=4)
-def scaled_centre_pullback(g, x, mean, scale):
-    """For scale (x − mean): ∂L/∂x = scale (g − mean g) (N, C), ∂L/∂scale = Σ g (x − mean) (C,)."""
-    total, to_scale = column_sums(2, _gradient_sums, x, g, mean)
-    grad = affine(g, total / len(x), scale, np.zeros_like(scale))
-    return grad, to_scale.astype(x.dtype)
-
-
 @lazy_jit
 def _sums(x, sums, first, last):
     for i in range(first, last):

@@ -107,12 +107,6 @@ def batch_norm_pullback(g, x, mean_of_x, var, gamma, eps):
     return tuple(_in_precision_of(x, gradient) for gradient in gradients)
 
 
-def scaled_centre_pullback(g, x, mean_of_x, scale):
-    """For y = r (x − μ): ∂L/∂x = r (g − mean g) (N, C) and ∂L/∂r = Σ g (x − μ) (C,)."""
-    gradients = (g - mean(g)) * scale, (g * (x - mean_of_x)).sum(axis=0)
-    return tuple(_in_precision_of(x, gradient) for gradient in gradients)
-
-
 # Normalization of rows, over the features ---------------------------------------------------------
 
 

@@ -47,48 +47,31 @@ class HiddenLayer(Module):
 
     def __call__(self, x):
         """Affine map → normalization → activation → gain → centring, (..., inputs) -> (..., O)."""
-        layer = self.layer
+        layer, normalization, centring = self.layer, self.normalization, self.centring
+        gain = layer.parameterization.gain
         weight, bias = layer.rows()
-        y = self._fused(x, weight, bias) if self.normalization is None else None
-        if y is None:
+        if normalization is None and layer.activation is ops.relu and bias is not None:
+            y = _rectified(layer.apply(x, weight), bias, gain, centring)
+        else:
             y = layer.apply(x, weight, bias)
-            if self.normalization is not None:
-                y = self.normalization(y)
-            y = layer.activation(y)
-            if (gain := layer.parameterization.gain) is not None:
-                y = y * gain
-            if self.centring is not None:
-                y = self.centring(y)
+            y = layer.activation(y if normalization is None else normalization(y))
+            y = y if gain is None else y * gain
+            y = y if centring is None else centring(y)
         for observer in observers():
             observer.on_output(layer, y)
         return y
 
-    def _fused(self, x, weight, bias):
-        """The plain formula, centring(gain · activation(W x + b)), in fewer passes over memory.
 
-        None if no operation does several of its steps at once.
-        """
-        layer, centring = self.layer, self.centring
-        gain = layer.parameterization.gain
-        centres = centring is not None and centring.training and centring.shift is None
-        centres = centres and gain is not None
-        rectifies = layer.activation is ops.relu and bias is not None
-        if not rectifies and not (centres and layer.activation is identity):
-            return None
-        z = layer.apply(x, weight)
-        if not centres:
-            y = ops.scaled_relu(z, bias, gain)
-            return y if centring is None else centring(y)
-        check_features(z, centring.running_mean.size)
-        if rectifies:
-            mean = np.empty_like(centring.running_mean)
-            y = ops.centred_scaled_relu(z, bias, gain, mean)
-            centring.update_running(mean)
-            return y
-        # gain (z + bias) minus its mean is gain (z − mean z): the bias only moves the running mean
-        (mean,) = ops.batch_moments(z, variance=False)
-        centring.update_running(gain.data * (mean if bias is None else mean + bias.data))
-        return ops.scaled_centre(z, gain, (mean,))
+def _rectified(z, bias, gain, centring):
+    """centring(gain · max(z + bias, 0)), if there are both, in few passes over memory."""
+    if centring is None or not centring.training or centring.shift is not None:
+        y = ops.scaled_relu(z, bias, gain)
+        return y if centring is None else centring(y)
+    check_features(z, centring.running_mean.size)
+    mean = np.empty_like(centring.running_mean)
+    y = ops.centred_scaled_relu(z, bias, gain, mean)
+    centring.update_running(mean)
+    return y
 
 
 class Layer(HiddenLayer):
@@ -263,8 +246,10 @@ class Unit(HiddenLayer):
 class ResidualBlock(Module):
     """ReLU(branch(x) + shortcut(x)) (He et al. 2016), the block of a residual network.
 
-    The last unit of the branch is linear, and under "geometric" its scale is applied before the
-    sum: a row gives r (u·h + λ), where h is the input window of the last convolution.
+    The last unit of the branch is linear, and its gain, if it has one, is applied before the sum:
+    a row gives r (u·h + λ), where h is the input window of the last convolution. Under a method
+    that centres the output of every ReLU, that of the ReLU after the sum is centred too. Linear
+    units are not centred, because that would cancel their λ.
 
     The ReLU after the sum has its own boundary: z = r (u·h + λ) + s = 0, where s is the shortcut's
     value at the same place. It is a hyperplane in (h, s) together. For a fixed s it is the
@@ -279,14 +264,20 @@ class ResidualBlock(Module):
         The branch, one after the other; the last one without activation.
     shortcut : Unit or None
         A linear unit if the branch changes the shape; None for the identity.
+    centring : MeanNorm or None
+        After the ReLU.
     """
 
-    def __init__(self, units, shortcut=None):
+    def __init__(self, units, shortcut=None, centring=None):
         self.units = list(units)
         self.shortcut = shortcut
+        self.centring = centring
 
     def __call__(self, x):
         y = x
         for unit in self.units:
             y = unit(y)
-        return ops.relu(y + (x if self.shortcut is None else self.shortcut(x)))
+        total = y + (x if self.shortcut is None else self.shortcut(x))
+        if self.centring is None:
+            return ops.relu(total)
+        return _rectified(total, np.zeros_like(self.centring.running_mean), None, self.centring)

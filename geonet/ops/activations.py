@@ -84,11 +84,12 @@ def scaled_relu(z, bias, scale=None):
     return _by_rows(z.shape, value, kernel.scaled_relu_pullback, *saved)
 
 
-@primitive(samples=lambda rng: [(inputs, {}) for inputs, _ in _scaled_relus(rng)[:2]])
-def centred_scaled_relu(z, bias, scale, mean=None):
+@primitive(samples=_scaled_relus)
+def centred_scaled_relu(z, bias, scale=None, mean=None):
     """`scaled_relu` minus its mean over all axes but the last, y − mean y with y = r max(z + b, 0),
     in fewer passes over memory. With γ = g − mean g: g → γ r a, Σ γ r a, Σ γ a (z + b). The
     subtracted mean is written to `mean` (O,), if it is given."""
+    scale = np.ones_like(bias) if scale is None else scale
     rows = _rows("centred_scaled_relu", z, bias=bias, scale=scale)
     value, taken = kernel.centred_scaled_relu(rows, bias, scale)
     if mean is not None:

@@ -78,16 +78,6 @@ def centre(x, shift=None, moments=None):
     return _by_rows(x.shape, value, pull_back)
 
 
-@primitive(samples=lambda rng: [(arrays, {}) for arrays in _samples(rng, 1)])
-def scaled_centre(x, scale, moments=None):
-    """r (x − μ), otherwise as `centre`: x (..., C), scale r (C,). g → r (g − mean g), Σ g (x − μ).
-    This is also r (x + b) minus its mean, for every b."""
-    rows = _rows("scaled_centre", x, moments, scale=scale)
-    mean = kernel.mean(rows) if moments is None else moments[0]
-    value = kernel.affine(rows, mean, scale, np.zeros_like(scale))
-    return _by_rows(x.shape, value, kernel.scaled_centre_pullback, rows, mean, scale)
-
-
 @primitive(samples=lambda rng: [((*arrays, 0.1), {}) for arrays in _samples(rng, 2)])
 def layer_norm(x, gamma, beta, eps):
     """y = γ x̂ + β, x̂ = (x − μ)/σ, σ = √(var + eps), with the mean μ and var over the last axis
