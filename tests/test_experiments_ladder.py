@@ -219,14 +219,16 @@ def test_a_seed_that_lost_a_run_counts_in_no_step_of_that_order(tmp_path):
     assert cells == {ladder.WHOLE: "every seed lost a run"}
 
 
-def test_raw_targets_have_medians_and_stuck_runs_beside_means(tmp_path, monkeypatch):
+def test_where_runs_get_stuck_medians_and_their_number_stand_beside_means(tmp_path, monkeypatch):
     monkeypatch.setitem(ERRORS, "SP", ([10, 11, 12, 90], ERRORS["SP"][1]))
-    cells = ladder.cells(stored(tmp_path / "raw"), CASE, "first")
-    assert cells["start"] == "SP at 0.01: 30.75; median 11.5, 1 stuck"
-    assert cells["GmP"].endswith("; median -2")
-    plain = CASE | {"set": "energy"}
-    cells = ladder.cells(stored(tmp_path / "plain", case=plain), plain, "first")
-    assert "median" not in "".join(cells.values())
+    monkeypatch.setitem(ERRORS, "WN", ([10, 10, 50, 50], ERRORS["WN"][1]))
+    cells = ladder.cells(stored(tmp_path / "raw"), CASE, "last")
+    assert cells["start"] == "SP at 0.01: 30.75; median 11.5; 1 stuck"
+    assert cells["WN"].endswith("; median -0.5; 2 stuck")
+    assert cells["GmP"].endswith("; median -0.5")
+    banana = CASE | {"set": "banana"}
+    cells = ladder.cells(stored(tmp_path / "banana", case=banana), banana, "last")
+    assert not any(word in "".join(cells.values()) for word in ("median", "stuck"))
 
 
 def test_longer_directions_are_compared_at_the_rate_of_the_column(tmp_path):

@@ -300,6 +300,10 @@ class Ladder(Experiment):
         seconds = sum(run["metrics"].get("seconds", 0) for run in runs)
         yield f"{len(runs)} runs, {duration(seconds)} of computing"
         yield "0 by construction: with one input, WN is SP and GmP-C is GmP, bit for bit"
+        yield (
+            "stuck: runs after the step (or at the start) whose smallest training loss is over "
+            f"{uci.STUCK} times the median of the set and start, over all rungs and rates"
+        )
         for case, method in product(self.cases(results.config), RUNGS):
             found = results.find(method=method, **case)
             if lost := sum(run["metrics"].get("test_error") is None for run in found):
@@ -366,16 +370,17 @@ def cells(results, case, order):
     way = climb(results, case, order)
     if way is None:
         return {WHOLE: "every seed lost a run"}
-    skewed = case["set"].endswith("-raw")  # where runs get stuck, means say little
-    found = {}
+    found, skewed = {}, SETS[case["set"]] is TABLE  # where runs get stuck, means say little
     for key, place in (("start", 0), ("end", -1)):
         (method, lr), errors = way.stops[place], way.errors[place]
         found[key] = f"{method} at {rate(results, method, lr, case):g}: {errors.mean():.4g}"
-        if skewed:
-            count = np.count_nonzero(stuck(results, method, lr, case))
-            found[key] += f"; median {np.median(errors):.4g}, {count} stuck"
+        found[key] += f"; median {np.median(errors):.4g}" * skewed
     for key, (interval, median) in way.effects().items():
         found[key] = effect_cell(interval) + f"; median {median:+.3g}" * skewed
+    if skewed:
+        counts = [np.count_nonzero(stuck(results, *stop, case)) for stop in way.stops]
+        for key, count in zip(["start", *way.ingredients], counts, strict=True):
+            found[key] += f"; {count} stuck" * bool(count)
     if order is None:  # which rates a step is between
         lrs = [rate(results, method, None, case) for method, _ in way.stops]
         for key, (before, after) in zip(way.ingredients, pairwise(lrs), strict=True):
