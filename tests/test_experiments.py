@@ -249,7 +249,11 @@ def test_a_diverged_run_is_recorded_with_its_reason_and_the_rest_goes_on(
 
 def test_figures_over_seeds_leave_diverged_runs_out_and_say_so(tmp_path):
     levy = EXPERIMENTS["levy"]
-    results = Results(tmp_path, "levy", CONFIG | {"protocol": "clean", "steps": 1, "init": "x"})
+    results = Results(
+        tmp_path,
+        "levy",
+        CONFIG | {"protocol": "clean", "steps": 1, "init": "x", "init_hidden": None},
+    )
     for seed in (0, 1):
         metrics = {"test_rmse": 1.0 + seed, "steps": 5, "diverged": False, "seconds": 0.0}
         results.add(a_run(seed=seed, **metrics), {})
@@ -532,3 +536,35 @@ def test_levy_tells_of_jumps_and_of_straight_lines_below_the_table(small, tmp_pa
         errors.append(np.sqrt(np.mean((lines - y) ** 2)))
     assert f"have a test RMSE of {np.mean(errors):.3g}, and" in printed
     assert "chosen after seeing the fits" in printed
+
+
+def test_init_hidden_draws_only_the_hidden_layer_of_levy_anew(monkeypatch):
+    def start(*words):
+        drawn = []
+
+        def spy(*sizes, **options):
+            model = mlp(*sizes, **options)
+            drawn.extend(array.data.copy() for _, array in model.named_parameters())
+            return model
+
+        monkeypatch.setattr("geonet.experiments.levy.mlp", spy)
+        config, *_ = levy_run(*words, method="SP")
+        return EXPERIMENTS["levy"].describe(config), drawn
+
+    text, (weight, _, output, _) = start("--init-hidden", "normal:1e-3")
+    plain_text, (plain_weight, _, plain_output, _) = start()
+    assert np.abs(weight).max() < 0.01 < np.abs(plain_weight).max()
+    assert output.std() == pytest.approx(plain_output.std(), rel=0.3)
+    assert ("(hidden layer normal:1e-3)" in text) > ("hidden layer" in plain_text)
+
+
+@pytest.mark.parametrize("protocol", ["clean", "paper"])
+def test_banana_reports_validation_data_only_where_they_are_not_the_test_data(
+    protocol, monkeypatch
+):
+    monkeypatch.delenv("GEONET_DATA", raising=False)
+    banana = EXPERIMENTS["banana"]
+    config = banana.configure(arguments_of("banana", "--protocol", protocol)) | {"epochs": 2}
+    metrics, _ = banana.run_one(config, "GmP", 0, 0.1)
+    assert ("validation_accuracy" in metrics) == (protocol == "clean")
+    assert 0 <= metrics["test_accuracy"] <= 1

@@ -9,7 +9,7 @@ import numpy as np
 
 from geonet import ops, plots
 from geonet.characteristic import Tracker, location
-from geonet.experiments.harness import small_networks, tables
+from geonet.experiments.harness import options, small_networks, tables
 from geonet.experiments.harness.experiment import Experiment, first_runs, generators, recipe
 from geonet.experiments.sets.levy import NEAR, interpolate, is_near, load_levy
 from geonet.models import mlp
@@ -28,8 +28,7 @@ class Levy(Experiment):
     metric_title = "test RMSE"
     differences = (
         ("training points", "50, drawn for each seed", "their 50, the same for every seed"),
-        ("biases that a mean cancels", "none", "one before the mean of BN and of WN+MBN; WN+MBN "
-         "has none after it"),
+        small_networks.CANCELLED_BIASES,
         ("training", f"{UNITS} units, Adam with eps 1e-7, mean absolute error of all points, up to "
          f"{STEPS:,} steps; the training loss steers: rate divided by 10 after 500 steps without "
          "an improvement by 1e-4, stop after 1,000 without any", "the same"),
@@ -38,17 +37,24 @@ class Levy(Experiment):
          "has --lr 0.1 for all"),
     )  # fmt: skip
 
+    def add_arguments(self, parser):
+        super().add_arguments(parser)
+        text = "another initializer for the hidden layer alone"
+        parser.add_argument("--init-hidden", type=options.initializer, help=text)
+
     def configure(self, arguments):
         steps = 1500 if arguments.quick else STEPS
-        return super().configure(arguments) | {"steps": steps}
+        config = super().configure(arguments) | {"init_hidden": arguments.init_hidden}
+        return config | {"steps": steps}
 
     def run_one(self, config, method, seed, lr):
         data_rng, model_rng = generators(seed, 2)
         data = load_levy(data_rng, config["protocol"])
-        model = mlp([1, UNITS, 1], recipe(config, method), rng=model_rng, init=config["init"])
+        inits = {name: config[name] for name in ("init", "init_hidden")}
+        model = mlp([1, UNITS, 1], recipe(config, method), rng=model_rng, **inits)
         tracker = Tracker(model[0])
-        options = {"epochs": config["steps"], "patience": PATIENCE, "on_step": tracker.record}
-        history = small_networks.fit_adam(model, ops.mae, data.train, lr, **options)
+        limits = {"epochs": config["steps"], "patience": PATIENCE, "on_step": tracker.record}
+        history = small_networks.fit_adam(model, ops.mae, data.train, lr, **limits)
         (train_x, train_y), _, (test_x, test_y) = data
         prediction = predict(model, test_x)
         near = is_near(test_x, train_x)
@@ -62,9 +68,10 @@ class Levy(Experiment):
         return metrics | moves, arrays | {"prediction": prediction[:, 0]}
 
     def describe(self, config):
+        hidden = f" (hidden layer {config['init_hidden']})" if config["init_hidden"] else ""
         return (
             f"Levy function, protocol {config['protocol']}: {UNITS} units, up to {config['steps']} "
-            f"steps, {config['init']}, {len(config['seeds'])} seeds"
+            f"steps, {config['init']}{hidden}, {len(config['seeds'])} seeds"
         )
 
     def tables(self, results):

@@ -5,6 +5,11 @@ import numpy as np
 from geonet.train import Adam, EarlyStopping, ReduceLROnPlateau, fit, predict
 
 KEPT_PER_DECADE = 50  # steps at which the boundaries are stored
+CANCELLED_BIASES = (  # a row of `Experiment.differences`
+    "biases that a mean cancels",
+    "none",
+    "one before the mean of BN and of WN+MBN; WN+MBN has none after it",
+)
 JUMP = 1.0  # a location φ that moves farther than this in one step has jumped, in units of x
 
 
