@@ -356,12 +356,12 @@ def waterfalls(rows, columns, steps, caption):
 
 
 def _range_of_bars(panels):
-    """Limits of an axis that show all bars, and of intervals at most as much on either side."""
+    """Limits of an axis: all bars, and of intervals at most as much again on either side."""
     numbers = np.array([bar[1:] for *_, bars in panels for bar in bars]).reshape(-1, 4)
     if not len(numbers):
         return 0, 1
     low, high = numbers[:, :2].min(), numbers[:, :2].max()
-    span = max(high - low, 1e-3 * abs(high), 1e-12)
+    span = max(high - low, 0.05 * abs(high), 1e-12)
     low, high = max(np.nanmin(numbers), low - span), min(np.nanmax(numbers), high + span)
     return low - 0.1 * span, high + 0.1 * span
 
