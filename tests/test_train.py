@@ -250,18 +250,23 @@ def test_full_batch_stopping_restores_the_weights_that_gave_the_best_loss(method
     assert ops.mse(model.train()(x), y).item() == min(history.loss)
 
 
-def test_the_best_weights_come_back_when_the_epochs_run_out_too():
+@pytest.mark.parametrize("patience", [1, 10])
+@pytest.mark.parametrize("restored", ["always", "stopped", "never"])
+def test_the_best_weights_come_back_always_or_only_after_a_stop_or_never(restored, patience):
     model = some_model()
     losses = iter([1.0, 0.5, 2.0])
     states = []
+    stopping = EarlyStopping(model, patience, restored=restored)
     history = train_some(
         model,
         epochs=3,
         monitor=lambda m: states.append(m.state_dict()) or next(losses),
-        stopping=EarlyStopping(model, patience=10),
+        stopping=stopping,
     )
-    assert history.stopped is False
-    assert same(model.state_dict(), states[1])
+    assert history.stopped == (patience == 1)
+    best = restored == "always" or (restored == "stopped" and history.stopped)
+    assert same(model.state_dict(), states[1 if best else 2])
+    assert (stopping.best_state is None) == (restored == "never")
 
 
 def test_without_a_stopping_rule_the_last_weights_stay():

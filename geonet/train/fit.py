@@ -107,8 +107,8 @@ def fit(
         By default this is the epoch's mean training loss. Its weights are then those before the
         last update (with one batch per epoch: exactly those that gave this loss).
     schedule, stopping : objects with step(quantity), optional
-        As in `geonet.train.schedules`. When training ends, the stopping rule's best weights are
-        restored.
+        As in `geonet.train.schedules`. When training ends, the stopping rule restores its best
+        weights, if it is meant to.
     position : Position, optional
         Where to begin; it is kept up to date. If it is already at the end, nothing is trained.
     on_gradients, on_step, on_epoch : functions, optional

@@ -87,7 +87,7 @@ class ReduceLROnPlateau(_Patience):
 
 
 class EarlyStopping(_Patience):
-    """End training after `patience` steps without improvement, and restore the best weights.
+    """End training after `patience` steps without improvement; it can restore the best weights.
 
     Parameters
     ----------
@@ -97,21 +97,26 @@ class EarlyStopping(_Patience):
     mode : {"min", "max"}
     min_delta : float
         Only a change by more than this (absolute) counts as an improvement.
+    restored : {"always", "stopped", "never"}
+        When `restore`, which ends a training, restores the best weights: always; only if this rule
+        has ended the training, as in Keras 2.8; or never, so that none are kept.
     """
 
-    def __init__(self, module, patience, mode="min", min_delta=0.0):
+    def __init__(self, module, patience, mode="min", min_delta=0.0, restored="always"):
         super().__init__(patience, mode, min_delta)
-        self.module, self.best_state = module, None
+        check_choice("restored", restored, ("always", "stopped", "never"))
+        self.module, self.restored, self.best_state = module, restored, None
 
     def step(self, value):
         """Take the quantity of the present weights into account; True when training should stop."""
-        if self._improves(value):
+        if self._improves(value) and self.restored != "never":
             self.best_state = self.module.state_dict()
         return self._waited >= self.patience
 
     def restore(self):
-        """Restore the best weights."""
-        if self.best_state is not None:
+        """Restore the best weights, if `restored` says so."""
+        wanted = self.restored == "always" or self._waited >= self.patience
+        if wanted and self.best_state is not None:
             self.module.load_state_dict(self.best_state)
 
     def state_dict(self):

@@ -13,7 +13,7 @@ CANCELLED_BIASES = (  # a row of `Experiment.differences`
 JUMP = 1.0  # a location φ that moves farther than this in one step has jumped, in units of x
 
 
-def fit_adam(model, loss, data, lr, *, patience=None, mode="min", **options):
+def fit_adam(model, loss, data, lr, *, patience=None, mode="min", restored="always", **options):
     """Train by Adam with an eps of 1e-7, the default of Keras, which the authors use.
 
     Parameters
@@ -26,6 +26,8 @@ def fit_adam(model, loss, data, lr, *, patience=None, mode="min", **options):
         ends after this many. Without it, the rate is constant and there is no early stopping.
     mode : {"min", "max"}
         Whether smaller or larger values of what is monitored are better.
+    restored : {"always", "stopped", "never"}
+        When the best weights are restored, as for `geonet.train.EarlyStopping`.
     **options
         Others of `geonet.train.fit`.
 
@@ -36,7 +38,7 @@ def fit_adam(model, loss, data, lr, *, patience=None, mode="min", **options):
     optimizer = Adam(model.parameters(), lr, eps=1e-7)
     if patience is not None:
         options["schedule"] = ReduceLROnPlateau(optimizer, patience=patience // 2, mode=mode)
-        options["stopping"] = EarlyStopping(model, patience=patience, mode=mode)
+        options["stopping"] = EarlyStopping(model, patience, mode, restored=restored)
     return fit(model, loss, data, optimizer, label=None, **options)
 
 
