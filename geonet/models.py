@@ -202,7 +202,7 @@ def _widened(width, channels):
 
 STAGES = (64, 128, 256, 512)  # channels of a ResNet's four stages; all but the first halve images
 BOTTLENECK = 4  # output channels of a bottleneck for each channel in its middle
-STEMS = "imagenet", "small"
+STEMS = "imagenet", "unpadded", "small"
 
 
 def resnet18(method, **options):
@@ -233,9 +233,10 @@ def resnet50(method, **options):
     rng : numpy.random.Generator
     width : float
         Multiplies all channels except those of the images; rounded, at least one.
-    stem : {"imagenet", "small"}
-        A 7×7 convolution at stride 2 followed by a 3×3 max pooling at stride 2; or, for small
-        images, a 3×3 convolution at stride 1.
+    stem : {"imagenet", "unpadded", "small"}
+        A 7×7 convolution at stride 2 followed by a 3×3 max pooling at stride 2, whose input is
+        padded by 1 or, as in the code of the paper's authors, not; or, for small images, a 3×3
+        convolution at stride 1.
     init, init_hidden
         As for `mlp`.
     dtype : {numpy.float64, numpy.float32}, default float32
@@ -270,8 +271,8 @@ def _resnet(depths, branch, method, *, num_classes=1000, width=1.0, stem="imagen
     stages = _widened(width, STAGES)
     channels = stages[0]
     steps = [unit(3, channels, 3)]
-    if stem == "imagenet":
-        steps = [unit(3, channels, 7, 2), nn.MaxPool2d(3, 2, 1)]
+    if stem != "small":
+        steps = [unit(3, channels, 7, 2), nn.MaxPool2d(3, 2, int(stem == "imagenet"))]
     for stage, (middle, depth) in enumerate(zip(stages, depths)):
         for block in range(depth):
             stride = 2 if stage and not block else 1

@@ -16,10 +16,13 @@ import numpy as np
 import pytest
 from kernel_helpers import without_notice
 
+from geonet.data.image_folders import ImageFolders
 from geonet.experiments import imagenet
-from geonet.experiments.harness.results import Results
+from geonet.experiments.harness import results
+from geonet.experiments.harness.classification import evaluate
 from geonet.experiments.imagenet import EXPERIMENT, Run, make_schedule
 from geonet.experiments.sets.drawn_pictures import write_pictures
+from geonet.models import resnet18
 from geonet.nn.module import Parameter
 from geonet.text import BadInput
 from geonet.train import SGD, CheckpointNotWritten, Checkpoints
@@ -121,23 +124,9 @@ def test_runs_leave_a_table_a_figure_and_the_last_weights(pictures, tmp_path, ca
         folder = tmp_path / "checkpoints" / f"{run['method']}-{run['seed']}"
         assert [path.name for path in folder.iterdir()] == [f"step-{STEPS:08}.npz"]
     text = capsys.readouterr().out
-    assert "top-1, %" in text
+    assert "test top-1" in text
     assert "64 to train, 21 to test, 10 classes" in text
     assert (tmp_path / "figures" / "curves.png").exists()
-
-
-def test_the_table_has_percent_with_the_deviation_over_seeds(tmp_path):
-    config = {"methods": ["BN", "GmP"], "seeds": [0, 1], "lr": {"BN": [1], "GmP": [1]}}
-    results = Results(tmp_path, "imagenet", config)
-    for seed, top1 in enumerate((0.4, 0.6)):
-        fields = {"method": "BN", "seed": seed, "lr": 1.0}
-        metrics = {"test_top1": top1, "test_top5": 0.75}
-        results.add(fields | {"metrics": metrics}, {})
-        results.add(fields | {"method": "GmP", "metrics": {"diverged": True}}, {})
-    assert EXPERIMENT.rows(results)[1:] == [
-        ("BN", "1", "50.00 ± 14.14", "75.00 ± 0.00", "0 of 2"),
-        ("GmP", "1", "", "", "2 of 2"),
-    ]
 
 
 def test_overwriting_removes_checkpoints_of_the_earlier_configuration(pictures, whole, tmp_path):
@@ -180,6 +169,119 @@ def test_a_stopped_run_goes_on_to_the_very_same_end(
     assert final_state(tmp_path) == final_state(whole)
     saved = steps if save else steps - steps % 2
     assert len(made) == STEPS - saved
+
+
+PAPER = ("--protocol", "paper", "--epochs", "6", "--checkpoint-every", "2")
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Training whose rate falls after one epoch without progress, and which ends after two."""
+    monkeypatch.setattr(imagenet, "PATIENCE", 1)
+
+
+@pytest.mark.parametrize("steps", [3, 6, 9, 11])
+def test_under_paper_a_stopped_run_goes_on_to_the_very_same_end(
+    impatient, pictures, tmp_path, monkeypatch, steps
+):
+    words = ("--data", pictures, *PAPER, "--lr", "1e-9")  # so nothing ever improves
+    whole = train(tmp_path / "whole", *words)
+    assert whole["runs"][0]["metrics"]["steps"] == 12  # three epochs of six
+    with monkeypatch.context() as patch:
+        stop_after(patch, steps, False)
+        with pytest.raises(Stopped):
+            train(tmp_path / "stopped", *words)
+    assert train(tmp_path / "stopped", *words, "--resume") == whole
+    state, step = final_state(tmp_path / "stopped")
+    assert (state, step) == final_state(tmp_path / "whole")
+    assert state["/stopping/waited"] == 2
+    assert state["/optimizer/lr"] == pytest.approx(1e-11)
+
+
+def test_a_run_that_early_stopping_ended_is_not_trained_on(impatient, pictures, tmp_path):
+    words = ("--data", pictures, *PAPER, "--lr", "1e-9")
+    whole = train(tmp_path / "whole", *words)
+    shutil.copytree(tmp_path / "whole" / "checkpoints", tmp_path / "copy" / "checkpoints")
+    assert train(tmp_path / "copy", *words, "--resume") == whole
+
+
+def stored_runs(out):
+    """The content of results.json, with the arrays of its runs."""
+    runs = results.read(out)
+    return runs.config, list(runs.find_with_arrays())
+
+
+@pytest.mark.parametrize("protocol", ["clean", "paper"])
+def test_the_last_weights_are_reported_and_kept_with_their_hits(
+    impatient, pictures, tmp_path, monkeypatch, protocol
+):
+    states, end_epoch = [], Run.end_epoch
+
+    def note(run, model):
+        states.append(model.state_dict())
+        return end_epoch(run, model)
+
+    monkeypatch.setattr(Run, "end_epoch", note)
+    words = ("--data", pictures, "--protocol", protocol, "--epochs", "8", "--lr", "0.3")
+    train(tmp_path, *words)
+    config, ((run, arrays),) = stored_runs(tmp_path)
+    epochs = len(arrays["test_top1"])
+    if protocol == "paper":  # the stop came after better epochs
+        assert arrays["test_top5"].argmax() == epochs - 3
+    assert arrays["hits"].shape == (21,)
+    assert run["metrics"]["test_top1"] == arrays["test_top1"][-1] == arrays["hits"].mean()
+    state, _ = Checkpoints(tmp_path / "checkpoints" / "GmP+IMN-0").load()
+    for name, values in state["model"].items():
+        np.testing.assert_array_equal(values, states[-1][name])
+    with ImageFolders(pictures, 16, recipe=imagenet.RECIPES[protocol]) as data:
+        execution = {"execution": {"resume": True, "out": tmp_path, "keep": 1}}
+        again = Run(config | execution, "GmP+IMN", 0, 0.3, data)
+        again.model.load_state_dict(state["model"])
+        _, hits = evaluate(again.model, data.validation_batches(16))
+    np.testing.assert_array_equal(hits, arrays["hits"])
+
+
+def test_protocol_paper_has_all_of_the_authors_settings(pictures, tmp_path, monkeypatch):
+    words = ("--data", pictures, "--size", "64", "--out", tmp_path)
+    clean, paper = (
+        EXPERIMENT.configure(arguments_of(*words, *more)) for more in ((), ("--protocol", "paper"))
+    )
+    assert {n: (clean[n], paper[n]) for n in clean if clean[n] != paper[n]} == {
+        "protocol": ("clean", "paper"),
+        "weight_decay": (1e-4, 0.0),
+        "stem": ("imagenet", "unpadded"),
+        "schedule": ("cosine", "plateau"),
+    }
+    more = ("--protocol", "paper", "--weight-decay", "0.1", "--schedule", "cosine")
+    mixed = EXPERIMENT.configure(arguments_of(*words, *more, "--stem", "small"))
+    assert (mixed["weight_decay"], mixed["schedule"], mixed["stem"]) == (0.1, "cosine", "small")
+    seen, make = [], imagenet.ImageFolders
+    monkeypatch.setattr(imagenet, "ImageFolders", lambda *a, **o: seen.append(o) or make(*a, **o))
+    for protocol in ("clean", "paper"):
+        out = tmp_path / protocol
+        train(out, "--data", pictures, "--epochs", "1", "--protocol", protocol)
+    assert [o["recipe"] for o in seen if "recipe" in o] == ["inception", "resnet"]
+
+
+def test_the_authors_stem_makes_55_pixels_of_224():
+    for stem, side in (("unpadded", 55), ("imagenet", 56)):
+        model = resnet18("SP", stem=stem, width=0.02, rng=np.random.default_rng(0))
+        first, pooling, *_ = model
+        assert pooling(first(np.zeros((1, 224, 224, 3), np.float32))).shape[1:3] == (side, side)
+
+
+def test_drawn_pictures_of_another_folder_count_as_drawn(pictures, tmp_path):
+    words = ("--data", pictures, "--out", tmp_path)
+    config = EXPERIMENT.configure(EXPERIMENT.arguments(*words))
+    numbers = {"width": 0.25, "size": 64, "epochs": 20, "batch_size": 32}
+    assert {name: config[name] for name in numbers} == numbers
+    folder = shutil.copytree(pictures, tmp_path / "others")
+    for part in ("train", "val"):
+        next((folder / part).iterdir()).rename(folder / part / "cat")
+    arguments = EXPERIMENT.arguments("--data", folder, "--out", tmp_path)
+    config = EXPERIMENT.configure(arguments)
+    numbers = {"width": 1.0, "size": 224, "epochs": 90, "batch_size": 64}
+    assert {name: config[name] for name in numbers} == numbers
 
 
 def test_without_resume_a_stopped_run_begins_anew(pictures, whole, tmp_path, monkeypatch):
@@ -526,6 +628,8 @@ def test_two_processes_step_as_one_with_batches_twice_as_large(pictures, tmp_pat
             scale = np.abs(values).max()
             assert np.abs(two["model"][name] - values).max() <= 1e-5 * scale + 1e-7, name
         np.testing.assert_allclose(two["curves"]["epochs"], one["curves"]["epochs"], rtol=1e-5)
+        hits = one["curves"]["hits"]  # of two processes, those of the first come first
+        np.testing.assert_array_equal(two["curves"]["hits"], np.r_[hits[::2], hits[1::2]])
 
 
 @pytest.mark.slow

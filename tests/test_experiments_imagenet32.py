@@ -1,7 +1,9 @@
 """The ImageNet32 experiment: what it counts, what controls it, and what its cases write."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +11,13 @@ import pytest
 from geonet.data.image_arrays import ImageSet
 from geonet.experiments import imagenet32
 from geonet.experiments.harness.classification import Curves, evaluate, top_hits
-from geonet.experiments.imagenet32 import EXPERIMENT, PaperCurves, batch_sizes
+from geonet.experiments.harness.results import Results, Runs
+from geonet.experiments.harness.statistics import bounded, mean_interval, picture_interval
+from geonet.experiments.harness.tables import format_interval
+from geonet.experiments.imagenet32 import EXPERIMENT, batch_sizes
+from geonet.experiments.sets import drawn_pictures
 from geonet.nn import Sequential
-from geonet.tensor import Tensor
+from geonet.tensor import Tensor, no_grad
 from geonet.text import BadInput
 
 WORDS = ("--width", "0.02", "--epochs", "2", "--seeds", "2", "--methods", "SP,GmP+IMN")
@@ -30,7 +36,7 @@ def few(monkeypatch):
     train = draw(48)
     data = ImageSet([lambda: train], draw(20))
     monkeypatch.delenv("GEONET_DATA", raising=False)
-    monkeypatch.setattr(imagenet32, "images", lambda path: data)
+    monkeypatch.setattr(imagenet32, "images", lambda path, protocol: data)
     return data
 
 
@@ -45,30 +51,36 @@ def run(tmp_path, *words):
 def test_hits_are_counted_among_the_largest_logits():
     logits = np.array([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [3.0, 2.0, 1.0]])
     labels = np.array([0, 1, 2])
-    assert [top_hits(logits, labels, k) for k in (1, 2, 3, 5)] == [1, 2, 3, 3]
+    found = [top_hits(logits, labels, k).tolist() for k in (1, 2, 3, 5)]
+    assert found == [[True, False, False], [True, True, False], [True] * 3, [True] * 3]
 
 
 def test_logits_that_are_not_numbers_are_no_hits():
     for count in (3, 5):
-        assert top_hits(np.full((2, 3), np.nan), np.array([0, 1]), count) == 0
-    assert top_hits(np.array([[1, np.nan, 0]]), np.array([0]), 1) == 0
+        assert not top_hits(np.full((2, 3), np.nan), np.array([0, 1]), count).any()
+    assert not top_hits(np.array([[1, np.nan, 0]]), np.array([0]), 1)
 
 
 def test_of_equal_logits_the_first_counts():
-    assert [top_hits(np.zeros((4, 4)), np.arange(4), k) for k in (1, 2, 4)] == [1, 2, 4]
+    for count in (1, 2, 4):
+        found = top_hits(np.zeros((4, 4)), np.arange(4), count)
+        np.testing.assert_array_equal(found, np.arange(4) < count)
 
 
 def test_evaluation_is_the_mean_over_all_validation_images(few):
     rng = np.random.default_rng(1)
     weight = rng.normal(scale=0.02, size=(8 * 8 * 3, 2)).astype(np.float32)
-    batches = few.validation_batches(7)  # the last one is smaller
-    loss, top1, top5 = evaluate(Sequential(lambda x: on_pixels(x, weight)), batches)
-    x, labels = next(few.validation_batches(20))
+    x, _ = next(few.validation_batches(20))
+    labels = rng.integers(0, 2, 20)
+    batches = [(x[i : i + 7], labels[i : i + 7]) for i in (0, 7, 14)]  # the last one is smaller
+    (loss, top1, top5), hits = evaluate(Sequential(lambda x: on_pixels(x, weight)), batches)
     logits = x.reshape(20, -1).astype(np.float64) @ weight
     right = np.exp(logits - logits.max(1, keepdims=True))
     right = (right / right.sum(1, keepdims=True))[np.arange(20), labels]
     assert loss == pytest.approx(-np.log(right).mean(), rel=1e-5)
-    assert (top1, top5) == ((logits.argmax(1) == labels).mean(), 1)
+    np.testing.assert_array_equal(hits, logits.argmax(1) == labels)  # in the order of the images
+    assert (top1, top5) == (hits.mean(), 1)
+    assert 0 < top1 < 1
 
 
 def on_pixels(x, weight):
@@ -78,17 +90,16 @@ def on_pixels(x, weight):
 
 def test_the_training_loss_steers_or_under_protocol_paper_the_validation_top5(few):
     model = Sequential(lambda x: on_pixels(x, np.ones((192, 2), np.float32)))
-    for kind in (Curves, PaperCurves):
-        curves = kind(lambda: few.validation_batches(20))
+    for by_top5 in (False, True):
+        curves = Curves(lambda: few.validation_batches(20), by_top5=by_top5)
         for x, labels in few.train_batches(16, np.random.default_rng(0)):
             curves.loss(model(x), labels)
         steering = curves.end_epoch(model)
         arrays = curves.arrays()
-        expected = arrays["train_loss"][0] if kind is Curves else -arrays["test_top5"][0]
-        assert steering == expected
+        assert steering == (-arrays["test_top5"][0] if by_top5 else arrays["train_loss"][0])
         assert {name: values.shape for name, values in arrays.items()} == dict.fromkeys(
             ("train_loss", "train_top1", "test_loss", "test_top1", "test_top5"), (1,)
-        )
+        ) | {"hits": (20,)}
 
 
 @pytest.mark.parametrize("protocol", ["clean", "paper"])
@@ -158,6 +169,136 @@ def test_other_images_are_another_configuration(few):
     config = EXPERIMENT.configure(EXPERIMENT.arguments("--batch-sizes", "16"))
     few.mean = few.mean + 1e-3
     assert EXPERIMENT.configure(EXPERIMENT.arguments("--batch-sizes", "16")) != config
+
+
+def test_protocol_paper_has_all_of_the_authors_settings_and_clean_none(few):
+    clean, paper = (
+        EXPERIMENT.configure(EXPERIMENT.arguments("--batch-sizes", "16", *words))
+        for words in ((), ("--protocol", "paper"))
+    )
+    assert {n: (clean[n], paper[n]) for n in clean if clean[n] != paper[n]} == {
+        "protocol": ("clean", "paper"), "epochs": (30, 500), "start": ("equal", "authors")
+    }  # fmt: skip
+    words = ("--protocol", "paper", "--start", "equal", "--batch-sizes", "16", "--epochs", "7")
+    mixed = EXPERIMENT.configure(EXPERIMENT.arguments(*words))
+    assert (mixed["start"], mixed["epochs"]) == ("equal", 7)
+
+
+def read_anew(protocol, path=None):
+    """Images that are not kept for other tests; of the drawn ones only a few."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawn_pictures, "TRAINING", 200)
+        patch.setattr(drawn_pictures, "VALIDATION", 50)
+        return imagenet32.images.__wrapped__(path, protocol)
+
+
+def test_under_paper_pixels_are_less_their_mean_and_not_standardized():
+    clean, paper = (read_anew(protocol) for protocol in ("clean", "paper"))
+    (x, labels), (y, same) = (next(data.validation_batches(50)) for data in (clean, paper))
+    np.testing.assert_array_equal(labels, same)
+    np.testing.assert_allclose(y, x * 64 / 255, rtol=1e-5, atol=1e-7)
+    assert 0.15 < y.std() < 0.35 < 0.7 < x.std()
+
+
+@pytest.fixture(scope="module")
+def inputs_of_paper():
+    """Some images as the authors' networks see them, and whether they are photographs."""
+    folder = os.environ.get("GEONET_DATA")
+    data = read_anew("paper", folder and Path(folder, "imagenet32"))
+    return next(data.validation_batches(8))[0], bool(folder)
+
+
+def last_activations(method, start, x, width):
+    """The activations after the sixth convolution of a network at its start."""
+    config = {"protocol": "paper", "start": start, "width": width, "init": "glorot_uniform"}
+    model = imagenet32.build(config, method, 1000, np.random.default_rng(0))
+    *hidden, _, _, _ = model  # pooling, the mean over the image, output layer
+    with no_grad():
+        return Sequential(*hidden).eval()(x).data
+
+
+def test_under_the_authors_start_gmp_begins_with_larger_activations_than_sp(inputs_of_paper):
+    x, photographs = inputs_of_paper
+    slack = 1.25 if photographs else 3
+    for method, deviation in (("SP", 0.005), ("GmP", 0.08), ("WN", 0.08)):
+        found = last_activations(method, "authors", x, 1.0).std()
+        assert deviation / slack < found < deviation * slack, method
+
+
+def test_under_the_equal_start_all_methods_begin_as_sp(inputs_of_paper):
+    x, _ = inputs_of_paper
+    expected = last_activations("SP", "equal", x, 0.1)
+    np.testing.assert_array_equal(expected, last_activations("SP", "authors", x, 0.1))
+    for method in ("GmP", "WN"):
+        found = last_activations(method, "equal", x, 0.1)
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5 * expected.max())
+
+
+def stored(tmp_path):
+    """The metrics and arrays of each run, as they are stored."""
+    lines = (tmp_path / "runs.jsonl").read_text(encoding="utf-8").splitlines()
+    runs = Runs(tmp_path, map(json.loads, lines))
+    return [(run["metrics"], arrays) for run, arrays in runs.find_with_arrays()]
+
+
+@pytest.mark.parametrize("protocol", ["clean", "paper"])
+def test_hits_are_those_of_the_weights_that_are_reported(few, tmp_path, monkeypatch, protocol):
+    monkeypatch.setattr(imagenet32, "PATIENCE", 1)
+    words = ("--epochs", "6", "--batch-sizes", "16", "--protocol", protocol, "--lr", "SP=0.1")
+    run(tmp_path, *words)
+    for metrics, arrays in stored(tmp_path):
+        assert arrays["hits"].dtype == bool
+        assert arrays["hits"].shape == (20,)
+        assert arrays["hits"].mean() == metrics["test_top1"]
+        epochs = len(arrays["test_top1"])
+        stopped = protocol == "paper" and epochs < 6
+        assert epochs == 6 or stopped
+        best = np.argmax(arrays["test_top5"]) if stopped else -1
+        assert metrics["test_top1"] == arrays["test_top1"][best]
+
+
+def test_without_a_stop_the_validation_images_are_seen_once_an_epoch(few, tmp_path, monkeypatch):
+    calls, batches = [], few.validation_batches
+    monkeypatch.setattr(few, "validation_batches", lambda size: calls.append(1) or batches(size))
+    for protocol in ("clean", "paper"):
+        run(tmp_path / protocol, "--batch-sizes", "16", "--protocol", protocol, "--methods", "SP")
+    assert len(calls) == 2 * 2 * 2  # protocols, seeds, epochs
+
+
+def test_intervals_include_the_sample_of_images(tmp_path):
+    rng = np.random.default_rng(0)
+    config = {"methods": ["SP", "BN", "GmP"], "seeds": [0, 1, 2], "batch_size": [16], "epochs": 1}
+    config |= {"lr": {m: [0.1] for m in config["methods"]}}
+    results = Results(tmp_path, "imagenet32", config)
+    drawn = {m: rng.random((3, 400)) < p for m, p in (("SP", 0.5), ("BN", 0.7), ("GmP", 0.6))}
+    for m, all_hits in drawn.items():
+        for seed, hits in enumerate(all_hits):
+            entry = {"method": m, "seed": seed, "lr": 0.1, "batch_size": 16}
+            lost = (m, seed) == ("GmP", 1)
+            metrics = {"diverged": True} if lost else {"test_top1": hits.mean(), "diverged": False}
+            results.add(entry | {"metrics": metrics}, {} if lost else {"hits": hits})
+    by_seed = mean_interval(drawn["BN"].mean(axis=1))
+    by_picture = picture_interval(drawn["BN"])
+    assert by_picture.high - by_picture.low > 1.2 * (by_seed.high - by_seed.low)
+    _, _, sp, bn, gmp = EXPERIMENT.rows(results)
+    assert bn[3] == format_interval(bounded(by_picture, 1.0))
+    paired = picture_interval(drawn["BN"].astype(float) - drawn["SP"])
+    assert bn[4] == f"{paired.mean:+.3g} {format_interval(paired, '+.3g')}"
+    kept = drawn["GmP"][[0, 2]].astype(float)  # the seeds that did not diverge
+    assert gmp[3] == format_interval(bounded(picture_interval(kept), 1.0))
+    paired = picture_interval(kept - drawn["SP"][[0, 2]])
+    assert gmp[4] == f"{paired.mean:+.3g} {format_interval(paired, '+.3g')}"
+    assert (sp[4], gmp[-1]) == ("", "1 of 3")
+
+
+def test_pictures_that_differ_between_runs_leave_intervals_over_seeds(tmp_path):
+    config = {"methods": ["SP"], "seeds": [0, 1], "batch_size": [16], "lr": {"SP": [0.1]}}
+    results = Results(tmp_path, "imagenet32", config)
+    for seed, hits in enumerate(([True, False], [True, True, False])):
+        run = {"method": "SP", "seed": seed, "lr": 0.1, "batch_size": 16}
+        results.add(run | {"metrics": {"test_top1": np.mean(hits)}}, {"hits": np.array(hits)})
+    interval = format_interval(bounded(mean_interval([1 / 2, 2 / 3]), 1.0))
+    assert EXPERIMENT.rows(results)[-1][3] == interval
 
 
 def test_batch_sizes_are_whole_numbers_up_to_the_number_of_images():

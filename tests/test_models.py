@@ -482,7 +482,7 @@ def test_the_last_unit_of_a_branch_and_shortcuts_are_linear_and_no_other_unit_is
 
 @pytest.mark.parametrize("options", [{"stem": "large"}, {"width": 0}, {"width": np.inf}])
 def test_impossible_options_are_refused(options):
-    with pytest.raises(ValueError, match=r"stem must be one of imagenet, small|width must be"):
+    with pytest.raises(ValueError, match=r"stem must be one of|width must be"):
         narrow("SP", **options)
     with pytest.raises(ValueError, match="method must be one of SP"):
         narrow("sp")

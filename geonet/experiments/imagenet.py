@@ -1,9 +1,9 @@
 """ImageNet: a ResNet under every method (table 3 of the paper).
 
 SGD with momentum 0.9 on the cross-entropy, with photographs in one folder per class, or with
-pictures that are drawn for this experiment and read in the same way. The validation pictures are
-evaluated after each epoch but do not influence training: what is reported is the accuracy of the
-last epoch's weights on the centre crop of each.
+pictures that are drawn for this experiment and read in the same way. What is reported is the
+accuracy of the last epoch's weights on the middle of each validation picture. Under `clean`, these
+pictures do not influence training. `ImageNet.differences` says how `paper` differs.
 
 Checkpoints are written during a run, and a resumed run continues bit for bit as if it had not been
 interrupted. Processes started by mpiexec train together: each takes its share of the pictures, and
@@ -23,18 +23,23 @@ import numpy as np
 
 from geonet import threads, train
 from geonet.data.image_folders import ImageFolders
-from geonet.experiments.harness.classification import MOMENTUM, Classification, Curves
-from geonet.experiments.harness.experiment import generators
+from geonet.experiments.harness.classification import (
+    MOMENTUM,
+    PATIENCE,
+    Classification,
+    Curves,
+)
+from geonet.experiments.harness.experiment import RECIPE_DIFFERENCES, generators, recipe
 from geonet.experiments.harness.options import number
 from geonet.experiments.harness.results import NOT_OURS
-from geonet.experiments.harness.statistics import mean_interval
 from geonet.experiments.sets.drawn_pictures import WNIDS, write_pictures
 from geonet.models import STEMS, resnet18, resnet34, resnet50
 from geonet.text import BadInput, check_range
 from geonet.train.parallel import cores, sum_over_ranks, world
 
 NETWORKS = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}
-SCHEDULES = "cosine", "step"
+SCHEDULES = "cosine", "step", "plateau"
+RECIPES = {"clean": "inception", "paper": "resnet"}  # of `ImageFolders`
 CORES = max(2, threads.available())
 LARGE_SIZE = 64  # the stem reduces pictures whose side is at least this
 MAX_NAMED = 3  # how many damaged pictures are named below the table
@@ -57,6 +62,7 @@ NUMBERS = {  # type, default for drawn pictures, default with --data, and help o
 }  # fmt: skip
 EXECUTION = "workers", "checkpoint_every", "keep"  # those that do not affect results
 QUICK = {"width": 0.25, "size": 64, "epochs": 2}  # defaults with --quick
+PAPER = {"weight_decay": 0.0}  # defaults with --protocol paper
 NOT_OF_ONE_RUN = "methods", "seeds", "lr", "execution", "data"  # the last is where the pictures are
 
 
@@ -66,21 +72,77 @@ class ImageNet(Classification):
     name = "imagenet"
     summary = "a ResNet on photographs in folders, on one machine or many (table 3)"
     methods = "BN,WN+MBN,GmP+IMN"
+    differences = (
+        ("pixels", "(x/255 − mean)/std", "x/255 − mean"),
+        (
+            "training pictures",
+            "parts of 8 to 100 % of the area, mirrored or not",
+            "squares of pictures whose shorter side is resized to 256 to 480 (for a size of 224), "
+            "mirrored or not, with colours shifted along their principal components",
+        ),
+        (
+            "validation pictures",
+            "the middle, of a shorter side of 256 (for a size of 224)",
+            "the middle, of a shorter side of 368 (for a size of 224)",
+        ),
+        (
+            "--schedule",
+            "cosine",
+            "plateau: to a tenth after 5 epochs without a better top-5 accuracy on the validation "
+            "pictures",
+        ),
+        (
+            "end of training",
+            "after --epochs",
+            "also after 10 epochs without a better top-5 accuracy on the validation pictures; as "
+            "under clean, the last weights are reported",
+        ),
+        ("--weight-decay", "0.0001", "0"),
+        ("--stem", "with padding before the max pooling", "unpadded: from 112 pixels to 55"),
+        (
+            "fan-out of k×k convolutions for Glorot",
+            "k²·O",
+            "O under geometric and weight-normalized methods, k²·O under the others",
+        ),
+        *RECIPE_DIFFERENCES,
+        (
+            "r of GmP",
+            "outside the ReLU",
+            "as under clean; the authors' residual networks have it inside, which is the same "
+            "while r > 0",
+        ),
+        (
+            "padding of convolutions at stride 2",
+            "the same on both sides",
+            "as under clean; TensorFlow pads by 2 and 3 pixels for 7×7 filters, and by 0 and 1 for "
+            "3×3 filters on an even side",
+        ),
+        (
+            "network",
+            "--arch",
+            "as under clean; version 5 of the paper says ResNet-18, versions 1 to 3 say "
+            "ResNet-50, and the authors' code is a ResNet-34",
+        ),
+    )
     resume_hint = "the same command with --resume (and without --overwrite)"
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
         text = "folder with train/CLASS/*.JPEG and val/CLASS/*.JPEG (default: pictures that are "
-        parser.add_argument("--data", help=f"{text}drawn and stored in --out)")
+        text += "drawn and stored in OUT/pictures: the same for every --arch, and they can be "
+        text += "named by --data to be drawn only once)"
+        parser.add_argument("--data", help=text)
         text = "network (default: %(default)s)"
         parser.add_argument("--arch", choices=tuple(NETWORKS), default="resnet18", help=text)
-        text = f"first layers of the network (default: small for sizes below {LARGE_SIZE})"
+        text = f"first layers of the network (default: small for sizes below {LARGE_SIZE}, or else "
+        text += "imagenet, or unpadded with --protocol paper)"
         parser.add_argument("--stem", choices=STEMS, help=text)
-        text = "lower the rate along a cosine, or to a tenth after each third of the epochs"
-        text += " (default: %(default)s)"
-        parser.add_argument("--schedule", choices=SCHEDULES, default="cosine", help=text)
+        text = "lower the rate along a cosine, or to a tenth after each third of the epochs, or to "
+        text += "a tenth on a plateau (default: cosine, or plateau with --protocol paper)"
+        parser.add_argument("--schedule", choices=SCHEDULES, help=text)
         for name, (kind, drawn, data, text) in NUMBERS.items():
-            default = f"{drawn:g}" if drawn == data else f"{drawn:g}, or {data:g} with --data"
+            default = f"{drawn:g}" if drawn == data else f"{drawn:g}, or {data:g} for photographs"
+            default += f", or {PAPER[name]:g} with --protocol paper" if name in PAPER else ""
             text += f" (default: {default})"
             parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=text)
         text = "stop at a damaged picture or a class without validation pictures"
@@ -99,7 +161,9 @@ class ImageNet(Classification):
             raise ValueError("--resume continues what --overwrite removes: choose one of them")
         numbers = {n: x for n, x in _numbers(arguments).items() if n not in EXECUTION}
         check_range("--warmup", numbers["warmup"], 0, numbers["epochs"])
-        stem = arguments.stem or ("small" if numbers["size"] < LARGE_SIZE else "imagenet")
+        paper = arguments.protocol == "paper"
+        large = "unpadded" if paper else "imagenet"
+        stem = arguments.stem or ("small" if numbers["size"] < LARGE_SIZE else large)
         config = super().configure(arguments)
         data = ImageFolders(self._folder(arguments), numbers["size"], strict=arguments.strict)
         for warning in data.warnings:
@@ -113,7 +177,7 @@ class ImageNet(Classification):
             "names": data.digest,
             "arch": arguments.arch,
             "stem": stem,
-            "schedule": arguments.schedule,
+            "schedule": arguments.schedule or ("plateau" if paper else "cosine"),
             "processes": ranks,
         }  # fmt: skip
 
@@ -124,7 +188,7 @@ class ImageNet(Classification):
         folder = Path(arguments.out, "pictures").resolve()
         if not folder.exists():
             write_pictures(folder, np.random.default_rng(0))
-        elif not all(Path(folder, "train", name).is_dir() for name in WNIDS):
+        elif not _drawn(folder):
             raise ValueError(
                 f"{folder} is there, without the drawn pictures: choose another --out, or --data"
             )
@@ -162,6 +226,7 @@ class ImageNet(Classification):
         execution = config["execution"]
         folder = config["data"] or Path(execution["out"], "pictures")
         options = {name: execution[name] for name in ("workers", "strict")}
+        options["recipe"] = RECIPES[config["protocol"]]
         try:
             with ImageFolders(folder, config["size"], **options, rank=rank, ranks=ranks) as data:
                 return Run(config, method, seed, lr, data).train()
@@ -182,19 +247,10 @@ class ImageNet(Classification):
         return (
             f"{config['arch']} of width {config['width']:g} on {source} ({train} to train, {test} "
             f"to test, {config['classes']} classes) at {config['size']}×{config['size']}, "
-            f"batches of {config['batch_size']}{together}, {config['schedule']} schedule, "
+            f"batches of {config['batch_size']}{together}, protocol {config['protocol']}, "
+            f"{config['schedule']} schedule, "
             f"{config['epochs']} epochs, {len(config['seeds'])} seeds"
         )
-
-    def rows(self, results):
-        """Accuracy on centre crops in percent, mean ± standard deviation over seeds."""
-        rows = [("method", "rate", "top-1, %", "top-5, %", "diverged")]
-        for method in results.config["methods"]:
-            top1, top5 = (100 * results.metrics(method, f"test_top{k}") for k in (1, 5))
-            lost = f"{np.count_nonzero(np.isnan(top1))} of {len(top1)}"
-            lr = f"{results.lr(method):g}"
-            rows.append((method, lr, _percent(top1), _percent(top5), lost))
-        return rows
 
     def notes(self, results):
         yield from super().notes(results)
@@ -209,20 +265,17 @@ class ImageNet(Classification):
 
 def _numbers(arguments):
     """name -> the number that was given, or else its default."""
-    column = 1 if arguments.data is None else 2
+    column = 1 if arguments.data is None or _drawn(arguments.data) else 2
     defaults = {name: row[column] for name, row in NUMBERS.items()}
+    defaults |= PAPER if arguments.protocol == "paper" else {}
     defaults |= QUICK if arguments.quick else {}
     given = {n: x for n, x in vars(arguments).items() if n in defaults and x is not None}
     return defaults | given
 
 
-def _percent(values):
-    """Mean ± standard deviation of the finite values."""
-    known = values[np.isfinite(values)]
-    if not known.size:
-        return ""
-    interval = mean_interval(known)
-    return f"{interval.mean:.2f}" + ("" if np.isnan(interval.std) else f" ± {interval.std:.2f}")
+def _drawn(folder):
+    """Whether a folder holds drawn pictures."""
+    return all(Path(folder, "train", name).is_dir() for name in WNIDS)
 
 
 class Run:
@@ -241,7 +294,6 @@ class Run:
     def __init__(self, config, method, seed, lr, data):
         self.config, self.execution, self.data = config, config["execution"], data
         self.rank, self.ranks, self.comm = world()
-        self.total = np.asarray if self.comm is None else partial(sum_over_ranks, self.comm)
         shared = {name: value for name, value in config.items() if name not in NOT_OF_ONE_RUN}
         self.identity = json.dumps([shared, method, seed, lr], sort_keys=True)
         self.label = f"imagenet, {method}, seed {seed}:" if self.rank == 0 else None
@@ -250,16 +302,22 @@ class Run:
         model_rng, self.rng = generators(seed, 2)
         options = {name: config[name] for name in ("width", "stem", "init")}
         network = NETWORKS[config["arch"]]
-        self.model = network(method, rng=model_rng, num_classes=data.num_classes, **options)
+        chosen = recipe(config, method)
+        self.model = network(chosen, rng=model_rng, num_classes=data.num_classes, **options)
         decay = train.decay_of(self.model, config["weight_decay"])
         self.optimizer = train.SGD(self.model.parameters(), lr, MOMENTUM, weight_decay=decay)
         self.optimizer.comm = self.comm
         self.schedule = make_schedule(self.optimizer, config)
         batches = partial(data.validation_batches, config["batch_size"])
-        self.curves = Curves(batches, config["label_smoothing"], self.total)
+        paper = config["protocol"] == "paper"
+        self.curves = Curves(batches, config["label_smoothing"], self.comm, by_top5=paper)
+        self.stopping = None
+        if paper:
+            self.stopping = train.EarlyStopping(self.model, 2 * PATIENCE, restored="never")
         self.position = train.Position()
-        names = "model", "optimizer", "schedule", "curves", "position"
-        self.parts = {name: getattr(self, name) for name in names}  # what a checkpoint holds
+        names = "model", "optimizer", "schedule", "stopping", "curves", "position"
+        parts = {name: getattr(self, name) for name in names}
+        self.parts = {name: part for name, part in parts.items() if part is not None}  # to be saved
 
     def train(self):
         """Train, and return metrics and arrays as `Experiment.run_one` does."""
@@ -277,6 +335,7 @@ class Run:
             rng=self.rng,
             monitor=self.end_epoch,
             schedule=self.schedule,
+            stopping=self.stopping,
             position=self.position,
             on_step=self.end_step,
             on_epoch=lambda: self.save(self.curves.epochs[-1][3]),
@@ -284,9 +343,8 @@ class Run:
         )
         self.checkpoints.keep, self.checkpoints.scores = 1, {}  # keep the last weights only
         self.save(needed=True)
-        train_loss, _, _, top1, top5 = self.curves.epochs[-1].tolist()
-        metrics = {"test_top1": top1, "test_top5": top5, "train_loss": train_loss}
-        return metrics | {"steps": history.steps, "damaged": self.damaged()}, self.curves.arrays()
+        metrics = self.curves.metrics() | {"steps": history.steps, "damaged": self.damaged()}
+        return metrics, self.curves.arrays()
 
     def resume(self):
         """Continue from the newest checkpoint that can be read, if there is one."""
@@ -327,7 +385,11 @@ class Run:
     def _average_statistics(self):
         """Give all processes the mean of their running statistics. Parameters are equal anyway."""
         state, parameters = self.model.state_dict(), dict(self.model.named_parameters())
-        means = {n: self.total(state[n]) / self.ranks for n in state if n not in parameters}
+        means = {
+            name: sum_over_ranks(self.comm, value) / self.ranks
+            for name, value in state.items()
+            if name not in parameters
+        }
         self.model.load_state_dict(state | means)
 
     def save(self, score=None, needed=False):
@@ -362,6 +424,8 @@ def make_schedule(optimizer, config):
     epochs = config["epochs"] - warmup
     if config["schedule"] == "step":
         schedule = train.StepSchedule(optimizer, -(-epochs // 3))
+    elif config["schedule"] == "plateau":
+        schedule = train.ReduceLROnPlateau(optimizer, PATIENCE)
     else:
         schedule = train.CosineSchedule(optimizer, epochs)
     return train.WarmUp(schedule, warmup) if warmup else schedule

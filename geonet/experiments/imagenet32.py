@@ -1,10 +1,12 @@
 """ImageNet32: a VGG-6 under every method (figure 4 and table 2 of the paper).
 
-SGD with momentum 0.9 on the cross-entropy. Protocols: under `clean`, the training loss controls the
-learning rate. The validation images are evaluated but do not influence training, and what is
-reported is the accuracy of the last epoch's weights on them. Under `paper`, the validation top-5
-accuracy controls the learning rate, ends training and selects the weights that are reported, as in
-the authors' code.
+SGD with momentum 0.9 on the cross-entropy, without weight decay, on images that are mirrored at
+random. `ImageNet32.differences` says how the protocols differ. Under `clean`, the validation images
+are evaluated but do not influence training, and what is reported is the accuracy of the last
+epoch's weights on them.
+
+The methods' initial weights are set apart from the protocol, by --start, since the speed of
+learning depends on their scale.
 """
 
 import re
@@ -13,24 +15,43 @@ from pathlib import Path
 
 import numpy as np
 
+from geonet.data.image_arrays import SCALE
 from geonet.data.image_files import read_imagenet32
 from geonet.experiments.harness import options
-from geonet.experiments.harness.classification import MOMENTUM, Classification, Curves, evaluate
-from geonet.experiments.harness.experiment import generators, recipe
+from geonet.experiments.harness.classification import (
+    MOMENTUM,
+    PATIENCE,
+    Classification,
+    Curves,
+    evaluate,
+)
+from geonet.experiments.harness.experiment import RECIPE_DIFFERENCES, generators, recipe
 from geonet.experiments.sets.drawn_pictures import load_pictures
-from geonet.models import vgg6
+from geonet.models import authors_start, vgg6
 from geonet.train import SGD, CosineSchedule, EarlyStopping, ReduceLROnPlateau, fit
 
-SCHEDULES = "plateau", "cosine"
+SCHEDULES, STARTS = ("plateau", "cosine"), ("equal", "authors")
 FILES = re.compile(r"(train_data_batch_\d+|val_data)(\.npz)?")
-PATIENCE = 5
 EVALUATION_BATCH = 250
+SCALES = {"clean": SCALE, "paper": 255.0}  # what pixels are divided by
 
 
 @cache
-def images(path):
+def images(path, protocol):
     """The images of a folder, or drawn ones for None."""
-    return load_pictures(np.random.default_rng(0)) if path is None else read_imagenet32(path)
+    scale = SCALES[protocol]
+    if path is None:
+        return load_pictures(np.random.default_rng(0), scale)
+    return read_imagenet32(path, scale)
+
+
+def build(config, method, num_classes, rng):
+    """The network of a method, with its initial weights."""
+    chosen = authors_start(recipe(config, method))
+    if config["start"] == "equal":
+        chosen = chosen._replace(fan_out="window")
+    options = {"num_classes": num_classes, "width": config["width"], "init": config["init"]}
+    return vgg6(chosen, **options, rng=rng)
 
 
 def batch_sizes(text, largest):
@@ -43,15 +64,6 @@ def batch_sizes(text, largest):
     return list(dict.fromkeys(map(int, numbers)))
 
 
-class PaperCurves(Curves):
-    """Curves whose validation top-5 accuracy controls the training."""
-
-    def end_epoch(self, model):
-        """Record the epoch, and return minus the top-5 accuracy; NaN as `Curves` does."""
-        loss = super().end_epoch(model)
-        return -self.epochs[-1][-1] if np.isfinite(loss) else loss
-
-
 class ImageNet32(Classification):
     """Classification of small images by a VGG-6."""
 
@@ -59,7 +71,25 @@ class ImageNet32(Classification):
     summary = "a VGG-6 on small images, by batch size (figure 4, table 2)"
     case = "batch_size"
     differences = (
-        ("steering of training", "the training loss", "top-5 accuracy on the validation images"),
+        ("pixels", "(x − mean of the channel)/64, of a variance of about 1", "x/255 − mean"),
+        ("--start", "equal", "authors"),
+        (
+            "--schedule plateau (5 epochs) watches",
+            "the training loss",
+            "the top-5 accuracy on the validation images",
+        ),
+        (
+            "end of training",
+            "after 30 epochs (--epochs)",
+            "after 500 epochs (--epochs), or 10 without a better top-5 accuracy on the validation "
+            "images",
+        ),
+        (
+            "reported weights",
+            "the last",
+            "the best by that accuracy if it ended training, otherwise the last",
+        ),
+        *RECIPE_DIFFERENCES,
     )
 
     def add_arguments(self, parser):
@@ -69,10 +99,15 @@ class ImageNet32(Classification):
         parser.add_argument("--data", help=text)
         text = "multiplies the channels of the network (default: 1, or 0.25 with --quick)"
         parser.add_argument("--width", type=options.number(float, 1e-3), help=text)
-        text = "maximum number of epochs (default: 30, or 2 with --quick)"
+        text = "maximum number of epochs (default: 30, 500 with --protocol paper, 2 with --quick)"
         parser.add_argument("--epochs", type=options.number(int, 1), help=text)
         text = "comma list (default: 256)"
         parser.add_argument("--batch-sizes", default="256", help=text)
+        text = "scale of the initial weights of convolutions by Glorot: equal for all methods, or "
+        text += "the authors', which have a fan-out of O filters under geometric and "
+        text += "weight-normalized methods, and of 9·O under the others (default: equal, or "
+        text += "authors with --protocol paper)"
+        parser.add_argument("--start", choices=STARTS, help=text)
         text = "divide the rate by 10 when the loss stops falling, or lower it along a cosine"
         text += " (default: plateau)"
         parser.add_argument("--schedule", choices=SCHEDULES, default="plateau", help=text)
@@ -81,7 +116,8 @@ class ImageNet32(Classification):
         config = super().configure(arguments)
         path = options.data_path(arguments.data, "imagenet32")
         path = None if path is None else str(path)
-        data, digest = images(path), None
+        data, digest = images(path, config["protocol"]), None
+        paper = config["protocol"] == "paper"
         if path is not None:
             files = sorted(file for file in Path(path).iterdir() if FILES.fullmatch(file.name))
             digest = options.digest_of(files)
@@ -93,19 +129,19 @@ class ImageNet32(Classification):
             "batch_size": batch_sizes(arguments.batch_sizes, data.train_count),
             "schedule": arguments.schedule,
             "width": arguments.width or (0.25 if arguments.quick else 1.0),
-            "epochs": arguments.epochs or (2 if arguments.quick else 30),
+            "epochs": arguments.epochs or (2 if arguments.quick else 500 if paper else 30),
+            "start": arguments.start or ("authors" if paper else "equal"),
         }
 
     def run_one(self, config, method, seed, lr):
-        data = images(config["data"])
+        data = images(config["data"], config["protocol"])
         model_rng, batch_rng = generators(seed, 2)
-        network = recipe(config, method)
-        shape = {"num_classes": data.num_classes, "width": config["width"]}
-        model = vgg6(network, **shape, init=config["init"], rng=model_rng)
+        model = build(config, method, data.num_classes, model_rng)
         optimizer = SGD(model.parameters(), lr, momentum=MOMENTUM)
-        steers = config["protocol"] == "paper"
+        paper = config["protocol"] == "paper"
         validation_batches = partial(data.validation_batches, EVALUATION_BATCH)
-        curves = (PaperCurves if steers else Curves)(validation_batches)
+        curves = Curves(validation_batches, by_top5=paper)
+        stopping = EarlyStopping(model, 2 * PATIENCE, restored="stopped") if paper else None
         schedule = ReduceLROnPlateau(optimizer, PATIENCE)
         if config["schedule"] == "cosine":
             schedule = CosineSchedule(optimizer, config["epochs"])
@@ -119,21 +155,23 @@ class ImageNet32(Classification):
             rng=batch_rng,
             monitor=curves.end_epoch,
             schedule=schedule,
-            stopping=EarlyStopping(model, 2 * PATIENCE) if steers else None,
+            stopping=stopping,
             label=f"{self.name}, {method}, batch {config['batch_size']}, seed {seed}:",
         )
-        tested = evaluate(model, validation_batches()) if steers else curves.epochs[-1][2:]
-        _, top1, top5 = tested.tolist()
-        metrics = {"test_top1": top1, "test_top5": top5, "train_loss": history.loss[-1]}
-        return metrics | {"steps": history.steps}, curves.arrays()
+        metrics, arrays = curves.metrics(), curves.arrays()
+        if history.stopped:  # the weights are now the best
+            (_, top1, top5), arrays["hits"] = evaluate(model, validation_batches())
+            metrics |= {"test_top1": top1, "test_top5": top5}
+        return metrics | {"steps": history.steps}, arrays
 
     def describe(self, config):
         source = "embedded pictures" if config["data"] is None else Path(config["data"]).name
         train, test = config["images"]
         return (
             f"VGG-6 of width {config['width']:g} on {source} ({train} to train, {test} to test), "
-            f"protocol {config['protocol']}, {config['schedule']} schedule, up to "
-            f"{config['epochs']} epochs, {len(config['seeds'])} seeds"
+            f"protocol {config['protocol']}, {config['start']} start, "
+            f"{config['schedule']} schedule, up to {config['epochs']} epochs, "
+            f"{len(config['seeds'])} seeds"
         )
 
 

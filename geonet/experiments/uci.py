@@ -18,7 +18,12 @@ from geonet import ops, plots
 from geonet.data.tables import standardize_target
 from geonet.data.uci import files, read_uci, rows_of_split, split_uci
 from geonet.experiments.harness import figures, options, small_networks, tables
-from geonet.experiments.harness.experiment import Experiment, generators, recipe
+from geonet.experiments.harness.experiment import (
+    RECIPE_DIFFERENCES,
+    Experiment,
+    generators,
+    recipe,
+)
 from geonet.experiments.harness.statistics import (
     MIN_SEEDS,
     SIGNIFICANCE,
@@ -62,8 +67,7 @@ class Uci(Experiment):
             "the mean absolute error of a fifth of the training rows",
             "the mean squared error of the test part, and all other rows are trained on",
         ),
-        ("BN", "without a bias before it", "with one"),
-        ("WN+MBN", "the bias is after the mean", "it is before the mean, where it cancels"),
+        *RECIPE_DIFFERENCES,
     )
 
     def add_arguments(self, parser):

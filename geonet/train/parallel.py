@@ -66,8 +66,10 @@ def cores(comm):
 
 
 def sum_over_ranks(comm, array):
-    """The sum of each entry over all processes of a communicator."""
+    """The sum of each entry over all processes of a communicator; None is a single process."""
     array = np.asarray(array, order="C")
+    if comm is None:
+        return array
     total = np.empty_like(array)
     comm.Allreduce(array, total)
     return total

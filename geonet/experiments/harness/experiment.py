@@ -353,8 +353,14 @@ class Experiment(ABC):
                 rows.append(
                     (", ".join(f"{k} {v}" for k, v in case.items()), *[""] * (len(rows[0]) - 1))
                 )
-            rows += [self._row(results, m, first, case) for m in results.config["methods"]]
+            values = self.table_values(results, case)
+            rows += [self._row(results, m, values, case) for m in values]
         return rows
+
+    def table_values(self, results, case):
+        """The values of each method for `tables.statistics_cells`: the metric of each seed."""
+        name = f"test_{self.metric}"
+        return {m: results.metrics(m, name, **case) for m in results.config["methods"]}
 
     def notes(self, results):
         """Lines below the table: how long the runs took, and what went wrong."""
@@ -366,11 +372,9 @@ class Experiment(ABC):
                 lr = "" if run["lr"] is None else f"rate {run['lr']:g}, "
                 yield f"{run['method']}, {lr}seed {run['seed']}: {reason}"
 
-    def _row(self, results, method, first, case):
+    def _row(self, results, method, values, case):
         """Statistics over the runs that did not diverge; the last column counts those that did."""
-        name = f"test_{self.metric}"
-        values, reference = (results.metrics(m, name, **case) for m in (method, first))
-        finished = np.isfinite(values)
+        finished = np.isfinite(results.metrics(method, f"test_{self.metric}", **case))
         lr = results.lr(method, **case)
         found = results.find(method=method, lr=lr, **case)
         means = [
@@ -380,9 +384,12 @@ class Experiment(ABC):
             for further, style in [("steps", ".0f"), *((n, ".4g") for n, _ in self.further_metrics)]
         ]
         failed = sum("failed" in run["metrics"] for run in found)
-        lost = f"{np.count_nonzero(~finished) - failed} of {len(values)}" if found else "not tested"
+        lost = np.count_nonzero(~finished) - failed
+        lost = f"{lost} of {len(finished)}" if found else "not tested"
+        first, *_ = values
+        reference = None if method == first else values[first]
         high = 1.0 if self.larger_is_better else np.inf  # accuracies and errors
-        cells = tables.statistics_cells(values, None if method == first else reference, high=high)
+        cells = tables.statistics_cells(values[method], reference, high=high)
         lr = f"{lr:g}" if found else "not chosen"
         return (method, lr, *cells, *means, f"{lost}, {failed} failed" if failed else lost)
 
@@ -412,6 +419,12 @@ def first_runs(results):
     if lost:
         caption += f"; diverged or failed: {', '.join(lost)}"
     return runs, f"{caption}."
+
+
+RECIPE_DIFFERENCES = (  # of `recipe`, for Experiment.differences
+    ("bias under BN", "none", "before BN, where it cancels"),
+    ("bias under WN+MBN", "after the mean", "before the mean, where it cancels"),
+)
 
 
 def recipe(config, method):

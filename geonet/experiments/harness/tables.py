@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from geonet.experiments.harness.statistics import bounded, mean_interval, paired_interval
+from geonet.experiments.harness.statistics import bounded, mean_interval, picture_interval
 
 
 def markdown_table(rows):
@@ -16,10 +16,11 @@ def statistics_cells(values, reference=None, overlap=0.0, high=np.inf):
 
     Parameters
     ----------
-    values : numpy.ndarray, shape (seeds,)
-        NaN for runs that diverged, which are left out.
-    reference : numpy.ndarray, shape (seeds,), optional
-        What the difference is from. Without it, that cell is empty.
+    values : numpy.ndarray, shape (seeds,) or (seeds, pictures)
+        NaN for runs that diverged, which are left out. For values of each picture, the intervals
+        are those of `picture_interval`.
+    reference : numpy.ndarray, optional
+        What the difference is from, of the same shape. Without it, that cell is empty.
     overlap : float
         As for `mean_interval`.
     high : float
@@ -30,14 +31,20 @@ def statistics_cells(values, reference=None, overlap=0.0, high=np.inf):
     list of str
         Cells about which nothing is known are empty.
     """
-    cells, finished = ["", "", ""], np.isfinite(values)
+    interval = mean_interval if values.ndim == 1 else lambda values, _: picture_interval(values)
+    cells, finished = ["", "", ""], _finite(values)
     if finished.any():
-        whole = bounded(mean_interval(values[finished], overlap), high)
+        whole = bounded(interval(values[finished], overlap), high)
         cells[:2] = format_mean(whole), format_interval(whole)
-    if reference is not None and (both := finished & np.isfinite(reference)).any():
-        paired = paired_interval(values[both], reference[both], overlap)
+    if reference is not None and (both := finished & _finite(reference)).any():
+        paired = interval(values[both] - reference[both], overlap)
         cells[2] = f"{paired.mean:+.3g} {format_interval(paired, '+.3g')}".rstrip()
     return cells
+
+
+def _finite(values):
+    """Whether all values of a seed are finite, (seeds,)."""
+    return np.isfinite(values).reshape(len(values), -1).all(axis=1)
 
 
 def format_mean(interval):
