@@ -1,9 +1,8 @@
 """What a gradient means geometrically: how much of it turns a unit, and how much only scales it.
 
 The gradient g of a weight w with direction u = w/‖w‖ has a radial part (g·u) u, which would change
-the length of w, and an angular part orthogonal to it, which would turn the boundary. `split`
-computes both for the weight of a layer's affine map under any parameterization, as a `Watch`
-records it. `raw` does so for the parameters behind that weight. An `Inspector` records both, and
+the length of w, and an angular part g − (g·u) u, orthogonal to it, which would turn the boundary.
+An `Inspector` records both for the weight of a layer's affine map under any parameterization, and
 how the boundaries move, while `geonet.train.fit` runs. `anticipate` computes what the next step of
 an optimizer would do.
 
@@ -19,155 +18,15 @@ from typing import NamedTuple
 import numpy as np
 
 from geonet import ops
-from geonet.characteristic import boundary, coordinates
+from geonet.characteristic import boundary
 from geonet.check.gradcheck import COMPLEX_STEP
 from geonet.kernels import inspector as kernel
-from geonet.nn import Module, Parameter, Unit
-from geonet.nn.layers import HiddenLayer, layer_of
+from geonet.nn import Module, Unit
+from geonet.nn.layers import HiddenLayer
 from geonet.nn.normalization import NoHyperplane
 from geonet.tensor import Observer, Tensor, gradient_of, observers
 from geonet.text import check_choice, check_counts, check_type
 from geonet.train.optimizers import Optimizer
-
-
-def split(weight, gradient):
-    """Radial and angular part of the gradients of rows: (g·u) u and g − (g·u) u with u = w/‖w‖.
-
-    Parameters
-    ----------
-    weight, gradient : array_like
-        (..., n).
-
-    Returns
-    -------
-    radial, angular : numpy.ndarray
-        (..., n), orthogonal, and their sum is the gradient. NaN where w = 0.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ.
-    """
-    weight, gradient = np.asarray(weight), np.asarray(gradient)
-    if weight.shape != gradient.shape or not weight.ndim:
-        raise ValueError(
-            f"weight and gradient must be of one shape (..., n), but are {weight.shape} and "
-            f"{gradient.shape}"
-        )
-    direction, _ = coordinates(weight, np.zeros(weight.shape[:-1]))
-    radial = (gradient * direction).sum(axis=-1, keepdims=True) * direction
-    return radial, gradient - radial
-
-
-class Raw(NamedTuple):
-    """The gradients of a layer's own parameters, by what they do to its boundaries."""
-
-    turning: np.ndarray  # (O, n), under geometric (O, n − 1)
-    stretching: np.ndarray  # (O,)
-    shifting: np.ndarray  # (O,), or None without a bias
-    metric: np.ndarray  # turn, in radians, for a unit change along each entry of `turning`
-
-
-def raw(unit):
-    """Gradients of the raw parameters after `backward`, sorted by what they do to boundaries.
-
-    ============  =====================  ==========  ========  ========
-    .             turning                stretching  shifting  metric
-    ============  =====================  ==========  ========  ========
-    standard      angular part of ∂L/∂w  ∂L/∂w · u   ∂L/∂b     1/‖w‖
-    weight_norm   ∂L/∂v, which is ⟂ v    ∂L/∂ℓ       ∂L/∂b     1/‖v‖
-    cartesian     ∂L/∂v, which is ⟂ v    ∂L/∂r       ∂L/∂λ     1/‖v‖
-    geometric     ∂L/∂θ                  ∂L/∂r       ∂L/∂λ     s_k
-    ============  =====================  ==========  ========  ========
-
-    To first order, a step −lr · turning turns a row by lr · ‖metric · turning‖ radians. Under
-    standard, a row w = 0 has NaN for turning and stretching, and an infinite metric.
-
-    Parameters
-    ----------
-    unit : geonet.nn.Unit, Linear or Conv2d
-
-    Returns
-    -------
-    Raw
-
-    Raises
-    ------
-    ValueError
-        If there has been no backward pass.
-    TypeError
-        If `unit` is something else.
-    """
-    owner = layer_of(unit).parameterization
-    turned, sized = owner.turned, owner.sized
-    if sized.grad is None:
-        raise ValueError("unit has no gradients: call backward() first")
-    if turned is sized:
-        direction, _ = coordinates(sized.data, np.zeros(len(sized)))
-        _, turning = split(turned.data, turned.grad)
-        stretching = (turned.grad * direction).sum(axis=1)
-    else:
-        turning, stretching = gradient_of(turned), sized.grad
-    _, offset = owner.affine()
-    with np.errstate(divide="ignore"):
-        metric = owner.metric()
-    return Raw(turning, stretching, None if offset is None else offset.grad, metric)
-
-
-class Watch(Observer):
-    """Keeps the weight of a unit's affine map, its gradient, and the unit's output.
-
-    They are those of the unit's last call in training mode inside ``with``. They do not change
-    when an optimizer steps or clears gradients.
-
-    Parameters
-    ----------
-    unit : geonet.nn.Unit, Linear or Conv2d
-
-    Raises
-    ------
-    TypeError
-        If `unit` is something else.
-    ValueError
-        If a property is read before there was a call in training mode, or a backward pass.
-
-    Examples
-    --------
-    >>> with Watch(model[0]) as seen:
-    ...     ops.mse(model(x), y).backward()
-    >>> radial, angular = split(seen.weight, seen.gradient)
-    """
-
-    def __init__(self, unit):
-        self.unit, self.layer = unit, layer_of(unit)
-        self._weight = self.output = None  # a Tensor (O, n), and an array (..., O)
-
-    def on_rows(self, layer, weight, bias):
-        if layer is not self.layer or not layer.training:
-            return weight, bias
-        if isinstance(weight, Parameter):  # a node and data of its own, which no step changes
-            weight = ops.reshape(weight, weight.shape)
-            weight.data = weight.data.copy()
-        self._weight = _differentiable(weight)
-        return self._weight, bias
-
-    def on_output(self, layer, output):
-        if layer is self.layer and layer.training:
-            self.output = output.data
-
-    @property
-    def weight(self):
-        """(O, n); under GmP and GmP-C the unit direction u."""
-        if self._weight is None:
-            raise ValueError("unit has not been called in training mode while it was watched")
-        return self._weight.data
-
-    @property
-    def gradient(self):
-        """∂L/∂weight, (O, n)."""
-        if self._weight is None or self._weight.grad is None:
-            raise ValueError("no gradient has reached the unit's last call: call backward() first")
-        return self._weight.grad
 
 
 def _differentiable(weight):
@@ -187,7 +46,7 @@ class Geometry(NamedTuple):
 
     radial: np.ndarray  # ∂L/∂log ‖w‖
     angular: np.ndarray  # ‖∂L/∂u‖ along the sphere, per radian
-    stretching: np.ndarray  # of the raw parameters, as in `raw`: ∂L/∂w · u, ∂L/∂ℓ or ∂L/∂r
+    stretching: np.ndarray  # of the raw parameters: ∂L/∂w · u, ∂L/∂ℓ or ∂L/∂r
     turning: np.ndarray  # norm of the angular part of ∂L/∂w, of ∂L/∂v or of ∂L/∂θ
     turn: np.ndarray  # of the boundary in the step, radians
     displacement: np.ndarray  # of the boundary's location φ in the step, in units of x

@@ -1,4 +1,4 @@
-"""What gradients mean: their parts, the raw parameters behind them, the record of a training."""
+"""What gradients mean: their parts, and the record of a training."""
 
 import threading
 
@@ -10,10 +10,10 @@ from unit_helpers import random_unit, rng
 
 from geonet import METHODS, Tensor, hypersphere, ops
 from geonet.characteristic import Tracker, boundary, coordinates, location, perturb
-from geonet.gradients import Geometry, Inspector, Watch, anticipate, raw, split
-from geonet.models import Method, mlp, vgg6
-from geonet.nn import Linear, Sequential, Standard, Unit
-from geonet.tensor import observers
+from geonet.gradients import Geometry, Inspector, anticipate
+from geonet.models import mlp, vgg6
+from geonet.nn import Linear, Sequential, Standard
+from geonet.tensor import Observer, observers
 from geonet.train import SGD, Adam, AdamW, Diverged, fit
 
 seeds = st.integers(0, 2**32 - 1)
@@ -29,9 +29,37 @@ def loss_of(unit, x, seed):
     return (y * rng(seed + 1).normal(size=y.shape)).sum()
 
 
+class Seen(Observer):
+    """The weight of a unit's affine map in its last call, with its gradient, as arrays."""
+
+    def __init__(self, unit):
+        self.layer = unit.layer
+
+    def on_rows(self, layer, weight, bias):
+        if layer is self.layer:
+            weight = weight if weight.requires_grad else Tensor(weight.data, requires_grad=True)
+            self.row = weight.retain_grad()
+        return weight, bias
+
+    @property
+    def weight(self):
+        return self.row.data
+
+    @property
+    def gradient(self):
+        return self.row.grad
+
+
+def split(weight, gradient):
+    """Radial and angular part of the gradients of rows, (g·u) u and g − (g·u) u."""
+    direction = weight / np.linalg.norm(weight, axis=1, keepdims=True)
+    radial = dot(gradient, direction)[:, None] * direction
+    return radial, gradient - radial
+
+
 def watched(unit, x, seed):
-    """A unit's `Watch` after a backward pass of some loss."""
-    with Watch(unit) as seen:
+    """What was `Seen` of a unit after a backward pass of some loss."""
+    with Seen(unit) as seen:
         loss_of(unit, x, seed).backward()
     return seen
 
@@ -44,57 +72,7 @@ def some_unit(method, n, seed):
     return unit, rng(seed).normal(size=(9, n))
 
 
-def some_filters(method, seed):
-    model = vgg6(method, widths=[5], num_classes=2, rng=rng(seed), dtype=np.float64)
-    return model[0], rng(seed).normal(size=(2, 5, 5, 3))
-
-
 # The parts ----------------------------------------------------------------------------------------
-
-
-@given(st.integers(1, 8), seeds)
-def test_parts_sum_to_the_gradient_and_are_orthogonal(n, seed):
-    weight, gradient = rng(seed).normal(size=(2, 5, n))
-    radial, angular = split(weight, gradient)
-    np.testing.assert_allclose(radial + angular, gradient, atol=1e-15)
-    np.testing.assert_allclose(dot(angular, weight), 0, atol=1e-12)
-    np.testing.assert_allclose(dot(radial, angular), 0, atol=1e-12)
-    lengths = (np.linalg.norm(rows, axis=1) for rows in (radial, weight))
-    np.testing.assert_allclose(np.abs(dot(radial, weight)), np.multiply(*lengths), atol=1e-15)
-
-
-def test_arrays_of_different_shapes_are_refused_and_zero_rows_have_no_parts():
-    with pytest.raises(ValueError, match=r"one shape \(..., n\), but are \(2, 3\) and \(3,\)"):
-        split(np.ones((2, 3)), np.ones(3))
-    assert np.isnan(split(np.zeros((1, 2)), np.ones((1, 2)))).all()
-
-
-@pytest.mark.parametrize("size", [1e-200, 1e200])
-def test_weights_of_any_size_have_the_same_parts(size):
-    weight, gradient = rng().normal(size=(2, 4, 3))
-    for found, expected in zip(split(size * weight, gradient), split(weight, gradient)):
-        np.testing.assert_allclose(found, expected, atol=1e-14)
-
-
-@every_method
-@pytest.mark.parametrize("make", [lambda m, s: some_unit(m, 6, s), some_filters])
-def test_a_watch_sees_the_gradient_of_the_weight_that_the_map_works_with(method, make):
-    unit, x = make(method, 3)
-    seen = watched(unit, x, 3)
-    rows = unit.layer.parameterization
-    affine = rows.affine
-    weight, bias = affine()
-    np.testing.assert_array_equal(seen.weight, weight.data)
-    moved = rng(0).normal(size=weight.shape)
-
-    def changed(step):
-        """The loss with step · moved added to the weight, by replacing what the layer asks for."""
-        rows.affine = lambda: (Tensor(weight.data + step * moved), bias)
-        return loss_of(unit, x, 3).item()
-
-    numeric = (changed(1e-6) - changed(-1e-6)) / 2e-6
-    assert numeric == pytest.approx((seen.gradient * moved).sum(), rel=1e-5, abs=1e-7)
-    assert not observers()
 
 
 @given(st.integers(1, 6), seeds)
@@ -117,13 +95,12 @@ def test_in_weight_normalization_v_has_no_radial_gradient_and_the_length_has_all
 def test_under_gmp_the_angles_have_the_angular_part_and_the_radius_the_radial(n, seed):
     unit, x = some_unit("GmP", n, seed)
     seen = watched(unit, x, seed)
-    rows, parts = unit.layer.parameterization, raw(unit)
+    rows = unit.layer.parameterization
     jacobian = hypersphere.jacobian(rows.theta.data)
     radial, angular = split(seen.weight, seen.gradient)
     expected = np.einsum("onk,on->ok", jacobian, angular)
     size = np.abs(seen.gradient).max() + 1e-9
-    np.testing.assert_allclose(parts.turning, expected, atol=1e-12 * size)
-    np.testing.assert_allclose(parts.metric, np.linalg.norm(jacobian, axis=1), atol=1e-12)
+    np.testing.assert_allclose(rows.theta.grad, expected, atol=1e-12 * size)
     along = rows.radius.data * rows.radius.grad - rows.lambda_.data * rows.lambda_.grad
     np.testing.assert_allclose(dot(radial, seen.weight), along, atol=1e-11 * size)
 
@@ -134,99 +111,6 @@ def test_batch_normalization_leaves_no_radial_gradient():
     seen = watched(unit, x, 0)
     radial, angular = split(seen.weight, seen.gradient)
     assert np.linalg.norm(radial) <= 1e-12 * np.linalg.norm(angular)
-
-
-@pytest.mark.parametrize("method", ["SP", "WN", "GmP-C", "GmP"])
-@given(st.integers(2, 6), seeds)
-def test_the_raw_gradients_times_the_metric_are_the_turn_that_a_step_makes(method, n, seed):
-    unit, x = some_unit(method, n, seed)
-    watched(unit, x, seed)
-    parts, tracker = raw(unit), Tracker(unit)
-    SGD(unit.parameters(), 1e-6).step()
-    tracker.record()
-    predicted = 1e-6 * np.linalg.norm(parts.metric * parts.turning, axis=1)
-    np.testing.assert_allclose(tracker.turns()[0], predicted, rtol=1e-2, atol=1e-10)
-
-
-def test_raw_gradients_of_one_start_agree_between_methods():
-    found = {m: mlp([3, 4, 1], m, rng=rng())[0] for m in ("SP", "WN", "GmP-C", "GmP")}
-    x = rng(1).normal(size=(9, 3))
-    parts = {m: (watched(unit, x, 1), raw(unit))[1] for m, unit in found.items()}
-    length = np.linalg.norm(found["SP"].layer.parameterization.weight.data, axis=1)
-    np.testing.assert_allclose(parts["SP"].stretching, parts["WN"].stretching, atol=1e-12)
-    np.testing.assert_allclose(parts["SP"].turning, parts["WN"].turning, atol=1e-12)
-    np.testing.assert_allclose(parts["SP"].shifting * length, parts["GmP"].shifting, atol=1e-12)
-
-
-def test_without_a_backward_pass_there_are_no_gradients():
-    unit, x = some_unit("SP", 3, 0)
-    with pytest.raises(ValueError, match="call backward"):
-        raw(unit)
-    with Watch(unit) as seen:
-        loss_of(unit, x, 0)
-    with pytest.raises(ValueError, match="call backward"):
-        _ = seen.gradient
-
-
-def test_a_zero_row_has_no_raw_parts():
-    unit, x = some_unit("SP", 3, 0)
-    unit.layer.parameterization.weight.data[0] = 0
-    watched(unit, x, 0)
-    parts = raw(unit)
-    np.testing.assert_array_equal(np.isnan(parts.stretching), [True, False, False, False])
-    assert np.isnan(parts.turning[0]).all()
-    assert np.isinf(parts.metric[0]).all()
-
-
-@every_method
-def test_what_was_seen_stays_whatever_follows(method):
-    unit, x = some_unit(method, 3, 0)
-    seen = watched(unit, x, 0)
-    weight, gradient = seen.weight.copy(), seen.gradient.copy()
-    loss_of(unit, x, 1).backward()  # a second one, after the watch
-    optimizer = SGD(unit.parameters(), 0.1)
-    optimizer.step()
-    optimizer.zero_grad()
-    np.testing.assert_array_equal(seen.weight, weight)
-    np.testing.assert_array_equal(seen.gradient, gradient)
-
-
-@every_method
-def test_of_several_calls_a_watch_has_the_last(method):
-    unit, x = some_unit(method, 3, 0)
-    alone = watched(unit, x, 0).gradient
-    with Watch(unit) as seen:
-        (loss_of(unit, x[::-1], 5) + loss_of(unit, x, 0)).backward()
-    np.testing.assert_array_equal(seen.gradient, alone)
-
-
-@every_method
-def test_several_watches_and_an_inspector_see_the_same_and_only_their_own_unit(method):
-    model, x = mlp([3, 4, 4, 1], method, rng=rng()), rng().normal(size=(9, 3))
-    with Watch(model[1]) as alone:
-        loss_of(model, x, 0).backward()
-    inspector = Inspector(model)
-    with Watch(model[1]) as outer, inspector, Watch(model[1].layer) as inner:
-        loss_of(model, x, 0).backward()
-        inspector.record()
-    for seen in (outer, inner):
-        np.testing.assert_array_equal(seen.weight, alone.weight)
-        np.testing.assert_array_equal(seen.gradient, alone.gradient)
-        np.testing.assert_array_equal(seen.output, alone.output)
-    length = np.linalg.norm(alone.weight, axis=1)
-    _, angular = split(alone.weight, alone.gradient)
-    expected = length * np.linalg.norm(angular, axis=1)
-    np.testing.assert_allclose(inspector["steps.1"].angular[0], expected, rtol=1e-5, atol=1e-12)
-    assert not observers()
-
-
-def test_a_normalized_geometric_unit_has_its_parts_too():
-    method = Method("geometric", "batch")
-    unit = mlp([3, 4, 1], method, rng=rng())[0]
-    seen = watched(unit, rng().normal(size=(9, 3)), 0)
-    assert np.abs(seen.gradient).max(axis=1).all()
-    bare = Unit(Linear(3, 4, "geometric", "relu", rng=rng()))
-    assert watched(bare, np.ones((2, 3)), 0).output.shape == (2, 4)
 
 
 # The record of a training -------------------------------------------------------------------------
@@ -303,12 +187,12 @@ def test_units_that_compute_the_same_have_the_same_gradient_flow_and_share():
 
 
 @every_method
-def test_a_record_has_the_parts_that_a_watch_sees_and_those_of_the_raw_parameters(method):
+def test_a_record_has_the_parts_of_the_weights_gradient_and_those_of_the_parameters(method):
     inspector, _ = trained(mlp([3, 6, 1], method, rng=rng()), epochs=1)
     model, x = mlp([3, 6, 1], method, rng=rng()), rng(1).normal(size=(20, 3))
-    with Watch(model[0]) as seen:
+    with Seen(model[0]) as seen:
         ops.mse(model(x), np.sin(x.sum(axis=1, keepdims=True))).backward()
-    record, parts = inspector["steps.0"], raw(model[0])
+    record, rows = inspector["steps.0"], model[0].layer.parameterization
     radial, angular = split(seen.weight, seen.gradient)
     length = np.linalg.norm(seen.weight, axis=1)
     along = dot(seen.gradient, seen.weight)
@@ -319,9 +203,12 @@ def test_a_record_has_the_parts_that_a_watch_sees_and_those_of_the_raw_parameter
     np.testing.assert_allclose(record.radial_share[0], share, rtol=1e-4, atol=1e-12)
     flow = np.linalg.norm(length[:, None] * seen.gradient)
     np.testing.assert_allclose(record.flow[0], flow, rtol=1e-5)
-    turning = np.linalg.norm(parts.turning, axis=1)
-    np.testing.assert_allclose(record.turning[0], turning, rtol=1e-5)
-    np.testing.assert_allclose(record.stretching[0], parts.stretching, rtol=1e-4, atol=1e-9)
+    if rows.turned is rows.sized:  # w itself does both
+        turning, stretching = angular, along / length
+    else:
+        turning, stretching = rows.turned.grad, rows.sized.grad
+    np.testing.assert_allclose(record.turning[0], np.linalg.norm(turning, axis=1), rtol=1e-5)
+    np.testing.assert_allclose(record.stretching[0], stretching, rtol=1e-4, atol=1e-9)
 
 
 @every_method
@@ -466,11 +353,11 @@ def test_a_training_that_diverges_leaves_no_observer_behind():
 
 
 def test_what_was_not_called_in_training_mode_was_not_seen():
-    unit, x = some_unit("SP", 3, 0)
-    with Watch(unit.eval()) as seen:
-        unit(Tensor(x))
-    with pytest.raises(ValueError, match="not been called in training mode"):
-        _ = seen.weight
+    model = mlp([3, 4, 1], rng=rng())
+    with Inspector(model) as inspector:
+        model.eval()(np.ones((2, 3)))
+        with pytest.raises(ValueError, match="not been called in training mode"):
+            inspector.record()
 
 
 @pytest.mark.parametrize(
@@ -486,9 +373,8 @@ def test_what_cannot_be_inspected_is_refused(options, words):
 
 def test_other_things_than_units_models_inspectors_and_names_are_refused():
     model, x = mlp([3, 4, 1], rng=rng()), np.ones((2, 3))
-    for ask in (raw, Watch):
-        with pytest.raises(TypeError, match=r"unit must be a Unit, .* but is a Sequential"):
-            ask(model)
+    with pytest.raises(TypeError, match=r"unit must be a Unit, .* but is a Sequential"):
+        boundary(model)
     with pytest.raises(TypeError, match="model must be a Module, but is a ndarray"):
         Inspector(x)
     with pytest.raises(ValueError, match=r"one of steps\.0, but is 'zzz'"):

@@ -4,7 +4,7 @@ A parameterization owns the raw parameters of a layer's rows. Its constructor fi
 for a given (weight, bias), `affine` gives their affine map, and `gain` is applied after the
 activation. For the analysis, `turn_bound` says how far a change of the parameters can turn the rows
 (section "Stability" of the paper). `sized` is the parameter that holds ‖w‖, to which weight decay
-applies; `turned` is the one that turns the row, and `metric` says how far.
+applies; `turned` is the one that turns the row.
 """
 
 from operator import attrgetter
@@ -48,10 +48,6 @@ class Parameterization(Module):
     """
 
     gain = None  # factor after the activation, (O,), if there is one
-
-    def metric(self):
-        """Turn of a row per unit change of `turned` orthogonal to it, 1/‖`turned`‖, (O, 1)."""
-        return 1 / np.linalg.norm(self.turned.data, axis=1, keepdims=True)
 
 
 class Standard(Parameterization):
@@ -132,10 +128,6 @@ class Geometric(Parameterization):
         if self._direction is None:
             return ops.hyperspherical(self.theta), self.lambda_
         return self._direction, self.lambda_
-
-    def metric(self):
-        """s_k = ‖∂u/∂θ_k‖, (O, n−1)."""
-        return np.sqrt(hypersphere.metric(self.theta.data))
 
     def turn_bound(self, change):
         """‖ε_θ‖ for any finite change, and never more than π."""
