@@ -18,7 +18,7 @@ from geonet.experiments.sets.levy import load_levy
 from geonet.files import write_whole
 from geonet.models import METHODS, mlp
 from geonet.text import BadInput
-from geonet.train import Diverged
+from geonet.train import Diverged, EarlyStopping
 
 EXPERIMENTS = find()
 CONFIG = {"methods": ["SP", "GmP"], "seeds": [0, 1], "lr": {"SP": [0.01], "GmP": [0.1]}}
@@ -568,3 +568,28 @@ def test_banana_reports_validation_data_only_where_they_are_not_the_test_data(
     metrics, _ = banana.run_one(config, "GmP", 0, 0.1)
     assert ("validation_accuracy" in metrics) == (protocol == "clean")
     assert 0 <= metrics["test_accuracy"] <= 1
+
+
+@pytest.mark.parametrize("name", ["levy", "banana"])
+@pytest.mark.parametrize(("protocol", "expected"), [("clean", "always"), ("paper", "stopped")])
+def test_the_protocol_says_when_the_best_weights_are_tested(name, protocol, expected, monkeypatch):
+    monkeypatch.delenv("GEONET_DATA", raising=False)
+    experiment, chosen = EXPERIMENTS[name], []
+
+    def rule(*_, restored, **options):
+        chosen.append(restored)
+        return EarlyStopping(*_, restored=restored, **options)
+
+    monkeypatch.setattr("geonet.experiments.harness.small_networks.EarlyStopping", rule)
+    config = experiment.configure(arguments_of(name, "--protocol", protocol)) | SMALL[name]
+    experiment.run_one(config, "GmP", 0, 0.1)
+    assert chosen == [expected]
+
+
+def test_the_train_error_of_levy_under_paper_is_that_of_the_last_weights():
+    found = {}
+    for protocol in ("clean", "paper"):  # a rate at which the loss rises from step to step
+        config = EXPERIMENTS["levy"].configure(arguments_of("levy", "--protocol", protocol))
+        run = EXPERIMENTS["levy"].run_one(config | {"steps": 2}, "SP", 0, 30.0)[0]
+        found[protocol] = run["train_mae"]
+    assert found["paper"] > 10 * found["clean"]

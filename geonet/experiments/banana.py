@@ -48,6 +48,7 @@ class Banana(Experiment):
          "their 800 for training and 200 for testing, the same for every seed"),
         ("what steers training", "accuracy on the validation points", "accuracy on the test "
          "points; so no data are left to choose from several rates"),
+        small_networks.TESTED_WEIGHTS,
         small_networks.CANCELLED_BIASES,
         ("training", f"{UNITS} units, Adam with eps 1e-7, binary cross-entropy, batches of "
          f"{BATCH_SIZE}; rate divided by 10 after 50 epochs without an improvement by 1e-4, stop "
@@ -91,6 +92,7 @@ class Banana(Experiment):
             monitor=lambda model: small_networks.accuracy(predict(model, x), y),
             patience=PATIENCE,
             mode="max",
+            restored=small_networks.restored_under(config["protocol"]),
             on_step=tracker.record,
         )
         test_x, test_y = data.test
@@ -166,8 +168,8 @@ def regions_plot(results, runs, caption):
         {m: 0.5 + 0.5 * np.tanh(run["grid_logits"] / 2) for m, run in runs.items()},
         *train,
         {m: (run["final_weight"], run["final_bias"]) for m, run in runs.items()},
-        "Decision regions and units' boundaries by the best weights of each run; training "
-        f"points. {caption}",
+        f"Decision regions and units' boundaries of the network that is tested; training points. "
+        f"{caption}",
     )
     means = {m: np.nanmean(results.metrics(m, "test_accuracy")) for m in runs}
     description = (

@@ -28,6 +28,7 @@ class Levy(Experiment):
     metric_title = "test RMSE"
     differences = (
         ("training points", "50, drawn for each seed", "their 50, the same for every seed"),
+        small_networks.TESTED_WEIGHTS,
         small_networks.CANCELLED_BIASES,
         ("training", f"{UNITS} units, Adam with eps 1e-7, mean absolute error of all points, up to "
          f"{STEPS:,} steps; the training loss steers: rate divided by 10 after 500 steps without "
@@ -53,8 +54,16 @@ class Levy(Experiment):
         inits = {name: config[name] for name in ("init", "init_hidden")}
         model = mlp([1, UNITS, 1], recipe(config, method), rng=model_rng, **inits)
         tracker = Tracker(model[0])
-        limits = {"epochs": config["steps"], "patience": PATIENCE, "on_step": tracker.record}
-        history = small_networks.fit_adam(model, ops.mae, data.train, lr, **limits)
+        history = small_networks.fit_adam(
+            model,
+            ops.mae,
+            data.train,
+            lr,
+            epochs=config["steps"],
+            patience=PATIENCE,
+            restored=small_networks.restored_under(config["protocol"]),
+            on_step=tracker.record,
+        )
         (train_x, train_y), _, (test_x, test_y) = data
         prediction = predict(model, test_x)
         near = is_near(test_x, train_x)
@@ -125,7 +134,7 @@ def fits_plot(results, runs, caption):
     config = results.config
     train, _, test = load_levy(generators(config["seeds"][0], 2)[0], config["protocol"])
     predictions = {m: run["prediction"] for m, run in runs.items()}
-    text = f"Fits by the best weights of each run. {caption}"
+    text = f"Fits by the network that is tested. {caption}"
     figure = plots.function_fits(*test, *train, predictions, text)
     means = {m: np.nanmean(results.metrics(m, "test_rmse")) for m in runs}
     description = (

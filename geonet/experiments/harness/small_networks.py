@@ -10,6 +10,11 @@ CANCELLED_BIASES = (  # a row of `Experiment.differences`
     "none",
     "one before the mean of BN and of WN+MBN; WN+MBN has none after it",
 )
+TESTED_WEIGHTS = (  # another
+    "weights that are tested",
+    "the best by what steers training",
+    "the best only if the stopping rule ended the run, as in Keras 2.8; otherwise the last",
+)
 JUMP = 1.0  # a location φ that moves farther than this in one step has jumped, in units of x
 
 
@@ -40,6 +45,11 @@ def fit_adam(model, loss, data, lr, *, patience=None, mode="min", restored="alwa
         options["schedule"] = ReduceLROnPlateau(optimizer, patience=patience // 2, mode=mode)
         options["stopping"] = EarlyStopping(model, patience, mode, restored=restored)
     return fit(model, loss, data, optimizer, label=None, **options)
+
+
+def restored_under(protocol):
+    """When the best weights are restored: a row of `TESTED_WEIGHTS`, for `fit_adam`."""
+    return "stopped" if protocol == "paper" else "always"
 
 
 def accuracy(logits, targets):
