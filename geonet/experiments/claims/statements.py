@@ -81,6 +81,8 @@ def against_sp(evidence, measure, methods=NORMALIZED, **options):
 FOUR = "--methods SP,WN,BN,GmP"
 FIVE = "--methods SP,WN,BN,WN+MBN,GmP"
 CARELESS = {  # start -> (options, words)
+    "hidden-0.001": ("--init-hidden normal:0.001", "hidden weights of scale 0.001"),
+    "hidden-10": ("--init-hidden normal:10", "hidden weights of scale 10"),
     "all-0.001": ("--init normal:0.001", "all weights of scale 0.001"),
 }
 LEVY_PAPER, LEVY = "the authors' data, one network per seed", "the data are redrawn for each seed"
