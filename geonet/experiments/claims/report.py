@@ -36,7 +36,7 @@ PAPER = (
     "paper makes them: v1 (May 2023) speaks of activation sets, careless initialization and larger "
     "rates, v5 (NeurIPS 2024) of boundaries. Each has two verdicts: as the paper tests it, with "
     "the authors' settings, rates and measures; and on equal terms, with other draws of the data, "
-    "the same start, and rates that validation data choose for every method."
+    "the same start, and rates that validation data choose for every method where there are any."
 )
 HOW = (
     "An effect says how many times better the method is than its rival. It is the geometric mean "
