@@ -167,7 +167,7 @@ def test_every_function_of_the_reference_has_a_kernel_that_equals_it():
             match node:
                 case ast.Call(ast.Name("equal_to"), [ast.Attribute(ast.Name("reference"), name)]):
                     equalled.add(name)
-    alone = {"winograd", "average_pool", "average_pool_pullback", "windows"}
+    alone = {"winograd", "windows"}
     assert plain - alone == equalled
 
 

@@ -84,7 +84,6 @@ FORMULAS = {
     "scaled_relu": scaled_relu,
     "centred_scaled_relu": lambda *arrays: centre(scaled_relu(*arrays)),
     "max_pool2d": lambda x, size, **options: plain_windows(x, size, -np.inf, **options).max(-1),
-    "average_pool2d": lambda x, size, **options: plain_windows(x, size, 0, **options).mean(-1),
     "global_average_pool": lambda x: x.mean(axis=(1, 2)),
     "batch_norm": lambda x, gamma, beta, eps: normalized(x, gamma, beta, eps, batch_axes(x)),
     "layer_norm": lambda x, gamma, beta, eps: normalized(x, gamma, beta, eps, -1),
@@ -250,7 +249,6 @@ def test_read_only_arrays_are_as_good(name):
         ops.global_average_pool,
         lambda x: ops.scaled_relu(x, np.zeros(3)),
         lambda x: ops.max_pool2d(x, 2),
-        lambda x: ops.average_pool2d(x, 2),
     ],
 )
 def test_operations_that_can_do_without_their_large_input_let_it_go(operation):

@@ -116,13 +116,6 @@ def window(x, size, stride, padding, ceil, dilation=1):
 
 
 @on_images
-def average_pool(x, size, stride=None, padding=0, ceil=False, counted=True, divisor=None):
-    offered(counted or not one(padding))
-    y = ops.average_pool2d(x, *window(x, size, stride, padding, ceil))
-    return y if divisor is None else y * (one(size) ** 2 / divisor)
-
-
-@on_images
 def max_pool(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, **indices):
     return ops.max_pool2d(x, *window(x, kernel_size, stride, padding, ceil_mode, dilation))
 
@@ -236,7 +229,6 @@ COMPARED = {  # name of the OpInfo: what it is in geonet, and how many samples a
     "nn.functional.linear": (ops.linear, 18),
     "nn.functional.conv2d": (conv2d, 8),
     "nn.functional.max_pool2d": (max_pool, 140),
-    "nn.functional.avg_pool2d": (average_pool, 3),
     "nn.functional.batch_norm": (batch_norm, 5),
     "nn.functional.layer_norm": (layer_norm, 4),
     "nn.functional.mse_loss": (loss(ops.mse), 5),

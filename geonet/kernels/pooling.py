@@ -5,7 +5,7 @@
     position     (N, H', W', C)   index of the maximum in its window, row by row from 0
 
 Rows and columns that fill no window are left out. Padding counts as −∞. Of equal entries, the first
-is the maximum. Average pooling, which no network here uses, runs on the reference.
+is the maximum.
 """
 
 import numpy as np

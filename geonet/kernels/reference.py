@@ -205,21 +205,6 @@ def max_pool_pullback(g, position, shape, size, stride, padding):
     return _inside(framed, (padding, padding), shape)
 
 
-def average_pool(x, size, stride, padding):
-    """Σ x / size² over each window, (N, H', W', C); padding counts as 0."""
-    share = np.result_type(x, np.float16).type(1 / (size * size))
-    framed = _framed(x, (padding, padding))
-    return sum(entry * share for entry in _entries(framed, size, stride))
-
-
-def average_pool_pullback(g, shape, size, stride, padding):
-    """∂L/∂x of this shape: g / size² at every entry of the window."""
-    framed = _framed(np.zeros(shape, g.dtype), (padding, padding))
-    for entry in _entries(framed, size, stride):
-        entry += g * g.dtype.type(1 / (size * size))
-    return _inside(framed, (padding, padding), shape)
-
-
 def _entries(framed, size, stride):
     """For each entry of a window, a view (N, H', W', C) of that entry of all windows."""
     pixels = windows(framed, (size, size), (stride, stride))

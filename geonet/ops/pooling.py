@@ -6,7 +6,6 @@ g = ∂L/∂y is the gradient of the result; the arrow points to the gradients o
 import numpy as np
 
 from geonet.kernels import pooling as kernel
-from geonet.kernels import reference
 from geonet.tensor import as_given, primitive
 
 
@@ -23,17 +22,17 @@ def _check_images(operation, x):
                          f"{x.shape}")  # fmt: skip
 
 
-def _checked_window(operation, x, size, stride, padding):
+def _checked_window(x, size, stride, padding):
     """Size, stride and padding, where the stride is the size unless given."""
-    _check_images(operation, x)
+    _check_images("max_pool2d", x)
     window = size, stride, padding = size, size if stride is None else stride, padding
     if not all(isinstance(number, int) for number in window):
-        raise TypeError(f"{operation}: size, stride and padding must be integers, but are {window}")
+        raise TypeError(f"max_pool2d: size, stride and padding must be integers, but are {window}")
     if size < 1 or stride < 1 or not 0 <= 2 * padding <= size:
-        raise ValueError(f"{operation}: size and stride must be at least 1 and padding from 0 to "
+        raise ValueError(f"max_pool2d: size and stride must be at least 1 and padding from 0 to "
                          f"size / 2, but are {size}, {stride} and {padding}")  # fmt: skip
     if min(x.shape[1:3]) + 2 * padding < size:
-        raise ValueError(f"{operation}: x has shape {x.shape}, but a window of size {size} with "
+        raise ValueError(f"max_pool2d: x has shape {x.shape}, but a window of size {size} with "
                          f"padding {padding} needs images of at least {size - 2 * padding} pixels "
                          f"in both directions")  # fmt: skip
     return window
@@ -44,20 +43,10 @@ def max_pool2d(x, size, stride=None, padding=0):
     """Largest entry of each size × size window, one every `stride` pixels (None: every `size`):
     x (N, H, W, C) -> (N, H', W', C) with H' = ⌊(H + 2 padding − size)/stride⌋ + 1, and W' likewise.
     Padding counts as −∞. g → g at the largest entry, the first if several tie."""
-    window = _checked_window("max_pool2d", x, size, stride, padding)
+    window = _checked_window(x, size, stride, padding)
     value, position = kernel.max_pool(x, *window)
     shape = x.shape  # all that the pullback keeps of x
     return value, (lambda g: kernel.max_pool_pullback(g, position, shape, *window),)
-
-
-@primitive(samples=_windows)
-def average_pool2d(x, size, stride=None, padding=0):
-    """Mean of each window, with windows as in `max_pool2d`: x (N, H, W, C) -> (N, H', W', C).
-    Padding counts as 0, and the divisor is always size². g → g / size² at every entry."""
-    window = _checked_window("average_pool2d", x, size, stride, padding)
-    shape = x.shape
-    value = reference.average_pool(x, *window)
-    return value, (lambda g: reference.average_pool_pullback(g, shape, *window),)
 
 
 @primitive(
