@@ -12,7 +12,13 @@ import numpy as np
 from geonet import ops, plots
 from geonet.characteristic import Tracker, boundary, location
 from geonet.experiments.harness import options, small_networks, tables
-from geonet.experiments.harness.experiment import Experiment, first_runs, generators, recipe
+from geonet.experiments.harness.experiment import (
+    RECIPE_DIFFERENCES,
+    Experiment,
+    first_runs,
+    generators,
+    recipe,
+)
 from geonet.experiments.sets.banana import generate_banana, read_banana, split_banana
 from geonet.models import mlp
 from geonet.train import predict
@@ -49,7 +55,7 @@ class Banana(Experiment):
         ("what steers training", "accuracy on the validation points", "accuracy on the test "
          "points; so no data are left to choose from several rates"),
         small_networks.TESTED_WEIGHTS,
-        small_networks.CANCELLED_BIASES,
+        *RECIPE_DIFFERENCES,
         ("training", f"{UNITS} units, Adam with eps 1e-7, binary cross-entropy, batches of "
          f"{BATCH_SIZE}; rate divided by 10 after 50 epochs without an improvement by 1e-4, stop "
          "after 100 without any", "the same"),

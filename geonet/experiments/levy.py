@@ -10,7 +10,13 @@ import numpy as np
 from geonet import ops, plots
 from geonet.characteristic import Tracker, location
 from geonet.experiments.harness import options, small_networks, tables
-from geonet.experiments.harness.experiment import Experiment, first_runs, generators, recipe
+from geonet.experiments.harness.experiment import (
+    RECIPE_DIFFERENCES,
+    Experiment,
+    first_runs,
+    generators,
+    recipe,
+)
 from geonet.experiments.sets.levy import NEAR, interpolate, is_near, load_levy
 from geonet.models import mlp
 from geonet.train import predict
@@ -29,7 +35,7 @@ class Levy(Experiment):
     differences = (
         ("training points", "50, drawn for each seed", "their 50, the same for every seed"),
         small_networks.TESTED_WEIGHTS,
-        small_networks.CANCELLED_BIASES,
+        *RECIPE_DIFFERENCES,
         ("training", f"{UNITS} units, Adam with eps 1e-7, mean absolute error of all points, up to "
          f"{STEPS:,} steps; the training loss steers: rate divided by 10 after 500 steps without "
          "an improvement by 1e-4, stop after 1,000 without any", "the same"),

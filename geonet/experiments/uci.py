@@ -67,6 +67,7 @@ class Uci(Experiment):
             "the mean absolute error of a fifth of the training rows",
             "the mean squared error of the test part, and all other rows are trained on",
         ),
+        small_networks.TESTED_WEIGHTS,
         *RECIPE_DIFFERENCES,
     )
 
@@ -114,6 +115,7 @@ class Uci(Experiment):
             rng=batch_rng,
             monitor=lambda model: steering(predict(model, x), y).item(),
             patience=PATIENCE,
+            restored=small_networks.restored_under(config["protocol"]),
         )
         errors = small_networks.errors(model, data)
         if config["protocol"] == "paper":

@@ -5,12 +5,7 @@ import numpy as np
 from geonet.train import Adam, EarlyStopping, ReduceLROnPlateau, fit, predict
 
 KEPT_PER_DECADE = 50  # steps at which the boundaries are stored
-CANCELLED_BIASES = (  # a row of `Experiment.differences`
-    "biases that a mean cancels",
-    "none",
-    "one before the mean of BN and of WN+MBN; WN+MBN has none after it",
-)
-TESTED_WEIGHTS = (  # another
+TESTED_WEIGHTS = (  # a row of `Experiment.differences`
     "weights that are tested",
     "the best by what steers training",
     "the best only if the stopping rule ended the run, as in Keras 2.8; otherwise the last",
