@@ -112,8 +112,8 @@ def epochs_to_level(results, method, **fields):
 
 
 def hits(results, method, seeds, **fields):
-    """Whether the networks of these seeds are right on each test picture; bool (seeds, n)."""
-    return np.array([results.arrays(method, seed, **fields)["hits"] for seed in seeds])
+    """Whether the network of each of these seeds is right on each test picture, bool (n,)."""
+    return [results.arrays(method, seed, **fields)["hits"] for seed in seeds]
 
 
 def first_order_excess(results, method, **fields):

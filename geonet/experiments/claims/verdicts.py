@@ -51,30 +51,23 @@ def judge_comparison(comparison, results, experiment):
         over the seeds on which both have a number, and over the cases. ``p`` is not corrected, and
         None, with a reason, if the comparison cannot decide.
     """
-    names, measure = (comparison.method, comparison.rival), comparison.measure
+    measure = comparison.measure
     cases = [dict([comparison.case])] if comparison.case else experiment.cases(results.config)
-    fields = [[case | _lr(comparison.lr, results, name, case) for case in cases] for name in names]
-    failed = [
-        np.any([measures.failed(results, name, **at) for at in own], axis=0)
-        for name, own in zip(names, fields, strict=True)
-    ]
     worst = 0.0 if measure.better == "larger" else math.inf  # what a diverged run counts as
-    values = [
-        _over_cases([measure.values(results, name, **at) for at in own])
-        for name, own in zip(names, fields, strict=True)
-    ]
-    values = [np.where(np.isfinite(found), found, worst) for found in values]
+    names = comparison.method, comparison.rival
+    sides = [_side(comparison, name, results, cases, worst) for name in names]
+    fields, failed, values = zip(*sides, strict=True)
     both = np.logical_and(*(np.isfinite(v) & (v > 0) for v in values)) & ~np.logical_or(*failed)
     overlap = max(experiment.overlap(results.config, case) for case in cases)
     effect = None
     if both.any():
+        better, worse = values if measure.better == "larger" else values[::-1]
+        effect = ratio_interval(better[both], worse[both], overlap)
         if measure.pictures and len(cases) == 1:
             seeds = np.array(results.config["seeds"])[both]
-            pairs = [measures.hits(results, n, seeds, **own[0]) for n, own in zip(names, fields)]
-            effect = accuracy_ratio_interval(*pairs)
-        else:
-            pairs = [found[both] for found in values]
-            effect = ratio_interval(*pairs[:: 1 if measure.better == "larger" else -1], overlap)
+            hits = [measures.hits(results, n, seeds, **own[0]) for n, own in zip(names, fields)]
+            if len({len(row) for own in hits for row in own}) == 1:  # none became unreadable
+                effect = accuracy_ratio_interval(*hits)
     with np.errstate(invalid="ignore"):  # ∞ − ∞ where both diverged: NaN, which counts for neither
         ahead = values[0] - values[1] if measure.better == "larger" else values[1] - values[0]
     p, sign, reason = _decide(effect, both, ahead, failed, overlap)
@@ -103,6 +96,18 @@ def judge_comparison(comparison, results, experiment):
     }
 
 
+def _side(comparison, method, results, cases, worst):
+    """The fields of a method's runs by case, which seeds failed, and the values (seeds,)."""
+    fields = [case | _lr(comparison.lr, results, method, case) for case in cases]
+    failed = np.any([measures.failed(results, method, **at) for at in fields], axis=0)
+    found = [comparison.measure.values(results, method, **at) for at in fields]
+    values = found[0]
+    if len(found) > 1:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = np.exp(np.mean(np.log(found), axis=0))
+    return fields, failed, np.where(np.isfinite(values), values, worst)
+
+
 def _lr(choice, results, method, case):
     """The field that says at which learning rate a comparison looks; none without rates."""
     if "lr" not in results.config:
@@ -116,14 +121,6 @@ def _rates(fields):
     """The rates in fields of runs, in words."""
     found = dict.fromkeys(at["lr"] for at in fields if "lr" in at)
     return ", ".join("not chosen" if np.isnan(lr) else f"{lr:g}" for lr in found)
-
-
-def _over_cases(found):
-    """Geometric mean of values (cases, seeds) over the cases."""
-    if len(found) == 1:
-        return found[0]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.exp(np.mean(np.log(found), axis=0))
 
 
 def _decide(effect, both, ahead, failed, overlap):
