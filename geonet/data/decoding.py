@@ -45,7 +45,8 @@ class Recipe(NamedTuple):
 RECIPES = {
     # Szegedy et al. (arXiv 1409.4842), section 6, with standardized channels
     "inception": Recipe(None, 256, (0.229, 0.224, 0.225), 0.0),
-    # He et al. (arXiv 1512.03385), section 3.4; (256 + 480)/2 is 368
+    # He et al. (arXiv 1512.03385), section 3.4; for validation, the mean of the two sides, as in
+    # Simonyan & Zisserman (arXiv 1409.1556), section 3.2
     "resnet": Recipe((256, 480), 368, (1.0, 1.0, 1.0), 0.1),
 }
 

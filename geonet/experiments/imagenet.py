@@ -74,56 +74,28 @@ class ImageNet(Classification):
     methods = "BN,WN+MBN,GmP+IMN"
     differences = (
         ("pixels", "(x/255 − mean)/std", "x/255 − mean"),
-        (
-            "training pictures",
-            "parts of 8 to 100 % of the area, mirrored or not",
-            "squares of pictures whose shorter side is resized to 256 to 480 (for a size of 224), "
-            "mirrored or not, with colours shifted along their principal components",
-        ),
-        (
-            "validation pictures",
-            "the middle, of a shorter side of 256 (for a size of 224)",
-            "the middle, of a shorter side of 368 (for a size of 224)",
-        ),
-        (
-            "--schedule",
-            "cosine",
-            "plateau: to a tenth after 5 epochs without a better top-5 accuracy on the validation "
-            "pictures",
-        ),
-        (
-            "end of training",
-            "after --epochs",
-            "also after 10 epochs without a better top-5 accuracy on the validation pictures; as "
-            "under clean, the last weights are reported",
-        ),
+        ("training pictures", "parts of 8 to 100 % of the area, mirrored or not",
+         "squares of pictures whose shorter side is resized to 256 to 480 (for a size of 224), "
+         "mirrored or not, with colours shifted along their principal components"),
+        ("validation pictures", "the middle, of a shorter side of 256 (for a size of 224)",
+         "the middle, of a shorter side of 368 (for a size of 224)"),
+        ("--schedule", "cosine", "plateau: to a tenth after 5 epochs without a better top-5 "
+         "accuracy on the validation pictures"),
+        ("end of training", "after --epochs", "also after 10 epochs without a better top-5 "
+         "accuracy on the validation pictures; as under clean, the last weights are reported"),
         ("--weight-decay", "0.0001", "0"),
         ("--stem", "with padding before the max pooling", "unpadded: from 112 pixels to 55"),
-        (
-            "fan-out of k×k convolutions for Glorot",
-            "k²·O",
-            "O under geometric and weight-normalized methods, k²·O under the others",
-        ),
+        ("fan-out of k×k convolutions for Glorot", "k²·O",
+         "O under geometric and weight-normalized methods, k²·O under the others"),
         *RECIPE_DIFFERENCES,
-        (
-            "r of GmP",
-            "outside the ReLU",
-            "as under clean; the authors' residual networks have it inside, which is the same "
-            "while r > 0",
-        ),
-        (
-            "padding of convolutions at stride 2",
-            "the same on both sides",
-            "as under clean; TensorFlow pads by 2 and 3 pixels for 7×7 filters, and by 0 and 1 for "
-            "3×3 filters on an even side",
-        ),
-        (
-            "network",
-            "--arch",
-            "as under clean; version 5 of the paper says ResNet-18, versions 1 to 3 say "
-            "ResNet-50, and the authors' code is a ResNet-34",
-        ),
-    )
+        ("r of GmP", "outside the ReLU", "as under clean; the authors' residual networks have it "
+         "inside, which is the same while r > 0"),
+        ("padding of convolutions at stride 2", "the same on both sides",
+         "as under clean; TensorFlow pads by 2 and 3 pixels for 7×7 filters, and by 0 and 1 for "
+         "3×3 filters on an even side"),
+        ("network", "--arch", "as under clean; version 5 of the paper says ResNet-18, versions 1 "
+         "to 3 say ResNet-50, and the authors' code is a ResNet-34"),
+    )  # fmt: skip
     resume_hint = "the same command with --resume (and without --overwrite)"
 
     def add_arguments(self, parser):

@@ -73,24 +73,14 @@ class ImageNet32(Classification):
     differences = (
         ("pixels", "(x − mean of the channel)/64, of a variance of about 1", "x/255 − mean"),
         ("--start", "equal", "authors"),
-        (
-            "--schedule plateau (5 epochs) watches",
-            "the training loss",
-            "the top-5 accuracy on the validation images",
-        ),
-        (
-            "end of training",
-            "after 30 epochs (--epochs)",
-            "after 500 epochs (--epochs), or 10 without a better top-5 accuracy on the validation "
-            "images",
-        ),
-        (
-            "reported weights",
-            "the last",
-            "the best by that accuracy if it ended training, otherwise the last",
-        ),
+        ("--schedule plateau (5 epochs) watches", "the training loss",
+         "the top-5 accuracy on the validation images"),
+        ("end of training", "after 30 epochs (--epochs)", "after 500 epochs (--epochs), or 10 "
+         "without a better top-5 accuracy on the validation images"),
+        ("reported weights", "the last",
+         "the best by that accuracy if it ended training, otherwise the last"),
         *RECIPE_DIFFERENCES,
-    )
+    )  # fmt: skip
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
@@ -101,14 +91,14 @@ class ImageNet32(Classification):
         parser.add_argument("--width", type=options.number(float, 1e-3), help=text)
         text = "maximum number of epochs (default: 30, 500 with --protocol paper, 2 with --quick)"
         parser.add_argument("--epochs", type=options.number(int, 1), help=text)
-        text = "comma list (default: 256)"
+        text = "comma list (default: 256; those of the paper are 256,512,1024)"
         parser.add_argument("--batch-sizes", default="256", help=text)
         text = "scale of the initial weights of convolutions by Glorot: equal for all methods, or "
         text += "the authors', which have a fan-out of O filters under geometric and "
         text += "weight-normalized methods, and of 9·O under the others (default: equal, or "
         text += "authors with --protocol paper)"
         parser.add_argument("--start", choices=STARTS, help=text)
-        text = "divide the rate by 10 when the loss stops falling, or lower it along a cosine"
+        text = "divide the rate by 10 on a plateau, or lower it along a cosine"
         text += " (default: plateau)"
         parser.add_argument("--schedule", choices=SCHEDULES, default="plateau", help=text)
 
