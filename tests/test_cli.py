@@ -58,6 +58,7 @@ def test_help_lists_the_commands(tmp_path):
         ),
         (("levy", "--lr", "-0.1"), "--lr: must be a positive number, but is '-0.1'"),
         (("levy", "--lr", "GmP=1, GmP=2"), "--lr: 'GmP, GmP' names one twice"),
+        (("levy", "--lr", "GmP=1,2"), "--lr: must be one rate for each method that it names"),
         (("levy", "--seeds", "none"), "--seeds: must be a count"),
         (("levy", "--init", "magic"), "init must be one of glorot_uniform"),
         (("levy", "--init", "normal:-1"), "needs a positive scale"),

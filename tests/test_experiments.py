@@ -349,6 +349,18 @@ def test_the_command_is_stored_without_the_folders_of_this_machine(small, tmp_pa
     assert line == "uci --seeds 3, --lr GmP=0.5 --data DIR"
 
 
+@pytest.mark.parametrize("rates", ["GmP=0.12345678", "GmP+IMN=1e-07,SP=3", "0.12345678,1e-07"])
+def test_the_stored_command_gives_the_same_rates_again(rates):
+    levy = EXPERIMENTS["levy"]
+    given, defaults = levy.arguments("--lr", rates), levy.arguments()
+    _, *words = options.command_line("levy", vars(given), vars(defaults)).split()
+    assert levy.arguments(*words).lr == given.lr
+
+
+def test_the_order_of_rates_makes_no_difference():
+    assert arguments_of("levy", "--lr", "0.1,0.01,0.1").lr == [0.01, 0.1]
+
+
 def test_every_difference_of_the_paper_protocol_is_printed_by_help(capsys):
     for name in ("levy", "banana", "uci", "imagenet32"):
         differences = EXPERIMENTS[name].differences

@@ -80,18 +80,22 @@ def lr(text):
 
 
 def lr_choice(text):
-    """What --lr says: ``sweep``, a list of rates, or a dict of them from ``GmP=0.1,SP=0.01``.
+    """What --lr says: ``sweep``, ascending rates, or a dict of them from ``GmP=0.1,SP=0.01``.
 
     Raises
     ------
     argparse.ArgumentTypeError
-        As `lr` does, or if a method is named twice.
+        As `lr` does, or if a method is named twice or has no rate of its own.
     """
     if text == "sweep":
         return text
     if "=" not in text:
-        return list(dict.fromkeys(map(lr, text.split(","))))
+        return sorted(set(map(lr, text.split(","))))
     pairs = [word.partition("=") for word in text.split(",")]
+    if not all(equals for _, equals, _ in pairs):
+        raise ArgumentTypeError(
+            f"must be one rate for each method that it names, as in GmP=0.1,SP=0.01, not {text!r}"
+        )
     methods = names()(",".join(method for method, _, _ in pairs))
     return {method: lr(number) for method, (_, _, number) in zip(methods, pairs)}
 
@@ -176,7 +180,7 @@ def command_line(name, given, defaults):
             counted = value == list(range(len(value)))
             value = len(value) if counted else f"{','.join(map(str, value))},"
         elif isinstance(value, dict):
-            value = ",".join(f"{key}={item:g}" for key, item in value.items())
+            value = ",".join(f"{key}={item}" for key, item in value.items())
         elif isinstance(value, list):
             value = ",".join(map(str, value))
         elif option == "data":
