@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_data_uci import write
 
-from geonet.experiments import ladder
+from geonet.experiments import ladder, uci
 from geonet.experiments.harness import figures
 from geonet.experiments.harness.experiment import Experiment
 from geonet.experiments.harness.results import Results
@@ -103,8 +103,8 @@ def test_the_default_has_ten_seeds_and_energy_where_its_data_are(tmp_path):
     config = configured("--data", tmp_path, "--seeds", 2)
     assert config["set"] == [name.replace("friedman", "energy") for name in plain]
     assert list(config["sha256"]) == ["energy"]
-    data, _ = ladder.load_data(config | {"set": "energy"}, 1)
-    ratio = len(data.test[0]) / len(data.train[0])
+    words = "--data", str(tmp_path / "uci"), "--sets", "energy", "--seeds", "2"
+    ratio = uci.EXPERIMENT.configure(uci.EXPERIMENT.arguments(*words))["overlap"]["energy"]
     for name, overlap in (("energy", ratio), ("energy-raw", ratio), ("banana", 0.0)):
         assert EXPERIMENT.overlap(config, {"set": name}) == overlap
 

@@ -27,7 +27,7 @@ import numpy as np
 
 from geonet import ops, plots
 from geonet.data.tables import standardize_target
-from geonet.data.uci import files, split_uci
+from geonet.data.uci import split_uci
 from geonet.experiments import banana, imagenet32, levy, uci
 from geonet.experiments.harness import figures, options, tables
 from geonet.experiments.harness.classification import MOMENTUM
@@ -216,9 +216,10 @@ class Ladder(Experiment):
         if any(name.startswith("energy") for name in sets):
             if not energy:
                 raise ValueError("--sets energy needs --data, a folder with uci/energy")
-            digests["energy"] = options.digest_of(files(energy))
+            asked = config | {"protocol": "clean"}
+            digests["energy"], overlap["energy"] = uci.digest_and_overlap(energy, asked)
         lrs = [LOW, HIGH] if arguments.quick else list(LRS)
-        config |= {
+        return config | {
             "lr": {method: lrs for method in config["methods"]},
             "choice": ["smallest", f"validation_{self.metric}"],
             "data": str(folder) if digests else None,
@@ -226,11 +227,8 @@ class Ladder(Experiment):
             "set": sets,
             "init_hidden": arguments.init_hidden,
             "epochs": {n: SETS[n].epochs // (50 if arguments.quick else 1) for n in sets},
+            "overlap": overlap,
         }
-        if "energy" in digests:
-            data, _ = load_data(config | {"set": "energy"}, max(config["seeds"]))
-            overlap["energy"] = len(data.test[0]) / len(data.train[0])
-        return config | {"overlap": overlap}
 
     def overlap(self, config, case):
         return config["overlap"].get(case["set"].partition("-")[0], 0.0)

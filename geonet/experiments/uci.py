@@ -86,7 +86,7 @@ class Uci(Experiment):
         config |= {"data": None, "set": sets, "sha256": {}, "overlap": dict.fromkeys(sets, 0.0)}
         for name in sets:
             if name not in FRIEDMAN:
-                digest, overlap = _digest_and_overlap(folder / name, config)
+                digest, overlap = digest_and_overlap(folder / name, config)
                 config["data"], config["sha256"][name] = str(folder), digest
                 config["overlap"][name] = overlap
         return config | {"epochs": 200 if arguments.quick else EPOCHS}
@@ -235,8 +235,20 @@ def _set_names(names, folder):
     return names
 
 
-def _digest_and_overlap(folder, config):
-    """Digest of a set's files, and its test rows per other row, after checking both."""
+def digest_and_overlap(folder, config):
+    """Digest of a set's files, and its test rows per other row, after checking both.
+
+    Parameters
+    ----------
+    folder : Path
+    config : dict
+        With seeds and protocol.
+
+    Raises
+    ------
+    ValueError
+        If the files are not a set's, or it has no split for a seed.
+    """
     digest, seeds = options.digest_of(files(folder)), config["seeds"]
     table = read_once(folder, digest)
     if config["protocol"] == "clean" and max(seeds) >= len(table.splits):
