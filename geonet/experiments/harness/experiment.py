@@ -286,7 +286,7 @@ class Experiment(ABC):
         failed = [run for run in results.find() if "failed" in run["metrics"]]
         if not failed:
             return 0
-        waiting = {m: 0 for m in results.config["methods"] if self._open_choice(results, m)}
+        waiting = [m for m in results.config["methods"] if self._open_choice(results, m)]
         undecided = f"; no rate can be chosen yet for {', '.join(waiting)}" if waiting else ""
         print(
             f"{self.name}: {len(failed)} of {len(results.runs)} runs failed, the first of them "

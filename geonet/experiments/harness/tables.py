@@ -11,7 +11,7 @@ def markdown_table(rows):
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *body])
 
 
-def statistics_cells(values, reference=None, overlap=0.0, high=np.inf):
+def statistics_cells(values, reference=None, high=np.inf):
     """Three cells of a table: mean ± standard deviation, 95 % interval, and the paired difference.
 
     Parameters
@@ -21,8 +21,6 @@ def statistics_cells(values, reference=None, overlap=0.0, high=np.inf):
         are those of `picture_interval`.
     reference : numpy.ndarray, optional
         What the difference is from, of the same shape. Without it, that cell is empty.
-    overlap : float
-        As for `mean_interval`.
     high : float
         The values are in [0, high], and so is their interval: see `bounded`.
 
@@ -31,13 +29,13 @@ def statistics_cells(values, reference=None, overlap=0.0, high=np.inf):
     list of str
         Cells about which nothing is known are empty.
     """
-    interval = mean_interval if values.ndim == 1 else lambda values, _: picture_interval(values)
+    interval = mean_interval if values.ndim == 1 else picture_interval
     cells, finished = ["", "", ""], _finite(values)
     if finished.any():
-        whole = bounded(interval(values[finished], overlap), high)
+        whole = bounded(interval(values[finished]), high)
         cells[:2] = format_mean(whole), format_interval(whole)
     if reference is not None and (both := finished & _finite(reference)).any():
-        paired = interval(values[both] - reference[both], overlap)
+        paired = interval(values[both] - reference[both])
         cells[2] = f"{paired.mean:+.3g} {format_interval(paired, '+.3g')}".rstrip()
     return cells
 
