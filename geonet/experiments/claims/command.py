@@ -153,7 +153,7 @@ class Claims:
 def words(key, quick):
     """The options of the experiment that some evidence comes from, as on the command line."""
     evidence = EVIDENCE[key]
-    return f"{evidence.options} {f'{evidence.quick} --quick' if quick else ''}".split()
+    return f"{evidence.options} {'--quick' if quick else evidence.full}".split()
 
 
 def _reused(arguments):

@@ -41,7 +41,7 @@ PAPER = (
 HOW = (
     "An effect says how many times better the method is than its rival. It is the geometric mean "
     "of the ratio of their measures over paired seeds, which share data and initial weights, "
-    "oriented so that a number above 1 is what the paper predicts."
+    "oriented so that a number above 1 is what the paper predicts: 1.2 times as good, or 0.8 times."
 )
 
 
@@ -173,25 +173,25 @@ def _claim(claim, report):
 
 def _sentence(name, judged, report):
     """What the deciding tests of a list found, as one sentence."""
-    parts = {}  # quantity, where and at which rate -> method -> what was found about it
+    parts, bounds = {}, []  # quantity and where, method -> what was found -> about whom
     for test in (t for t in judged["tests"] if not t["explains"]):
-        rate = test["rates"][0] if len(set(test.get("rates", ()))) == 1 else ""
-        where = f" on {test['evidence']}{f' at {rate}' if rate else ''}"
-        found = parts.setdefault(f"{test['measure']}{where}", {}).setdefault(test["method"], {})
         if "largest" in test:
-            found.setdefault("has at most", []).append(_number(test["largest"]))
+            bounds.append(
+                f"the {test['measure']} reaches {_number(test['largest'])} under {test['method']}"
+            )
             continue
-        word = WORDS.get(test["reason"] or test["verdict"], f"({test['reason']}) is undecided with")
+        where = f"by {test['measure']} on {test['evidence']}{test['at']}", test["method"]
+        reason = test["reason"]
+        word = f"is not compared ({reason}) with" if reason else WORDS[test["verdict"]]
         effect = "no number" if test["effect"] is None else f"{_number(test['effect'])} times"
+        found = parts.setdefault(where, {})
         found.setdefault(word, []).append(f"{test['rival']} ({effect})")
-    sentences = (
-        f"by {what}, " + ", ".join(
-            f"{method} {', '.join(f'{word} {_listed(of)}' for word, of in found.items())}"
-            for method, found in methods.items()
-        )
-        for what, methods in parts.items()
-    )  # fmt: skip
-    return f"{name.capitalize()}, {_verdict(judged, report['quick'])}: {'; '.join(sentences)}."
+    compared = (
+        f"{what}, {method} {', '.join(f'{word} {_listed(of)}' for word, of in found.items())}"
+        for (what, method), found in parts.items()
+    )
+    verdict = _verdict(judged, report["quick"])
+    return f"{name.capitalize()}, {verdict}: {'; '.join([*bounds, *compared])}."
 
 
 def _listed(words):

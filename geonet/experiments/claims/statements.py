@@ -23,7 +23,7 @@ class Evidence(NamedTuple):
 
     experiment: str
     options: str  # as on the command line
-    quick: str  # those that are added under --quick
+    full: str  # those that are added without --quick
     minutes: tuple  # per seed, for all methods, rates and cases, on one core: full and quick
     figure: str  # which of the experiment's own figures to show
     setting: str  # how it differs from the paper's experiment
@@ -125,12 +125,12 @@ EVIDENCE = {
         "as uci-paper, with standardized targets and validation data that steer training", 10, 3,
     ),
     "vgg-paper": Evidence(
-        "imagenet32", f"{VGG} --protocol paper --epochs 10", "--epochs 2",
+        "imagenet32", f"{VGG} --protocol paper", "--epochs 10",
         (12.0, 0.7), "curves_64",
         "an eighth of the channels, and 10 classes; drawn pictures where none are given", 6, 1,
     ),
     "vgg": Evidence(
-        "imagenet32", f"{VGG} --epochs 10", "--epochs 2", (12.0, 0.7), "curves_64",
+        "imagenet32", VGG, "--epochs 10", (12.0, 0.7), "curves_64",
         "as vgg-paper, with the same start under every method, and steered by training", 6, 1,
     ),
     "resnet-paper": Evidence(

@@ -79,6 +79,7 @@ def judge_comparison(comparison, results, experiment):
         "rival": comparison.rival,
         "measure": measure.title,
         "better": measure.better,
+        "at": f" at {comparison.lr:g}" if isinstance(comparison.lr, float) else "",
         "rates": [_rates(own) for own in fields],
         "explains": comparison.explains,
         "seeds": int(both.sum()),
