@@ -31,7 +31,7 @@ class Claims:
         """Declare the options."""
         text = f"comma list of {', '.join(CLAIMS)} (default: all)"
         parser.add_argument("--claims", type=options.names(CLAIMS), help=text)
-        text = "count or comma list, for every experiment (default: 20 or 10, and fewer for "
+        text = "count or comma list, for every experiment (default: 20, or 6 for "
         text += "convnets)"
         parser.add_argument("--seeds", type=options.seed_list, help=text)
         text = "existing results, such as levy=results/levy; can be repeated. "
