@@ -67,6 +67,11 @@ def aligned(rows):
     return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
 
 
+def counted(items, noun):
+    """How many items there are, in words such as 1 seed or 20 seeds."""
+    return f"{len(items)} {noun}{'s' * (len(items) != 1)}"
+
+
 def duration(seconds):
     """A duration in words: 8 s, 3 min 20 s, 2 h 5 min."""
     seconds = round(seconds)

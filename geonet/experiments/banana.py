@@ -21,6 +21,7 @@ from geonet.experiments.harness.experiment import (
 )
 from geonet.experiments.sets.banana import generate_banana, read_banana, split_banana
 from geonet.models import mlp
+from geonet.text import counted
 from geonet.train import predict
 
 UNITS, EPOCHS, BATCH_SIZE, PATIENCE = 10, 5000, 128, 100
@@ -101,16 +102,10 @@ class Banana(Experiment):
             restored=small_networks.restored_under(config["protocol"]),
             on_step=tracker.record,
         )
-        test_x, test_y = data.test
-        logits = predict(model, test_x)
-        metrics = {
-            "test_accuracy": small_networks.accuracy(logits, test_y),
-            "test_cross_entropy": ops.binary_cross_entropy(logits, test_y).item(),
-            "train_loss": min(history.loss),
-            "steps": history.steps,
-        }
-        if config["protocol"] == "clean":
-            metrics["validation_accuracy"] = small_networks.accuracy(predict(model, x), y)
+        metrics = small_networks.measured(model, data, self.metric, small_networks.accuracy)
+        if config["protocol"] == "paper":
+            del metrics["validation_accuracy"]  # it is the test part's
+        metrics |= {"train_loss": min(history.loss), "steps": history.steps}
         moves, arrays = small_networks.summarize_tracker(tracker)
         plane = np.stack(np.meshgrid(GRID, GRID), axis=-1)
         arrays["grid_logits"] = predict(model, plane.reshape(-1, 2)).reshape(plane.shape[:2])
@@ -124,7 +119,7 @@ class Banana(Experiment):
         source = "embedded generator" if config["data"] is None else Path(config["data"]).name
         return (
             f"Banana ({source}), protocol {config['protocol']}: {UNITS} units, up to "
-            f"{config['epochs']} epochs, {config['init']}, {len(config['seeds'])} seeds"
+            f"{config['epochs']} epochs, {config['init']}, {counted(config['seeds'], 'seed')}"
         )
 
     def figures(self, results):

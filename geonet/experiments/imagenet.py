@@ -34,7 +34,7 @@ from geonet.experiments.harness.options import number
 from geonet.experiments.harness.results import NOT_OURS
 from geonet.experiments.sets.drawn_pictures import WNIDS, write_pictures
 from geonet.models import STEMS, resnet18, resnet34, resnet50
-from geonet.text import BadInput, check_range
+from geonet.text import BadInput, check_range, counted
 from geonet.train.parallel import cores, sum_over_ranks, world
 
 NETWORKS = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}
@@ -221,7 +221,7 @@ class ImageNet(Classification):
             f"to test, {config['classes']} classes) at {config['size']}×{config['size']}, "
             f"batches of {config['batch_size']}{together}, protocol {config['protocol']}, "
             f"{config['schedule']} schedule, "
-            f"{config['epochs']} epochs, {len(config['seeds'])} seeds"
+            f"{config['epochs']} epochs, {counted(config['seeds'], 'seed')}"
         )
 
     def notes(self, results):

@@ -28,6 +28,7 @@ from geonet.experiments.harness.classification import (
 from geonet.experiments.harness.experiment import RECIPE_DIFFERENCES, generators, recipe
 from geonet.experiments.sets.drawn_pictures import load_pictures
 from geonet.models import authors_start, vgg6
+from geonet.text import counted
 from geonet.train import SGD, CosineSchedule, EarlyStopping, ReduceLROnPlateau, fit
 
 SCHEDULES, STARTS = ("plateau", "cosine"), ("equal", "authors")
@@ -161,7 +162,7 @@ class ImageNet32(Classification):
             f"VGG-6 of width {config['width']:g} on {source} ({train} to train, {test} to test), "
             f"protocol {config['protocol']}, {config['start']} start, "
             f"{config['schedule']} schedule, up to {config['epochs']} epochs, "
-            f"{len(config['seeds'])} seeds"
+            f"{counted(config['seeds'], 'seed')}"
         )
 
 

@@ -13,7 +13,7 @@ from geonet.experiments.harness.experiment import Experiment, first_runs, genera
 from geonet.experiments.sets.banana import split_banana
 from geonet.gradients import Inspector
 from geonet.models import mlp
-from geonet.train import predict
+from geonet.text import counted
 
 UNITS, LAYERS = 20, 3
 RECORDS, INTERVALS = 200, 40  # steps recorded, and drawn as means over intervals of a log axis
@@ -50,15 +50,14 @@ class Inspection(Experiment):
             options = {"epochs": steps, "on_gradients": inspector.record}
             small_networks.fit_adam(model, loss, data.train, lr, **options)
         metrics, arrays = summarize_inspector(inspector)
-        for part, (x, y) in (("validation", data.validation), ("test", data.test)):
-            metrics[f"{part}_accuracy"] = small_networks.accuracy(predict(model, x), y)
+        metrics |= small_networks.measured(model, data, self.metric, small_networks.accuracy)
         return metrics | {"steps": steps}, arrays
 
     def describe(self, config):
         return (
             f"Banana set, {LAYERS} layers of {UNITS} units, {config['steps']} steps of all points, "
-            f"{config['init']}, {len(config['seeds'])} seeds. Units are counted over all layers; "
-            "turn: median, radians"
+            f"{config['init']}, {counted(config['seeds'], 'seed')}. Units are counted over all "
+            "layers; turn: median, radians"
         )
 
     def figures(self, results):

@@ -32,6 +32,7 @@ from geonet.experiments import banana, imagenet32, levy, uci
 from geonet.experiments.harness import figures, options, tables
 from geonet.experiments.harness.classification import MOMENTUM
 from geonet.experiments.harness.experiment import Experiment, generators
+from geonet.experiments.harness.small_networks import measured
 from geonet.experiments.harness.statistics import paired_interval
 from geonet.experiments.sets.banana import split_banana
 from geonet.experiments.sets.friedman import load_friedman
@@ -39,7 +40,7 @@ from geonet.experiments.sets.levy import load_levy
 from geonet.experiments.small_problems import PROBLEMS, error_of, load_problem_data
 from geonet.models import METHODS, Method, mlp
 from geonet.nn.parameterizations import PARAMETERIZATIONS
-from geonet.text import duration
+from geonet.text import counted, duration
 from geonet.train import SGD, Adam, EarlyStopping, ReduceLROnPlateau, fit, predict
 
 LOW, HIGH = 0.01, 0.1  # the authors' rate of SP, and that of GmP
@@ -250,11 +251,9 @@ class Ladder(Experiment):
         x, y = data.validation
 
         def validation(model):
-            prediction = predict(model, x)
-            regression = training.loss is ops.mae
-            return (
-                ops.mae(prediction, y).item() if regression else error_of(training, prediction, y)
-            )
+            if training.loss is ops.mae:
+                return ops.mae(predict(model, x), y).item()
+            return error_of(training, predict(model, x), y)
 
         history = fit(
             model,
@@ -269,18 +268,15 @@ class Ladder(Experiment):
             stopping=EarlyStopping(model, training.patience),
             label=None,
         )
-        metrics = {
-            f"{part}_error": unit * error_of(training, predict(model, x), y)
-            for part, (x, y) in (("validation", data.validation), ("test", data.test))
-        }
+        metrics = measured(model, data, "error", lambda *pair: unit * error_of(training, *pair))
         lengths = {"epochs": len(history.loss), "steps": history.steps}
         return metrics | {"train_loss": min(history.loss)} | lengths, {}
 
     def describe(self, config):
         lrs = ", ".join(f"{lr:g}" for lr in config["lr"]["SP"])
         return (
-            f"From SP to GmP, one change at a time: {len(config['seeds'])} seeds, trained to the "
-            f"end; output layer {config['init']}; rates chosen among {lrs}. Effects are paired "
+            f"From SP to GmP, one change at a time: {counted(config['seeds'], 'seed')}, trained to "
+            f"the end; output layer {config['init']}; rates chosen among {lrs}. Effects are paired "
             "differences of test errors with 95 % intervals; negative is better."
         )
 

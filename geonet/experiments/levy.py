@@ -19,6 +19,7 @@ from geonet.experiments.harness.experiment import (
 )
 from geonet.experiments.sets.levy import NEAR, interpolate, is_near, load_levy
 from geonet.models import mlp
+from geonet.text import counted
 from geonet.train import predict
 
 UNITS, STEPS, PATIENCE = 100, 10_000, 1000
@@ -74,8 +75,8 @@ class Levy(Experiment):
         prediction = predict(model, test_x)
         near = is_near(test_x, train_x)
         metrics = {
-            **small_networks.errors(model, data),
-            "near_rmse": small_networks.root_mean_square((prediction - test_y)[near]),
+            **small_networks.measured(model, data, "rmse", small_networks.rmse),
+            "near_rmse": small_networks.rmse(prediction[near], test_y[near]),
             "train_mae": np.mean(np.abs(predict(model, train_x) - train_y)),
             "steps": history.steps,
         }
@@ -86,7 +87,7 @@ class Levy(Experiment):
         hidden = f" (hidden layer {config['init_hidden']})" if config["init_hidden"] else ""
         return (
             f"Levy function, protocol {config['protocol']}: {UNITS} units, up to {config['steps']} "
-            f"steps, {config['init']}{hidden}, {len(config['seeds'])} seeds"
+            f"steps, {config['init']}{hidden}, {counted(config['seeds'], 'seed')}"
         )
 
     def tables(self, results):
@@ -114,9 +115,9 @@ class Levy(Experiment):
         found = []
         for seed in config["seeds"]:
             train, _, (x, y) = load_levy(generators(seed, 2)[0], config["protocol"])
-            error, near = interpolate(x, *train) - y, is_near(x, train[0])
-            rmse = small_networks.root_mean_square
-            found.append((rmse(error), rmse(error[near]), np.mean(~near)))
+            line, near = interpolate(x, *train), is_near(x, train[0])
+            rmse = small_networks.rmse
+            found.append((rmse(line, y), rmse(line[near], y[near]), np.mean(~near)))
         everywhere, near, far = np.mean(found, axis=0)
         return (
             f"Straight lines through the training points have a test RMSE of {everywhere:.3g}, and "

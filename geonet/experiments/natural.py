@@ -17,10 +17,12 @@ from geonet.data.tables import standardize_features, standardize_target
 from geonet.experiments.banana import points
 from geonet.experiments.harness import tables
 from geonet.experiments.harness.experiment import Experiment, generators
+from geonet.experiments.harness.small_networks import measured
 from geonet.experiments.sets.banana import split_banana
 from geonet.experiments.sets.levy import load_levy
 from geonet.models import METHODS, mlp
-from geonet.train import SGD, damping_of, fit, predict
+from geonet.text import counted
+from geonet.train import SGD, damping_of, fit
 
 UNITS, BATCH_SIZE = 50, 128
 PLAIN = "none"
@@ -80,10 +82,7 @@ class Natural(Experiment):
         optimizer = SGD(model.parameters(), lr, momentum=0.9, **metric)
         options = {"epochs": config["epochs"], "batch_size": BATCH_SIZE, "rng": batch_rng}
         history = fit(model, loss, data.train, optimizer, label=None, **options)
-        metrics = {
-            f"{part}_loss": loss(predict(model, x), y).item()
-            for part, (x, y) in (("validation", data.validation), ("test", data.test))
-        }
+        metrics = measured(model, data, "loss", lambda *pair: loss(*pair).item())
         metrics |= {"train_loss": history.loss[-1], "steps": history.steps}
         return metrics, {"loss": np.array(history.loss)}
 
@@ -91,7 +90,7 @@ class Natural(Experiment):
         loss = SETS[config["set"]][1].__name__.replace("_", " ")
         return (
             f"{config['set']}, two layers of {UNITS} units, {config['epochs']} epochs of SGD with "
-            f"momentum 0.9, {loss}, {config['init']}, {len(config['seeds'])} seeds"
+            f"momentum 0.9, {loss}, {config['init']}, {counted(config['seeds'], 'seed')}"
         )
 
     def rows(self, results):

@@ -18,6 +18,7 @@ from geonet.experiments.harness.experiment import Experiment, first_runs, genera
 from geonet.models import METHODS, NORMALIZATIONS
 from geonet.nn import Linear, Unit
 from geonet.nn.initializers import initial_weight
+from geonet.text import counted
 
 EPSILONS = (1e-4, 1e-3, 1e-2, 1e-1)
 FAN_INS = (2, 10, 100, 1000)
@@ -131,7 +132,7 @@ class Perturbation(Experiment):
     def describe(self, config):
         return (
             f"One unit in the plane ({config['init']}), ε added to every parameter, "
-            f"{len(config['seeds'])} seeds"
+            f"{counted(config['seeds'], 'seed')}"
         )
 
     def rows(self, results):
@@ -196,8 +197,8 @@ def angles_plot(results):
         turns,
         {n: {m: b.max(axis=1) for m, b in methods.items()} for n, methods in bounds.items()},
         f"Random changes of w, v or θ in rows drawn with {config['init']}: median and maximum "
-        f"of {config['units']} units × {len(config['seeds'])} seeds; the bound is that of the "
-        "unit with the largest. For rows of length 1 all bounds would agree for small ‖ε‖.",
+        f"of {config['units']} units × {counted(config['seeds'], 'seed')}; the bound is that of "
+        "the unit with the largest. For rows of length 1 all bounds would agree for small ‖ε‖.",
     )
     description = (
         "One panel per fan-in, log-log axes: the median and the largest measured angle of each "

@@ -33,7 +33,7 @@ from geonet.experiments.small_problems import (
     error_of,
     load_problem_data,
 )
-from geonet.text import duration
+from geonet.text import counted, duration
 from geonet.train import predict
 
 INITS = ["glorot_uniform", "he_normal", "normal:0.001", "normal:0.1", "normal:1", "normal:10",
@@ -133,10 +133,10 @@ class Robustness(Experiment):
         return metrics, arrays
 
     def describe(self, config):
-        inits, lrs, seeds = (len(config[name]) for name in ("init", "lrs", "seeds"))
+        inits, lrs = (len(config[name]) for name in ("init", "lrs"))
         return (
             f"{inits} initializers × {lrs} rates from {config['lrs'][0]:g} to "
-            f"{config['lrs'][-1]:g} × {seeds} seed{'s' * (seeds > 1)}, {STEPS} steps of Adam at "
+            f"{config['lrs'][-1]:g} × {counted(config['seeds'], 'seed')}, {STEPS} steps of Adam at "
             f"a constant rate; a run trains if its skill is at least {TRAINS_FROM:g} of the best "
             "on its set"
         )

@@ -9,7 +9,7 @@ from geonet import ops
 from geonet.data.image_arrays import SCALE
 from geonet.data.tables import Split, standardize_target
 from geonet.experiments.harness.experiment import generators
-from geonet.experiments.harness.small_networks import root_mean_square
+from geonet.experiments.harness.small_networks import rmse
 from geonet.experiments.sets.banana import generate_banana, split_banana
 from geonet.experiments.sets.drawn_pictures import CLASSES, paint
 from geonet.experiments.sets.friedman import load_friedman
@@ -85,7 +85,7 @@ def error_of(problem, prediction, y):
     """RMSE, or the share of wrong labels. It is infinite if predictions overflow."""
     with np.errstate(over="ignore", invalid="ignore"):
         if problem.loss is ops.mae:
-            return root_mean_square(prediction - y)
+            return rmse(prediction, y)
         if problem.loss is ops.binary_cross_entropy:
             return float(np.mean((prediction > 0) != (y > 0.5)))
         return float(np.mean(prediction.argmax(axis=1) != y))

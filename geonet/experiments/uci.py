@@ -33,6 +33,7 @@ from geonet.experiments.harness.statistics import (
 )
 from geonet.experiments.sets.friedman import FRIEDMAN, load_friedman
 from geonet.models import mlp
+from geonet.text import counted
 from geonet.train import predict
 
 UNITS, EPOCHS, BATCH_SIZE, PATIENCE = 100, 5000, 1024, 100
@@ -117,7 +118,7 @@ class Uci(Experiment):
             patience=PATIENCE,
             restored=small_networks.restored_under(config["protocol"]),
         )
-        errors = small_networks.errors(model, data)
+        errors = small_networks.measured(model, data, "rmse", small_networks.rmse)
         if config["protocol"] == "paper":
             del errors["validation_rmse"]  # it is the test part's
         return {
@@ -132,8 +133,8 @@ class Uci(Experiment):
         lrs = ", ".join(f"{m} {lr[0]:g}" for m, lr in config["lr"].items() if len(lr) == 1)
         return (
             f"Test RMSE ({source}), protocol {config['protocol']}: {UNITS} units, up to "
-            f"{config['epochs']} epochs, {config['init']}, {len(config['seeds'])} splits; rates: "
-            + (lrs or "the best on validation data")
+            f"{config['epochs']} epochs, {config['init']}, {counted(config['seeds'], 'split')}; "
+            "rates: " + (lrs or "the best on validation data")
         )
 
     def tables(self, results):
@@ -172,7 +173,7 @@ class Uci(Experiment):
                 "running statistics (momentum 0.99) lag behind"
             )
         if config["lr"] == options.lrs(None, config["methods"]):
-            yield "rates are the authors', for GmP ten times those of the others; --lr changes them"
+            yield "rates are the authors', 0.1 for geometric methods and 0.01 for the others"
         yield from super().notes(results)
 
     def figures(self, results):
@@ -186,7 +187,8 @@ class Uci(Experiment):
             found,
             f"test RMSE / {first}'s",
             f"Test RMSE over {first}'s of the same split: geometric mean and paired 95 % interval. "
-            f"Left of 1 is better. Protocol {config['protocol']}, {len(config['seeds'])} splits.",
+            f"Left of 1 is better. Protocol {config['protocol']}, "
+            f"{counted(config['seeds'], 'split')}.",
         )
         means = {name: {m: r[0] for m, r in ratios.items()} for name, ratios in found.items()}
         sentences = (f"{name}: {tables.list_values(m, '.2f')}" for name, m in means.items())

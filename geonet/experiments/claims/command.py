@@ -31,8 +31,7 @@ class Claims:
         """Declare the options."""
         text = f"comma list of {', '.join(CLAIMS)} (default: all)"
         parser.add_argument("--claims", type=options.names(CLAIMS), help=text)
-        text = "count or comma list, for every experiment (default: 20, or 6 for "
-        text += "convnets)"
+        text = "count or comma list, for every experiment (default: 20, or 6 for convnets)"
         parser.add_argument("--seeds", type=options.seed_list, help=text)
         text = "existing results, such as levy=results/levy; can be repeated. "
         text += f"NAME is one of {', '.join(EVIDENCE)}"
@@ -200,9 +199,7 @@ def seconds_left(key, experiment, arguments):
     except (ValueError, OSError) as error:
         raise BadInput(f"{key}: {error}") from error
     kept = sum("failed" not in run["metrics"] for run in found)
-    per_seed = sum(map(len, config["lr"].values())) if "lr" in config else len(config["methods"])
-    whole = per_seed * len(arguments.seeds) * len(experiment.cases(config))
-    return max(0.0, 1 - kept / whole) * seconds
+    return max(0.0, 1 - kept / len(experiment.runs(config))) * seconds
 
 
 def cost(seconds):

@@ -110,7 +110,7 @@ def lrs(choice, methods):
 
     Parameters
     ----------
-    choice : float, list of float, dict of str to float, "sweep" or None
+    choice : list of float, dict of str to float, "sweep" or None
         One rate or several for all methods; those of some methods, while the others keep their
         defaults; the grid `SWEEP_LRS`; or all defaults.
     methods : list of str
@@ -127,9 +127,8 @@ def lrs(choice, methods):
     """
     if choice == "sweep":
         return {method: list(SWEEP_LRS) for method in methods}
-    if isinstance(choice, int | float | list):
-        rates = choice if isinstance(choice, list) else [choice]
-        return {method: list(rates) for method in methods}
+    if isinstance(choice, list):
+        return {method: choice for method in methods}
     chosen = choice or {}
     for method in chosen:
         if method not in methods:

@@ -52,15 +52,15 @@ def accuracy(logits, targets):
     return float(np.mean((logits > 0) == (targets > 0.5)))
 
 
-def root_mean_square(error):
-    """√(mean e²) as a Python number."""
-    return float(np.sqrt(np.mean(np.square(error))))
+def rmse(prediction, target):
+    """√(mean (prediction − target)²) as a Python number."""
+    return float(np.sqrt(np.mean(np.square(prediction - target))))
 
 
-def errors(model, data):
-    """The RMSE of a model on the validation and the test part of a Split, as metrics by name."""
+def measured(model, data, metric, measure):
+    """A measure of (prediction, target) on the validation and the test part, as metrics by name."""
     return {
-        f"{part}_rmse": root_mean_square(predict(model, x) - y)
+        f"{part}_{metric}": measure(predict(model, x), y)
         for part, (x, y) in (("validation", data.validation), ("test", data.test))
     }
 
