@@ -26,12 +26,16 @@ from geonet.experiments.claims.statements import (
     Comparison,
 )
 from geonet.experiments.claims.verdicts import (
+    AGAINST,
+    CONTRADICTED,
     FAILED,
+    FOR,
     INCONCLUSIVE,
-    NOT_REPRODUCED,
+    MIXED,
     OVERLAP,
     REPRODUCED,
     TOO_FEW,
+    UNDECIDED,
     judge_bound,
     judge_claim,
     judge_comparison,
@@ -90,28 +94,28 @@ def judge_constructed(results, as_paper, on_equal_terms, monkeypatch):
 @pytest.mark.parametrize(
     ("factor", "measure", "expected"),
     [
-        (0.5, RMSE, REPRODUCED),
-        (2.0, RMSE, NOT_REPRODUCED),
-        (1.0, RMSE, INCONCLUSIVE),
-        (2.0, LARGER, REPRODUCED),
-        (0.5, LARGER, NOT_REPRODUCED),
+        (0.5, RMSE, FOR),
+        (2.0, RMSE, AGAINST),
+        (1.0, RMSE, UNDECIDED),
+        (2.0, LARGER, FOR),
+        (0.5, LARGER, AGAINST),
     ],
 )
-def test_the_verdict_is_that_of_the_constructed_results(tmp_path, noise, factor, measure, expected):
+def test_the_outcome_is_that_of_the_constructed_results(tmp_path, noise, factor, measure, expected):
     found = judge(tmp_path, factor * noise[0], noise[1], measure)
-    assert found["verdict"] == expected
+    assert found["outcome"] == expected
     assert found["low"] < found["effect"] < found["high"]
     assert found["seeds"] == 10
-    assert found["means"][0] == pytest.approx(factor * noise[0].mean())
+    assert found["means"][0] == pytest.approx(np.exp(np.mean(np.log(factor * noise[0]))))
     effect = np.exp(np.mean(np.log(noise[1] / (factor * noise[0]))))
     assert found["effect"] == pytest.approx(effect if measure is RMSE else 1 / effect)
 
 
 def test_fewer_than_six_seeds_decide_nothing_however_clear_they_are(tmp_path, noise):
-    for count, reason, verdict in ((5, TOO_FEW, INCONCLUSIVE), (6, "", REPRODUCED)):
+    for count, reason, outcome in ((5, TOO_FEW, UNDECIDED), (6, "", FOR)):
         own, rival = 0.1 * noise[0][:count], noise[1][:count]
         found = judge(tmp_path / str(count), own, rival, seeds=SEEDS[:count])
-        assert (found["reason"], found["verdict"]) == (reason, verdict)
+        assert (found["reason"], found["outcome"]) == (reason, outcome)
         assert found["low"] > 1
 
 
@@ -119,7 +123,7 @@ def test_a_pair_without_a_number_is_judged_by_signs(tmp_path, noise):
     own, rival = list(0.5 * noise[0]), list(noise[1])
     rival[3] = None  # 10 of 10 pairs for GmP
     won = judge(tmp_path / "a", own, rival)
-    assert (won["verdict"], won["seeds"], won["without_a_number"]) == (REPRODUCED, 9, [0, 1])
+    assert (won["outcome"], won["seeds"], won["without_a_number"]) == (FOR, 9, [0, 1])
     assert won["p"] == pytest.approx(2**-9)
     own[3] = None  # neither: 9 of 9
     assert judge(tmp_path / "b", own, rival)["p"] == pytest.approx(2**-8)
@@ -127,17 +131,17 @@ def test_a_pair_without_a_number_is_judged_by_signs(tmp_path, noise):
     lost = judge(tmp_path / "c", own, rival)
     assert (lost["p"], lost["without_a_number"]) == (pytest.approx(22 / 1024), [1, 0])
     never = judge(tmp_path / "d", noise[0], [None] * 10)
-    assert (never["verdict"], never["effect"], never["p"]) == (REPRODUCED, None, 2**-9)
+    assert (never["outcome"], never["effect"], never["p"]) == (FOR, None, 2**-9)
     turned = judge(tmp_path / "e", [None] * 10, noise[1])
-    assert (turned["verdict"], turned["effect"]) == (NOT_REPRODUCED, None)
+    assert (turned["outcome"], turned["effect"]) == (AGAINST, None)
     share = judge(tmp_path / "f", list(2 * noise[0]), [*noise[1][:9], 0.0], LARGER)
-    assert (share["verdict"], share["seeds"], share["without_a_number"]) == (REPRODUCED, 9, [0, 1])
+    assert (share["outcome"], share["seeds"], share["without_a_number"]) == (FOR, 9, [0, 1])
 
 
 def test_who_is_ahead_in_numbers_alone_does_not_win_against_one_that_always_finishes(tmp_path):
     better = judge(tmp_path, [1, 1.1, 1.2, *[1.0] * 7], [0.9, 0.95, 1, *[None] * 7])
     assert better["high"] < 1
-    assert (better["verdict"], better["without_a_number"]) == (INCONCLUSIVE, [0, 7])
+    assert (better["outcome"], better["without_a_number"]) == (UNDECIDED, [0, 7])
 
 
 def test_on_overlapping_splits_the_interval_is_corrected_and_signs_do_not_count(
@@ -171,8 +175,8 @@ def test_a_failed_run_is_no_evidence_and_is_counted(tmp_path, noise, method, see
     ]
     judged = judge_constructed(results, tests, [Bound("levy", method, RMSE)], monkeypatch)
     for terms in report.TERMS:
-        assert {t["verdict"] for t in judged[terms]["tests"]} == {INCONCLUSIVE}
-        assert (judged[terms]["verdict"], judged[terms]["reason"]) == (INCONCLUSIVE, FAILED)
+        assert {t["outcome"] for t in judged[terms]["tests"]} == {UNDECIDED}
+        assert (judged[terms]["verdict"], judged[terms]["reasons"]) == (INCONCLUSIVE, [FAILED])
     first = judged["as_paper"]["tests"][0]
     assert first["failed"][method == "SP"] == len(seeds)
     assert first["without_a_number"] == [0, 0]
@@ -180,40 +184,46 @@ def test_a_failed_run_is_no_evidence_and_is_counted(tmp_path, noise, method, see
     assert f"{len(seeds)} of {method} failed" in text
 
 
-def judged(verdict, explains=False, p=0.001):
-    """A judged comparison that alone would have this verdict."""
-    sign = -1 if verdict == NOT_REPRODUCED else 1
-    p = 0.5 if verdict == INCONCLUSIVE else p
+def judged(outcome, explains=False, p=0.001):
+    """A judged comparison that alone would have this outcome."""
+    sign = -1 if outcome == AGAINST else 1
+    p = 0.5 if outcome == UNDECIDED else p
     return {"p": p, "sign": sign, "explains": explains, "reason": ""}
 
 
-def test_a_list_needs_all_its_tests_and_falls_with_one():
-    for verdicts, expected in (
-        ([REPRODUCED, REPRODUCED], REPRODUCED),
-        ([REPRODUCED, INCONCLUSIVE], INCONCLUSIVE),
-        ([INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED], NOT_REPRODUCED),
-        ([], INCONCLUSIVE),
-    ):
-        assert judge_list([judged(v) for v in verdicts])["verdict"] == expected
+@pytest.mark.parametrize(
+    ("outcomes", "verdict", "counts"),
+    [
+        ([FOR, FOR], REPRODUCED, {FOR: 2}),
+        ([FOR, UNDECIDED], INCONCLUSIVE, {FOR: 1, UNDECIDED: 1}),
+        ([UNDECIDED, UNDECIDED], INCONCLUSIVE, {UNDECIDED: 2}),
+        ([UNDECIDED, AGAINST, FOR], MIXED, {FOR: 1, AGAINST: 1, UNDECIDED: 1}),
+        ([UNDECIDED, AGAINST], CONTRADICTED, {AGAINST: 1, UNDECIDED: 1}),
+        ([], INCONCLUSIVE, {}),
+    ],
+)
+def test_a_verdict_says_how_many_tests_are_for_and_against(outcomes, verdict, counts):
+    found = judge_list([judged(outcome) for outcome in outcomes])
+    assert (found["verdict"], found["counts"]) == (verdict, counts)
 
 
 def test_several_deciding_comparisons_are_corrected_by_holm():
-    alone = judge_list([judged(REPRODUCED, p=0.03)])
+    alone = judge_list([judged(FOR, p=0.03)])
     assert (alone["verdict"], alone["tests"][0]["corrected"]) == (REPRODUCED, 0.03)
-    three = judge_list([judged(REPRODUCED, p=p) for p in (0.03, 0.001, 0.04)])
+    three = judge_list([judged(FOR, p=p) for p in (0.03, 0.001, 0.04)])
     found = [test["corrected"] for test in three["tests"]]
     np.testing.assert_allclose(found, holm([0.03, 0.001, 0.04]))
-    verdicts = [test["verdict"] for test in three["tests"]]
-    assert verdicts == [INCONCLUSIVE, REPRODUCED, INCONCLUSIVE]
+    assert [test["outcome"] for test in three["tests"]] == [UNDECIDED, FOR, UNDECIDED]
     assert three["verdict"] == INCONCLUSIVE
 
 
-@pytest.mark.parametrize("verdict", [REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE])
-def test_what_explains_never_decides_nor_counts_in_the_correction(verdict):
-    explaining = [judged(v, explains=True) for v in (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE)]
-    found = judge_list([judged(verdict, p=0.04), *explaining])
-    assert found["verdict"] == verdict
-    assert found["tests"] == judge_list([judged(verdict, p=0.04)])["tests"] + explaining
+@pytest.mark.parametrize("outcome", [FOR, AGAINST, UNDECIDED])
+def test_what_explains_never_decides_nor_counts_in_the_correction(outcome):
+    explaining = [judged(o, explains=True) for o in (FOR, AGAINST, UNDECIDED)]
+    alone = judge_list([judged(outcome, p=0.04)])
+    found = judge_list([judged(outcome, p=0.04), *explaining])
+    assert (found["verdict"], found["counts"]) == (alone["verdict"], alone["counts"])
+    assert found["tests"] == alone["tests"] + explaining
 
 
 def test_the_two_verdicts_of_a_claim_are_independent(tmp_path, noise, monkeypatch):
@@ -222,19 +232,18 @@ def test_the_two_verdicts_of_a_claim_are_independent(tmp_path, noise, monkeypatc
     against = {rival: [Comparison("levy", "GmP", rival, RMSE)] for rival in ("SP", "WN")}
     claim = judge_constructed(results, against["SP"], against["WN"], monkeypatch)
     verdicts = [claim[terms]["verdict"] for terms in ("as_paper", "on_equal_terms")]
-    assert verdicts == [REPRODUCED, NOT_REPRODUCED]
-    _, row = report.verdict_rows({"quick": False, "claims": [claim]})
-    assert row == ("The title", "v0", *verdicts)
+    assert verdicts == [REPRODUCED, CONTRADICTED]
+    _, row = report.verdict_rows({"claims": [claim]})
+    assert row == ("The title", "v0", "reproduced (1 for)", "contradicted (1 against)")
 
 
 def test_one_violation_beyond_rounding_refutes_a_bound(tmp_path):
-    for k, (last, verdict, largest) in enumerate([
-        (1 + 1e-9, REPRODUCED, 1 + 1e-9), (1.001, NOT_REPRODUCED, 1.001),
-        (None, INCONCLUSIVE, None),
+    for k, (last, outcome, largest) in enumerate([
+        (1 + 1e-9, FOR, 1 + 1e-9), (1.001, AGAINST, 1.001), (None, UNDECIDED, None)
     ]):  # fmt: skip
         results = results_of(tmp_path / str(k), {"GmP": [0.9] * 9 + [last]})
         found = judge_bound(Bound("levy", "GmP", RMSE), results)
-        assert (found["largest"], found["verdict"]) == (largest, verdict)
+        assert (found["largest"], found["outcome"]) == (largest, outcome)
 
 
 def test_rates_are_chosen_the_authors_or_one_for_all(tmp_path):
@@ -264,6 +273,8 @@ def test_several_cases_are_compared_by_their_geometric_mean_or_one_by_one(tmp_pa
         comparison = Comparison("uci", "GmP", "SP", RMSE, case=case)
         found = judge_comparison(comparison, results, EXPERIMENTS["uci"])
         assert found["effect"] == pytest.approx(effect)
+        means = pytest.approx([1, effect]) if case else [None, None]  # units differ between sets
+        assert found["means"] == means
 
 
 def test_each_case_of_several_is_shown_beside_their_mean_and_only_explains(tmp_path, monkeypatch):
@@ -378,9 +389,14 @@ def test_the_options_of_every_experiment_make_sense(key, quick, monkeypatch, tmp
     arguments = arguments_for(key, quick)
     if not EVIDENCE[key].experiment.startswith("imagenet"):  # whose pictures would be drawn
         config = EXPERIMENTS[EVIDENCE[key].experiment].configure(arguments)
-        assert EVIDENCE[key].figure
         assert config["quick"] == quick
     assert set(arguments.methods) <= set(METHODS)
+
+
+def test_the_figures_of_a_claim_are_of_the_experiments_that_test_it():
+    for claim in CLAIMS.values():
+        tests = {test.evidence for test in claim.as_paper + claim.on_equal_terms}
+        assert {key for key, _ in claim.figures} <= tests
 
 
 def test_every_experiment_tests_some_claim():
@@ -425,13 +441,12 @@ def test_the_reports_numbers_are_json_and_say_that_the_run_was_quick(reported):
     assert [claim["as_paper"]["verdict"] for claim in content["claims"]] == [REPRODUCED] * 2
     assert {t["seeds"] for t in content["claims"][1]["as_paper"]["tests"]} == {6}
     assert "QUICK RUN" in report.summary(content)
-    assert all("quick run" in r for row in report.verdict_rows(content)[1:] for r in row[2:])
 
 
 def content_of(claim, **evidence):
     """What a report on one judged claim says, as JSON values."""
     levy = {"failed": 0, "description": "", "command": "", "setting": "", "seeds": SEEDS}
-    levy |= {"figure": None, "seconds": 0.0, "tables": [], "notes": []}
+    levy |= {"figures": {}, "seconds": 0.0, "tables": [], "notes": []}
     content = {"quick": False, "claims": [claim], "evidence": {"levy": levy | evidence}}
     return content | {"figures": [], "versions": {}}
 
@@ -444,18 +459,11 @@ def test_the_report_begins_with_the_verdicts_and_hides_no_comparison(noise, tmp_
     tests.append(Comparison("levy", "GmP", "BN", RMSE, explains=True))
     claim = judge_constructed(results, tests, tests[1:], monkeypatch)
     text = report.markdown(report.blocks(content_of(claim)), tmp_path)
-    row = "| The title | v0 | not reproduced | reproduced |"
+    row = "| The title | v0 | mixed (1 for, 1 against) | reproduced (1 for) |"
     assert text.index("## Verdicts") < text.index(row) < text.index("## The title")
     rows = re.findall(r"^\| GmP \| (\S+) \|.*\| (.*) \|$", text, re.MULTILINE)
-    assert rows == [("SP", NOT_REPRODUCED), ("WN", REPRODUCED), ("BN", "explains only"),
-                    ("WN", REPRODUCED), ("BN", "explains only")]  # fmt: skip
-    (found,) = re.findall(r"^Found: (.*)$", text, re.MULTILINE)
-    assert re.fullmatch(
-        r"As the paper tests it, not reproduced: by test RMSE on levy, GmP is worse than SP "
-        r"\(0.[45]\d* times\), is better than WN \([45].\d* times\)\. On equal terms, reproduced: "
-        r"by test RMSE on levy, GmP is better than WN \([45].\d* times\)\.",
-        found,
-    )
+    assert rows == [("SP", AGAINST), ("WN", FOR), ("BN", ""), ("WN", FOR), ("BN", "")]
+    assert text.count("controls, which do not decide:") == 2
     assert "The statement." in text
     assert "The reason." in text
 
@@ -484,10 +492,13 @@ def test_the_page_is_well_formed_stands_alone_and_its_pictures_have_words(report
     page.feed(text)
     assert page.open == []
     assert '<html lang="en">' in text
-    assert all(link.startswith("data:image/png;base64,") for link in page.links)
+    inner = [link[1:] for link in page.links if link.startswith("#")]
+    assert all(text.count(f'id="{link}"') == 1 for link in inner)
+    assert len(inner) == text.count("<h2")
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.links)
     assert len(page.images) >= 3
     for image in page.images:
-        assert len(image["alt"]) > 50
+        assert image["alt"]
         assert base64.b64decode(image["src"].partition(",")[2])[:4] == b"\x89PNG"
     assert re.findall(r"<h(\d)", text)[:2] == ["1", "2"]
 

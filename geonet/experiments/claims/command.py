@@ -104,8 +104,8 @@ class Claims:
         with closing(progress):
             for key, own in runs.items():
                 print(f"== {key}: {' '.join(words(key, config['quick']))}", flush=True)
-                results[key], drawn, failed = experiments[key].conduct(own)
-                figures[key], status = drawn.get(EVIDENCE[key].figure), status | failed
+                results[key], figures[key], failed = experiments[key].conduct(own)
+                status |= failed
                 progress.update()
         content = self.report(config, results, figures, experiments)
         content["seconds"] = round(time.perf_counter() - start)
@@ -122,9 +122,8 @@ class Claims:
         config : dict
             As `configure` returns it.
         results, figures, experiments : dict
-            Name of the evidence -> Results, what `geonet.plots.Plot.save` returned for the figure
-            to show (None if there is none, because all runs that it would show diverged), and
-            Experiment.
+            Name of the evidence -> Results, name of a figure -> what `geonet.plots.Plot.save`
+            returned (none are there if all runs that they would show diverged), and Experiment.
         """
         claims = [judge_claim(name, results, experiments) for name in config["claims"]]
         evidence = {
@@ -135,7 +134,7 @@ class Claims:
                 "seeds": found.config["seeds"],
                 "failed": sum("failed" in r["metrics"] for r in found.runs.values()),
                 "folder": str(found.folder),
-                "figure": figures[key],
+                "figures": figures[key],
                 "tables": [[*map(list, rows)] for rows in experiments[key].tables(found)],
                 "notes": list(experiments[key].notes(found)),
                 "seconds": sum(r["metrics"].get("seconds", 0) for r in found.runs.values()),

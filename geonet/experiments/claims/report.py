@@ -15,7 +15,7 @@ import numpy as np
 
 from geonet import plots
 from geonet.experiments.claims.statements import SLIPS
-from geonet.experiments.claims.verdicts import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, RULE
+from geonet.experiments.claims.verdicts import RULE
 from geonet.experiments.harness import figures
 from geonet.experiments.harness.tables import markdown_table
 from geonet.experiments.harness.versions import made_with, versions
@@ -24,24 +24,37 @@ from geonet.text import aligned, duration
 
 FILES = "report.json", "report.md", "report.html"  # in this order: the first says whose they are
 TERMS = {"as_paper": "as the paper tests it", "on_equal_terms": "on equal terms"}
-WORDS = {REPRODUCED: "is better than", NOT_REPRODUCED: "is worse than",
-         INCONCLUSIVE: "cannot be told from"}  # fmt: skip
 QUICK = (
     "THIS IS A QUICK RUN: few seeds and few steps, to check that everything works. Its verdicts "
     "say nothing about the paper."
 )
-PAPER = (
+INTRODUCTION = (
     "W. Chen and H. Ge, Neural Characteristic Activation Analysis and Geometric Parameterization "
-    "for ReLU Networks, arXiv 2305.15912. Claims are in our words, and say which version of the "
-    "paper makes them: v1 (May 2023) speaks of activation sets, careless initialization and larger "
-    "rates, v5 (NeurIPS 2024) of boundaries. Each has two verdicts: as the paper tests it, with "
-    "the authors' settings, rates and measures; and on equal terms, with other draws of the data, "
-    "the same start, and rates that validation data choose for every method where there are any."
+    "for ReLU Networks, arXiv 2305.15912. The claims are in our words, and say which version of "
+    "the paper makes them: v1 (May 2023) or v5 (NeurIPS 2024). Each has two verdicts.",
+    "As the paper tests it: with the settings of the authors' code. They train GmP at the learning "
+    "rate 0.1 and its rivals at 0.01. In most of their experiments the test data also decide when "
+    "the rate falls and when training stops. The names of these experiments end in -paper.",
+    "On equal terms: data drawn or split anew for each seed, the same initial function under all "
+    "methods, and test data used only once, at the end. Each method has the rate that is best on "
+    "validation data, by its mean over all seeds. Only on pictures the authors' rates remain.",
 )
+NAMES = (
+    ("name", "what it stands for"),
+    ("boundary", "where a ReLU unit switches on: w·x + b = 0, or u·x + λ = 0. It turns by the "
+     "angle between its directions before and after; on a line it is the point φ = −b/w"),
+    ("SP", "standard parameterization, ReLU(w·x + b)"),
+    ("WN", "weight normalization, w = g ℓ/‖ℓ‖"),
+    ("BN, WN+MBN", "batch normalization; weight normalization with mean-only batch normalization, "
+     "which subtracts the mean of the batch"),
+    ("GmP", "geometric parameterization, r·ReLU(u(θ)·x + λ), with a unit vector u of the angles θ"),
+    ("GmP+IMN", "GmP with input mean normalization: the outputs of each ReLU are centred"),
+)  # fmt: skip
 HOW = (
-    "An effect says how many times better the method is than its rival. It is the geometric mean "
-    "of the ratio of their measures over paired seeds, which share data and initial weights, "
-    "oriented so that a number above 1 is what the paper predicts: 1.2 times as good, or 0.8 times."
+    "An effect says how many times better the method is than its rival: the geometric mean of the "
+    "ratios of their measures over paired seeds, which share data and initial weights. It is "
+    "above 1 if the method is better. Where a larger measure is better, as for accuracies and "
+    "shares, it is the ratio of these: an effect of 1.02 on an accuracy of 0.5 is one point."
 )
 
 
@@ -96,7 +109,7 @@ def _failures(report):
         yield (
             f"{sum(found.values())} runs failed (because of an error in the program or a lack of "
             f"memory) in {', '.join(found)}: they count neither for nor against a claim, and the "
-            "comparisons that need them are inconclusive. The same command retries them."
+            "comparisons that need them are undecided. The same command retries them."
         )
 
 
@@ -105,23 +118,24 @@ def blocks(report):
     yield "heading", 1, "The paper's claims, measured"
     if report["quick"]:
         yield "text", QUICK
-    yield "text", PAPER
-    yield from (("text", text) for text in _failures(report))
+    yield from (("text", text) for text in (*INTRODUCTION, *_failures(report)))
     yield "heading", 2, "Verdicts"
-    yield "table", "Each claim, and whether it holds", verdict_rows(report)
+    yield "table", "How many of the tests that decide are for each claim", verdict_rows(report)
+    yield "text", RULE[0]
     for figure in report["figures"]:
         yield "figure", figure
-    shown = set()  # so that each figure appears once
+    yield "heading", 2, "How to read the tables"
+    yield "table", "Names", NAMES
+    yield from (("text", text) for text in (HOW, *RULE[1:]))
     for claim in report["claims"]:
         yield "heading", 2, claim["title"]
-        yield from _claim(claim, report)
-        for key in dict.fromkeys(test["evidence"] for test in _tests(claim)):
-            figure = report["evidence"][key]["figure"]
-            if figure and key not in shown:
-                yield "figure", figure
-            shown.add(key)
+        yield from _claim(claim)
+        for key, name in claim["figures"]:
+            if figure := report["evidence"][key]["figures"].get(name):
+                yield "figure", {**figure, "title": f"{figure['title']} ({key})"}
     yield "heading", 2, "Slips of the authors' code, and what each changes"
-    yield "table", "Found in the published code", [("where", "the code", "what it changes"), *SLIPS]
+    head = "where", "the code", "what it changes", "done here"
+    yield "table", "Found in the published code", [head, *SLIPS]
     yield "heading", 2, "What it was measured on"
     caption = "Experiments, and how they differ from the paper's"
     yield "table", caption, _evidence(report["evidence"])
@@ -129,73 +143,42 @@ def blocks(report):
         for rows in found["tables"]:
             yield "table", f"{key}: {found['description']}", rows
         yield from (("text", note) for note in found["notes"])
-    yield "heading", 2, "How verdicts are made"
-    yield from (("text", text) for text in (HOW, *RULE, made_with(report["versions"])))
-
-
-def _tests(claim):
-    return [test for terms in TERMS for test in claim[terms]["tests"]]
+    yield "text", made_with(report["versions"])
 
 
 def verdict_rows(report):
     """The rows of the table of verdicts, with a header: one per claim."""
     rows = [("claim", "version", *TERMS.values())]
     for claim in report["claims"]:
-        verdicts = (_verdict(claim[terms], report["quick"]) for terms in TERMS)
+        verdicts = (_verdict(claim[terms]) for terms in TERMS)
         rows.append((claim["title"], claim["version"], *verdicts))
     return rows
 
 
-def _verdict(judged, quick):
-    """A verdict in words: what it is, why it is no better, and whether the run was quick."""
-    notes = [*([judged["reason"]] if judged["reason"] else []), *(["quick run"] if quick else [])]
-    return f"{judged['verdict']} ({', '.join(notes)})" if notes else judged["verdict"]
+def _verdict(judged):
+    """A verdict in words, with the outcomes of its tests and why some are undecided."""
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in judged["counts"].items())
+    return f"{judged['verdict']} ({'; '.join([counts, *judged['reasons']])})"
 
 
-def _claim(claim, report):
+def _claim(claim):
     yield "text", f"{claim['statement']} (Paper: {claim['version']}, {claim['section']}.)"
     same = claim["as_paper"] == claim["on_equal_terms"]
-    parts = {"as_paper": "on all terms"} if same else TERMS
-    found = " ".join(_sentence(name, claim[terms], report) for terms, name in parts.items())
-    yield "text", f"Found: {found}"
-    for terms, name in parts.items():
-        bounds = [test for test in claim[terms]["tests"] if "largest" in test]
-        compared = [test for test in claim[terms]["tests"] if "largest" not in test]
-        caption = f"{name.capitalize()}: {_verdict(claim[terms], report['quick'])}"
-        if bounds:
+    for terms, name in ({"as_paper": "on all terms"} if same else TERMS).items():
+        caption = f"{name.capitalize()}: {_verdict(claim[terms])}"
+        tests = claim[terms]["tests"]
+        decide = [test for test in tests if not test["explains"]]
+        if bounds := [test for test in decide if "largest" in test]:
             yield "table", f"{caption}. No number may exceed 1", _bounds(bounds)
-        if compared:
+        if compared := [test for test in decide if "largest" not in test]:
             yield "table", caption, _comparisons(compared)
-    yield "text", claim["why"]
-    for key in dict.fromkeys(test["evidence"] for test in _tests(claim)):
-        yield "text", f"Measured on {key}: {report['evidence'][key]['description']}."
-
-
-def _sentence(name, judged, report):
-    """What the deciding tests of a list found, as one sentence."""
-    parts, bounds = {}, []  # quantity and where, method -> what was found -> about whom
-    for test in (t for t in judged["tests"] if not t["explains"]):
-        if "largest" in test:
-            bounds.append(
-                f"the {test['measure']} reaches {_number(test['largest'])} under {test['method']}"
+        if controls := [test for test in tests if test["explains"]]:
+            yield (
+                "table",
+                f"{name.capitalize()}: controls, which do not decide",
+                _comparisons(controls),
             )
-            continue
-        where = f"by {test['measure']} on {test['evidence']}{test['at']}", test["method"]
-        reason = test["reason"]
-        word = f"is not compared ({reason}) with" if reason else WORDS[test["verdict"]]
-        effect = "no number" if test["effect"] is None else f"{_number(test['effect'])} times"
-        found = parts.setdefault(where, {})
-        found.setdefault(word, []).append(f"{test['rival']} ({effect})")
-    compared = (
-        f"{what}, {method} {', '.join(f'{word} {_listed(of)}' for word, of in found.items())}"
-        for (what, method), found in parts.items()
-    )
-    verdict = _verdict(judged, report["quick"])
-    return f"{name.capitalize()}, {verdict}: {'; '.join([*bounds, *compared])}."
-
-
-def _listed(words):
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    yield "text", claim["why"]
 
 
 def _seeds(test):
@@ -211,33 +194,42 @@ def _seeds(test):
 
 
 def _bounds(bounds):
-    rows = [("method", "quantity", "largest of all", "seeds", "verdict")]
+    rows = [("method", "quantity", "largest of all", "seeds", "outcome")]
     for b in bounds:
-        row = b["method"], b["measure"], _number(b["largest"], ".7g"), _seeds(b), b["verdict"]
+        row = b["method"], b["measure"], _number(b["largest"], ".6f"), _seeds(b), b["outcome"]
         rows.append(row)
     return rows
 
 
 def _comparisons(comparisons):
-    rows = [("method", "rival", "on", "rates", "measure (better)", "means", "effect",
-             "95 % interval", "p", "p, corrected", "seeds", "outcome")]  # fmt: skip
+    rows = [("method", "rival", "experiment", "rates", "measure", "method's, rival's", "effect",
+             "95 % interval", "p", "seeds", "outcome")]  # fmt: skip
     for c in comparisons:
-        outcome = "explains only" if c["explains"] else c["verdict"]
+        means = ", ".join(_number(mean) for mean in c["means"] if mean is not None)
+        outcome = c.get("outcome", "")
         rows.append((
-            c["method"], c["rival"], f"{c['evidence']} {c['case']}".strip(),
-            ", ".join(dict.fromkeys(c["rates"])), f"{c['measure']} ({c['better']})",
-            ", ".join(map(_number, c["means"])), _number(c["effect"]), _interval(c),
-            _p(c["p"]), _p(c.get("corrected")), _seeds(c),
+            c["method"], c["rival"], f"{c['evidence']} {c['case']}".strip(), _rates(c),
+            f"{c['measure']} ({c['better']} is better)", means, _number(c["effect"]), _interval(c),
+            _p(c.get("corrected", c["p"])), _seeds(c),
             f"{outcome} ({c['reason']})" if c["reason"] else outcome,
         ))  # fmt: skip
     return rows
 
 
+def _rates(comparison):
+    """The rates of both methods, in words."""
+    own, rival = comparison["rates"]
+    if own == rival:
+        return own
+    return f"{comparison['method']} {own}; {comparison['rival']} {rival}"
+
+
 def _evidence(evidence):
-    rows = [("name", "command", "seeds", "computing", "how it differs from the paper's")]
+    rows = [("experiment", "command", "what it is", "how it differs from the paper's", "seeds",
+             "computing")]  # fmt: skip
     for key, found in evidence.items():
-        row = key, found["command"], _runs(found), duration(found["seconds"])
-        rows.append((*row, found["setting"]))
+        row = key, found["command"], found["description"], found["setting"], _runs(found)
+        rows.append((*row, duration(found["seconds"])))
     return rows
 
 
@@ -246,8 +238,12 @@ def _runs(found):
     return f"{count} ({found['failed']} runs failed)" if found["failed"] else count
 
 
-def _number(value, style=".3g"):
-    return "none" if value is None else f"{value:{style}}"
+def _number(value, style="#.3g"):
+    """Three digits in plain notation: 0.951, 1.00, 748, 771,000."""
+    if value is None:
+        return "none"
+    large = abs(value) >= 100
+    return f"{float(f'{value:.3g}'):,.0f}" if large else f"{value:{style}}"
 
 
 def _p(value):
@@ -255,7 +251,7 @@ def _p(value):
 
 
 def _interval(test):
-    return "" if test["low"] is None else f"[{test['low']:.3g}, {test['high']:.3g}]"
+    return "" if test["low"] is None else f"[{_number(test['low'])}, {_number(test['high'])}]"
 
 
 def markdown(blocks, folder):
@@ -276,22 +272,25 @@ def markdown(blocks, folder):
 
 def page(blocks):
     """Blocks as one HTML page that needs no other file, because it contains its pictures."""
-    body = []
+    body, links = [], []
     for kind, *content in blocks:
         if kind == "heading":
-            level, text = content
-            body.append(f"<h{level}>{escape(text)}</h{level}>")
+            level, text = content[0], escape(content[1])
+            body.append(f'<h{level} id="{len(links)}">{text}</h{level}>')
+            links.append(f'<li><a href="#{len(links)}">{text}</a></li>')
         elif kind == "text":
             body.append(f"<p>{escape(content[0])}</p>")
         elif kind == "figure":
             picture = base64.b64encode(Path(content[0]["path"]).read_bytes()).decode("ascii")
             title, description = (escape(content[0][k]) for k in ("title", "description"))
-            image = f'<img alt="{title}. {description}" src="data:image/png;base64,{picture}">'
-            body.append(f"<figure>{image}<figcaption>{title}</figcaption></figure>")
+            image = f'<img alt="{title}" src="data:image/png;base64,{picture}">'
+            caption = f"<figcaption>{title}. {description}</figcaption>"
+            body.append(f"<figure>{image}{caption}</figure>")
         else:
             body.append(_table(*content))
     frame = Path(__file__).with_name("report.html").read_text(encoding="utf-8")
-    return string.Template(frame).substitute(body="\n".join(body))
+    parts = {"title": body[0], "links": "\n".join(links[1:]), "body": "\n".join(body[1:])}
+    return string.Template(frame).substitute(parts)
 
 
 def _table(caption, rows):
@@ -318,35 +317,34 @@ def effects_plot(claims, quick):
     geonet.plots.Plot or None
         None if no claim has comparisons.
     """
-    shown, sentences = {}, []
-    for claim in claims:
-        if "largest" in claim["as_paper"]["tests"][0]:
-            continue
-        shown[claim["title"]] = [(claim[terms]["verdict"], _rows(claim[terms])) for terms in TERMS]
-        verdicts = (f"{name} {claim[terms]['verdict']}" for terms, name in TERMS.items())
-        sentences.append(f"{claim['title']}: {', '.join(verdicts)}.")
+    shown = {
+        claim["title"]: [(_verdict(claim[terms]), _groups(claim[terms])) for terms in TERMS]
+        for claim in claims
+        if "largest" not in claim["as_paper"]["tests"][0]
+    }
     if not shown:
         return None
     caption = (
         f"{'A QUICK RUN, no verdict is final. ' if quick else ''}How many times better the method "
-        "is than the rival, by the geometric mean over paired seeds, with the 95 % interval. A "
-        "triangle at the edge stands for an effect beyond it, with its number. Colours and markers "
-        "are those of the rival, or those of the method where SP is the only rival."
+        "is than the rival, by the geometric mean over paired seeds, with the 95 % interval, which "
+        "is not corrected for the number of tests. A triangle at the edge stands for an effect "
+        "beyond it, with its number. Colours and markers are those of the rival, or those of the "
+        "method where SP is the only rival. The bounds are not shown."
     )
     panels = [name.capitalize() for name in TERMS.values()]
     title = "The paper's claims: effects and their intervals"
     figure = figures.effects(shown, panels, caption)
-    return plots.Plot(figure, "claims", title, " ".join(sentences))
+    description = "One panel for each of the two terms, one line per comparison that decides."
+    return plots.Plot(figure, "claims", title, description)
 
 
-def _rows(judged):
-    """What the figure shows of each comparison that decides: label, effect, low, high."""
+def _groups(judged):
+    """What the figure shows: what is compared where -> (label, effect, low, high) of each test."""
     decide = [test for test in judged["tests"] if not test["explains"]]
     one_rival = len({test["rival"] for test in decide}) == 1
-    return [
-        (
-            test["method" if one_rival else "rival"],
-            *(np.nan if test[k] is None else test[k] for k in ("effect", "low", "high")),
-        )
-        for test in decide
-    ]
+    groups = {}
+    for test in decide:
+        numbers = (np.nan if test[k] is None else test[k] for k in ("effect", "low", "high"))
+        group = groups.setdefault(f"{test['evidence']}{test['at']}: {test['measure']}", [])
+        group.append((test["method" if one_rival else "rival"], *numbers))
+    return groups

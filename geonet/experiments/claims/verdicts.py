@@ -16,21 +16,27 @@ from geonet.experiments.harness.statistics import (
     sign_test,
 )
 
-REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "reproduced", "not reproduced", "inconclusive"
+REPRODUCED, CONTRADICTED, MIXED = "reproduced", "contradicted", "mixed"  # verdicts on claims
+INCONCLUSIVE = "inconclusive"
+FOR, AGAINST, UNDECIDED = "for", "against", "undecided"  # outcomes of tests
 TOO_FEW, FAILED, OVERLAP = "too few seeds", "a run failed", "a run on overlapping splits diverged"
 RULE = (
-    "A comparison is reproduced if the method is better with p below 0.05, and not reproduced if "
-    "its rival is. A bound is reproduced if no number exceeds it. A list of tests is reproduced if "
-    "all that decide are, not reproduced if one of them is not, and inconclusive otherwise. Tests "
-    "that explain never decide.",
-    "p is that of Student's t on the logarithms of the ratios, from which the 95 % interval comes, "
-    "too. Where the seeds are overlapping splits of one set, both are corrected for that (Nadeau "
-    "and Bengio 2003); where test pictures are a sample, both include it. Several deciding "
-    "comparisons of a list are corrected for their number by Holm's method, so an interval may "
-    "exclude 1 where the corrected p is not below 0.05.",
-    f"Fewer than {MIN_SEEDS} seeds decide nothing (too few seeds), nor do runs that failed for a "
-    "reason unrelated to training. A run that diverged, or a share of 0, is a loss without a "
-    "number: if a pair has one, an exact sign test over all pairs takes the place of t.",
+    "A comparison is for the claim if the method is better with p below 0.05, and against it if "
+    "the rival is. A bound is for the claim if no number exceeds it. The verdict is reproduced if "
+    "all tests that decide are for the claim; contradicted if some are against it and none for it; "
+    "mixed if there are both; and inconclusive otherwise, which covers effects that are absent and "
+    "effects too small to be seen. Which tests decide was fixed before the runs. The others, the "
+    "controls, show where an effect comes from.",
+    "p comes from Student's t on the logarithms of the ratios, as does the 95 % interval of the "
+    "effect, which says how the effect would vary with other seeds. Where the seeds are "
+    "overlapping splits of one set, both are corrected for that (Nadeau and Bengio 2003). For "
+    "accuracies on pictures, both allow for the choice of the test pictures, too. Holm's method "
+    "corrects the p of tests that decide for their number in one verdict, so that all outcomes of "
+    "a verdict are right together with 95 % confidence. The interval is not corrected, so it can "
+    "exclude 1 where a test is undecided.",
+    f"Fewer than {MIN_SEEDS} seeds decide nothing, nor do runs that failed for a reason unrelated "
+    "to training. A run that diverged, or a share of 0, counts as lost, but has no ratio: if a "
+    "pair has one, an exact sign test over all pairs takes the place of t.",
 )
 ROUNDING = 1e-6  # a measured angle may exceed its bound by this: acos and sums round
 
@@ -87,7 +93,7 @@ def judge_comparison(comparison, results, experiment):
             int(np.sum((v == worst) & ~f)) for v, f in zip(values, failed, strict=True)
         ],
         "failed": [int(f.sum()) for f in failed],
-        "means": [float(np.mean(v[both])) if both.any() else None for v in values],
+        "means": [_geometric_mean(v[both], len(cases)) for v in values],
         "effect": numbers["mean"],
         "low": numbers["low"],
         "high": numbers["high"],
@@ -95,6 +101,11 @@ def judge_comparison(comparison, results, experiment):
         "sign": sign,
         "reason": reason,
     }
+
+
+def _geometric_mean(values, cases):
+    """Over seeds; None without any, and over several cases, which may differ in their units."""
+    return float(np.exp(np.mean(np.log(values)))) if values.size and cases == 1 else None
 
 
 def _side(comparison, method, results, cases, worst):
@@ -147,9 +158,9 @@ def judge_bound(bound, results):
     values = bound.measure.values(results, bound.method)
     failed = measures.failed(results, bound.method)
     known = bool(np.isfinite(values).all() and not failed.any())
-    verdict = INCONCLUSIVE
+    outcome = UNDECIDED
     if known:
-        verdict = REPRODUCED if np.max(values) <= 1 + ROUNDING else NOT_REPRODUCED
+        outcome = FOR if np.max(values) <= 1 + ROUNDING else AGAINST
     return {
         "evidence": bound.evidence,
         "method": bound.method,
@@ -159,12 +170,12 @@ def judge_bound(bound, results):
         "failed": [int(failed.sum())],
         "largest": float(np.max(values)) if known else None,
         "reason": FAILED if failed.any() else "",
-        "verdict": verdict,
+        "outcome": outcome,
     }
 
 
 def judge_list(tests):
-    """The verdict on a list of judged tests. Comparisons get the corrected p and their verdict.
+    """The verdict on a list of judged tests. Comparisons get their outcome by the corrected p.
 
     Parameters
     ----------
@@ -174,24 +185,23 @@ def judge_list(tests):
     Returns
     -------
     dict
-        verdict, reason (why nothing could be decided, or ''), and tests.
+        verdict, counts (outcome -> how many of the tests that decide), reasons (why a test is
+        undecided, other than p), and tests.
     """
     compared = [test for test in tests if "p" in test and not test["explains"]]
     known = [math.nan if test["p"] is None else test["p"] for test in compared]
     for test, p in zip(compared, holm(known), strict=True):
         test["corrected"] = _known(p)
         surely = p < SIGNIFICANCE and test["sign"]
-        test["verdict"] = {1: REPRODUCED, -1: NOT_REPRODUCED}.get(surely, INCONCLUSIVE)
+        test["outcome"] = {1: FOR, -1: AGAINST}.get(surely, UNDECIDED)
     decide = [test for test in tests if not test["explains"]]
-    found = {test["verdict"] for test in decide}
-    verdict = REPRODUCED if found == {REPRODUCED} else INCONCLUSIVE
-    verdict = NOT_REPRODUCED if NOT_REPRODUCED in found else verdict
+    outcomes = [test["outcome"] for test in decide]
+    counts = {o: outcomes.count(o) for o in (FOR, AGAINST, UNDECIDED) if o in outcomes}
+    verdict = REPRODUCED if counts.keys() == {FOR} else INCONCLUSIVE
+    if AGAINST in counts:
+        verdict = MIXED if FOR in counts else CONTRADICTED
     reasons = list(dict.fromkeys(test["reason"] for test in decide if test["reason"]))
-    return {
-        "verdict": verdict,
-        "reason": ", ".join(reasons) if verdict == INCONCLUSIVE else "",
-        "tests": tests,
-    }
+    return {"verdict": verdict, "counts": counts, "reasons": reasons, "tests": tests}
 
 
 def judge_claim(name, results, experiments):
@@ -231,4 +241,5 @@ def judge_claim(name, results, experiments):
         "as_paper": judge(claim.as_paper),
         "on_equal_terms": judge(claim.on_equal_terms),
         "why": claim.why,
+        "figures": claim.figures,
     }

@@ -191,8 +191,8 @@ def effects(claims, titles, caption):
     Parameters
     ----------
     claims : dict
-        title of a claim -> one entry per panel: (verdict, list of (label, value, low, high)).
-        Values above 1 are on the predicted side, and missing ones are NaN.
+        title of a claim -> one entry per panel: (verdict, what is compared -> list of (label,
+        value, low, high)). Values above 1 are on the predicted side, and missing ones are NaN.
     titles : list of str
         Of the panels.
     caption : str
@@ -201,11 +201,14 @@ def effects(claims, titles, caption):
     -------
     matplotlib.figure.Figure
     """
-    entries = [entry for panels in claims.values() for entry in panels]
-    looks = base.styles(dict.fromkeys(label for _, rows in entries for label, *_ in rows))
-    heights = {label: max(len(rows) for _, rows in panels) for label, panels in claims.items()}
+    groups = [rows for panels in claims.values() for _, found in panels for rows in found.values()]
+    looks = base.styles(dict.fromkeys(label for rows in groups for label, *_ in rows))
+    heights = {
+        title: max(sum(1 + len(rows) for rows in found.values()) for _, found in panels)
+        for title, panels in claims.items()
+    }
     size = 5.2, 0.155 * sum(height + 1.6 for height in heights.values()) + 0.6
-    xlabel = "effect: how many times better; shaded: as the paper predicts"
+    xlabel = "times better; shaded: as the paper predicts"
     figure, axes = base.panels(titles, caption, xlabel, "", size=size)
     for k, panel in enumerate(axes):
         y = _effects_panel(panel, {label: panels[k] for label, panels in claims.items()}, heights,
@@ -216,18 +219,23 @@ def effects(claims, titles, caption):
 
 
 def _effects_panel(panel, claims, heights, looks):
-    """Draw one panel, title -> (verdict, rows), and return where its lines end."""
+    """Draw one panel, title -> (verdict, groups), and return where its lines end."""
     panel.grid(visible=False)
     panel.axvspan(1, FARTHEST * 1.3, color="#009E73", alpha=0.08, linewidth=0)
     panel.axvline(1, color="0.3", linewidth=0.8)
     y, ticks = 0.0, []
-    for label, (verdict, rows) in claims.items():
-        place = {"transform": panel.get_yaxis_transform(), "fontsize": 7.5, "va": "center"}
-        panel.text(0.01, y - 0.2, verdict, color="0.3", **place)
-        ticks.append(y + heights[label] / 2)
-        for k, (name, *numbers) in enumerate(rows, start=1):
-            _effect(panel, y + k, looks[name], *numbers)
-        y += heights[label] + 1.6
+    place = {"transform": panel.get_yaxis_transform(), "va": "center"}
+    for title, (verdict, groups) in claims.items():
+        panel.text(0.01, y - 0.2, verdict, fontsize=7.5, weight="bold", color="0.3", **place)
+        ticks.append(y + heights[title] / 2)
+        line = y
+        for group, rows in groups.items():
+            line += 1
+            panel.text(0.01, line, group, fontsize=6.5, color="0.4", **place)
+            for name, *numbers in rows:
+                line += 1
+                _effect(panel, line, looks[name], *numbers)
+        y += heights[title] + 1.6
         panel.axhline(y - 0.9, color="0.9", linewidth=0.6)
     panel.set_yticks(ticks, [textwrap.fill(label, 24) for label in claims], fontsize=8)
     panel.set(xscale="log", xlim=(1 / FARTHEST / 1.3, FARTHEST * 1.3))
