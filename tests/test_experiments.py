@@ -444,13 +444,26 @@ def test_no_interval_of_an_angle_leaves_0_to_pi(seeds, small, tmp_path):
         assert 0 < low <= high <= np.pi
 
 
+def test_draws_from_one_pool_of_banana_points_widen_the_intervals_of_the_table(tmp_path):
+    banana, values, found = EXPERIMENTS["banana"], [0.84, 0.88, 0.85, 0.9], {}
+    for protocol in ("clean", "paper"):
+        config = CONFIG | {"protocol": protocol, "seeds": [0, 1, 2, 3]}
+        results = Results(tmp_path / protocol, "banana", config)
+        for seed, value in enumerate(values):
+            metrics = {"test_accuracy": value, "steps": 1, "diverged": False}
+            results.add(a_run(seed=seed, **metrics), {})
+        low, high = json.loads(banana.rows(results)[1][3])
+        found[protocol] = high - low
+    assert found["clean"] / found["paper"] == pytest.approx((1 + 4 * 200 / 5100) ** 0.5, rel=0.01)
+
+
 @pytest.mark.parametrize(
     ("name", "values", "most"),
     [("levy", (0.2, 1.9), np.inf), ("banana", (0.8, 0.99), 1.0)],
 )
 def test_no_interval_of_an_error_or_a_share_leaves_its_range(name, values, most, tmp_path):
     experiment = EXPERIMENTS[name]
-    results = Results(tmp_path, name, CONFIG)
+    results = Results(tmp_path, name, CONFIG | {"protocol": "clean"})
     for seed, value in enumerate(values):
         metrics = {f"test_{experiment.metric}": value, "steps": 1, "diverged": False}
         results.add(a_run(seed=seed, **metrics), {})
@@ -528,6 +541,20 @@ def test_levy_measures_the_error_near_the_training_points_of_the_same_network():
     lines = np.interp(train[0][:, 0], x[:, 0], arrays["prediction"])  # nearly the prediction there
     assert metrics["train_mae"] == pytest.approx(np.abs(lines - train[1][:, 0]).mean(), rel=0.02)
     assert {"validation_rmse", "largest_jump", "share_of_jumps", "steps"} <= metrics.keys()
+
+
+def test_jumps_are_those_at_the_rate_of_figure_2c_where_all_methods_have_it(small, tmp_path):
+    levy, words = EXPERIMENTS["levy"], ("--quick", "--methods", "SP,GmP", "--lr", "0.1,1")
+    results = levy.conduct(arguments_of("levy", *words, "--out", tmp_path)).results
+    *_, (head, *rows) = levy.tables(results)
+    assert all("at 0.1" in title for title in head[-2:])
+    for method, *_, jump, share in rows:
+        largest, shares = (
+            results.metrics(method, name, lr=0.1) for name in ("largest_jump", "share_of_jumps")
+        )
+        assert (jump, share) == (f"{np.median(largest):.3g}", f"{shares.mean():.2%}")
+    (figure,) = (plot for plot in levy.figures(results) if plot.name == "jumps")
+    assert "rates: SP 0.1, GmP 0.1" in "".join(text.get_text() for text in figure.figure.texts)
 
 
 def test_levy_tells_of_jumps_and_of_straight_lines_below_the_table(small, tmp_path, capsys):

@@ -4,6 +4,7 @@ import base64
 import codecs
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from itertools import product
 
@@ -367,9 +368,10 @@ def test_every_claim_names_its_version_and_has_two_lists_of_tests(name):
 
 def test_what_was_seen_to_favour_somebody_only_explains():
     tests = [t for claim in CLAIMS.values() for t in claim.as_paper + claim.on_equal_terms]
-    near = [test for test in tests if "within 0.25" in test.measure.title]
-    assert near
-    assert all(test.explains for test in near)
+    for measure in ("within 0.25", "without a jump"):
+        seen = [test for test in tests if measure in test.measure.title]
+        assert seen
+        assert all(test.explains for test in seen)
 
 
 def test_the_table_of_verdicts_fits_into_fifteen_lines():
@@ -446,7 +448,7 @@ def test_the_reports_numbers_are_json_and_say_that_the_run_was_quick(reported):
 def content_of(claim, **evidence):
     """What a report on one judged claim says, as JSON values."""
     levy = {"failed": 0, "description": "", "command": "", "setting": "", "seeds": SEEDS}
-    levy |= {"figures": {}, "seconds": 0.0, "tables": [], "notes": []}
+    levy |= {"versions": [], "figures": {}, "seconds": 0.0, "tables": [], "notes": []}
     content = {"quick": False, "claims": [claim], "evidence": {"levy": levy | evidence}}
     return content | {"figures": [], "versions": {}}
 
@@ -514,22 +516,53 @@ def test_markdown_has_whole_tables_and_its_figures_are_there(reported):
     assert not list(reported.glob(".report*"))
 
 
-def test_results_that_are_there_are_taken_over_and_not_run_again(
+def refuse(*_):
+    raise AssertionError("ran")
+
+
+def content(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_results_that_are_there_are_read_and_neither_run_again_nor_changed(
     reported, tmp_path, monkeypatch, capsys
 ):
-    def refuse(*_):
-        raise AssertionError("ran again")
-
-    monkeypatch.setattr(EXPERIMENTS["perturbation"], "run_one", refuse)
-    reuse = [f"--reuse={key}={reported / key}" for key in ("perturbation", "perturbation-unit")]
+    """They have three seeds more than the others, and a method more than is needed."""
+    experiment = EXPERIMENTS["perturbation"]
+    words = ["--quick", "--methods", "SP,WN,BN,GmP-C,GmP", "--seeds", "9", "--workers", "1"]
+    experiment.main(experiment.arguments(*words, "--out", str(tmp_path / "more")))
+    before = content(tmp_path / "more") | content(reported)
+    monkeypatch.setattr(experiment, "run_one", refuse)
+    folders = {
+        "perturbation": tmp_path / "more",
+        "perturbation-unit": reported / "perturbation-unit",
+    }
+    reuse = [f"--reuse={key}={folder}" for key, folder in folders.items()]
     words = ["--quick", "--claims", "instability", "--workers", "1", *reuse]
-    EXPERIMENTS["claims"].main(arguments_of([*words, "--out", str(tmp_path)]))
+    EXPERIMENTS["claims"].main(arguments_of([*words, "--out", str(tmp_path / "out")]))
     assert "All runs exist already." in capsys.readouterr().out
+    assert content(tmp_path / "more") | content(reported) == before
     first, again = (
         json.loads((folder / "report.json").read_text(encoding="utf-8"))["claims"][-1]
-        for folder in (reported, tmp_path)
+        for folder in (reported, tmp_path / "out")
     )
-    assert first == again
+    assert again["on_equal_terms"] == first["on_equal_terms"]
+    assert {test["seeds"] for test in again["as_paper"]["tests"]} == {9}
+    assert all((tmp_path / "out" / key / "figures" / "boundaries.png").exists() for key in folders)
+
+
+def test_the_report_says_under_which_versions_reused_runs_were_made(reported, tmp_path):
+    old = tmp_path / "old"
+    shutil.copytree(reported / "perturbation", old)
+    text = (old / "results.json").read_text(encoding="utf-8")
+    commit = json.loads(text)["versions"]["numpy"]
+    (old / "results.json").write_text(text.replace(f'"numpy": "{commit}"', '"numpy": "0.0.1"'))
+    words = ["--quick", "--claims", "bounds", "--seeds", "6", "--workers", "1"]
+    words += [f"--reuse=perturbation={old}", "--out", str(tmp_path / "out")]
+    EXPERIMENTS["claims"].main(arguments_of(words))
+    said = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "numpy 0.0.1" in said
+    assert f"numpy {commit}" not in said
 
 
 @pytest.mark.parametrize(
@@ -537,7 +570,8 @@ def test_results_that_are_there_are_taken_over_and_not_run_again(
     [
         (["--claims", "truth"], "--claims: 'truth' is not one of bounds, instability"),
         (["--seeds", "none"], "--seeds: must be a count"),
-        (["--reuse", "levy"], "--reuse must be NAME=DIR with one of perturbation"),
+        (["--reuse", "levy"], "--reuse must be NAME=DIR, where NAME is one of perturbation"),
+        (["--reuse", "levy=a", "--reuse", "levy=b"], "--reuse names levy twice: a and b"),
         (["--reuse", "truth=."], "--reuse must be NAME=DIR"),
         (["--reuse", "levy=nowhere"], "nowhere"),
         (["--out", __file__], "--out must be a folder"),
@@ -566,19 +600,45 @@ def test_a_report_of_geonet_is_replaced_even_with_a_byte_order_mark(reported, tm
     EXPERIMENTS["claims"].configure(arguments_of(["--quick", "--out", str(tmp_path)]))
 
 
-def test_results_of_no_use_are_refused_before_anything_runs(reported, tmp_path, monkeypatch):
-    def refuse(*_):
-        raise AssertionError("ran")
-
+@pytest.mark.parametrize(
+    ("key", "words", "said"),
+    [
+        ("perturbation-unit", [], r"has init normal:0.001, not sphere; python -m geonet "
+         r"perturbation --init sphere --quick --seeds 6 makes what is needed"),
+        ("levy", ["--claims", "levy"], r"has results of perturbation; python -m geonet levy --lr"),
+        ("levy", [], r"levy is not among .* is perturbation, perturbation-unit$"),
+    ],
+)  # fmt: skip
+def test_results_of_no_use_are_refused_before_anything_runs(
+    reported, tmp_path, monkeypatch, key, words, said
+):
+    before = content(reported)
     monkeypatch.setattr(EXPERIMENTS["perturbation"], "run_one", refuse)
-    words = ["--quick", "--claims", "instability", "--out", str(tmp_path), "--workers", "1"]
-    swapped = f"--reuse=perturbation-unit={reported / 'perturbation'}"
-    with pytest.raises(BadInput, match=r"perturbation-unit: .* holds results of another config"):
-        EXPERIMENTS["claims"].main(arguments_of([*words, swapped]))
+    words = ["--quick", "--claims", "instability", "--out", str(tmp_path), *words]
+    with pytest.raises(BadInput, match=said):
+        EXPERIMENTS["claims"].main(
+            arguments_of([*words, f"--reuse={key}={reported / 'perturbation'}"])
+        )
     assert not list(tmp_path.iterdir())
-    spare = f"--reuse=levy={reported / 'perturbation'}"
-    with pytest.raises(BadInput, match=r"levy is not among .* is perturbation, perturbation-unit$"):
-        EXPERIMENTS["claims"].main(arguments_of([*words, spare]))
+    assert content(reported) == before
+
+
+def test_results_that_lack_runs_are_refused(reported, tmp_path):
+    shutil.copytree(reported / "perturbation", tmp_path / "part")
+    path = tmp_path / "part" / "results.json"
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(stored | {"runs": stored["runs"][1:]}))
+    words = ["--quick", "--claims", "bounds", f"--reuse=perturbation={path.parent}"]
+    with pytest.raises(ValueError, match="has 23 of 24 runs that are needed"):
+        EXPERIMENTS["claims"].configure(arguments_of(words))
+
+
+def test_an_experiment_that_cannot_be_run_is_refused_before_another_one_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(EXPERIMENTS["perturbation"], "run_one", refuse)
+    monkeypatch.setenv("GEONET_DATA", str(tmp_path / "nowhere"))
+    words = ["--quick", "--claims", "instability,regression", "--out", str(tmp_path / "out")]
+    with pytest.raises(BadInput, match="GEONET_DATA must name a folder"):
+        EXPERIMENTS["claims"].main(arguments_of(words))
 
 
 def test_a_run_states_its_cost_beforehand():
@@ -598,11 +658,11 @@ def test_seeds_that_are_there_cost_nothing(reported):
     experiment = EXPERIMENTS["perturbation"]
     arguments = experiment.arguments("--quick", seeds=list(range(6)), out=reported)
     whole = 60 * 6 * EVIDENCE["perturbation"].minutes[1]
-    assert seconds_left("perturbation", experiment, arguments) == pytest.approx(whole)
+    assert seconds_left("perturbation", arguments) == pytest.approx(whole)
     arguments.out = reported / "perturbation"
-    assert seconds_left("perturbation", experiment, arguments) == 0
+    assert seconds_left("perturbation", arguments) == 0
     arguments.overwrite = True
-    assert seconds_left("perturbation", experiment, arguments) == pytest.approx(whole)
+    assert seconds_left("perturbation", arguments) == pytest.approx(whole)
 
 
 def test_the_command_shows_the_progress_of_all_its_experiments_in_a_log(tmp_path, monkeypatch):

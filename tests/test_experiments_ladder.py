@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_data_uci import write
 
-from geonet.experiments import ladder, uci
+from geonet.experiments import banana, ladder, uci
 from geonet.experiments.harness import figures
 from geonet.experiments.harness.experiment import Experiment
 from geonet.experiments.harness.results import Results
@@ -105,7 +105,12 @@ def test_the_default_has_ten_seeds_and_energy_where_its_data_are(tmp_path):
     assert list(config["sha256"]) == ["energy"]
     words = "--data", str(tmp_path / "uci"), "--sets", "energy", "--seeds", "2"
     ratio = uci.EXPERIMENT.configure(uci.EXPERIMENT.arguments(*words))["overlap"]["energy"]
-    for name, overlap in (("energy", ratio), ("energy-raw", ratio), ("banana", 0.0)):
+    for name, overlap in (
+        ("energy", ratio),
+        ("energy-raw", ratio),
+        ("banana", banana.OVERLAP),
+        ("levy", 0),
+    ):
         assert EXPERIMENT.overlap(config, {"set": name}) == overlap
 
 
@@ -114,6 +119,10 @@ def test_the_default_has_ten_seeds_and_energy_where_its_data_are(tmp_path):
     [
         (("--sets", "levy,mars"), "--sets: 'mars' is not one of levy-paper"),
         (("--sets", "energy"), "--sets energy needs --data"),
+        (
+            ("--data", "nowhere"),
+            "--data must be a folder with banana.csv or uci/energy, not .*here",
+        ),
         (("--init-hidden", "magic"), "init must be one of"),
         (("--methods", "SP"), "--methods"),
         (("--lr", "0.1"), "--lr"),
@@ -216,7 +225,7 @@ def test_a_seed_that_lost_a_run_counts_in_no_step_of_that_order(tmp_path):
     results = stored(tmp_path / "all", lost=lost)
     assert climb(results, CASE, "first") is None
     cells = ladder.cells(results, CASE, "first")
-    assert cells == {ladder.WHOLE: "every seed lost a run"}
+    assert cells == {ladder.WHOLE: "no seed has all runs"}
 
 
 def test_where_runs_get_stuck_medians_and_their_number_stand_beside_means(tmp_path, monkeypatch):

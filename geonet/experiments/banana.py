@@ -26,6 +26,7 @@ from geonet.train import predict
 
 UNITS, EPOCHS, BATCH_SIZE, PATIENCE = 10, 5000, 128, 100
 GENERATED = 5300  # points, as many as the real set has
+OVERLAP = 200 / (GENERATED - 200)  # ρ/(1 − ρ): two draws share ρ = 200/5,300 of their test points
 GRID = np.linspace(-3.5, 3.5, 141)
 
 
@@ -81,6 +82,9 @@ class Banana(Experiment):
 
     def has_validation(self, arguments):
         return arguments.protocol == "clean"
+
+    def overlap(self, config, case):
+        return OVERLAP if config["protocol"] == "clean" else 0.0
 
     def run_one(self, config, method, seed, lr):
         data_rng, model_rng, batch_rng = generators(seed, 3)

@@ -209,6 +209,8 @@ class Ladder(Experiment):
         config = super().configure(arguments)
         folder = options.data_path(arguments.data, ".")
         energy = folder and Path(folder, "uci", "energy")
+        if arguments.data and not (energy.exists() or Path(folder, "banana.csv").exists()):
+            raise ValueError(f"--data must be a folder with banana.csv or uci/energy, not {folder}")
         without = "friedman" if energy and energy.exists() else "energy"
         sets = arguments.sets or [name for name in SETS if not name.startswith(without)]
         digests, overlap = {}, {}
@@ -232,7 +234,8 @@ class Ladder(Experiment):
         }
 
     def overlap(self, config, case):
-        return config["overlap"].get(case["set"].partition("-")[0], 0.0)
+        known = config["overlap"] | {"banana": banana.OVERLAP}
+        return known.get(case["set"].partition("-")[0], 0.0)
 
     def cases(self, config):
         found = product(config["init_hidden"], config["set"])
@@ -274,9 +277,10 @@ class Ladder(Experiment):
 
     def describe(self, config):
         lrs = ", ".join(f"{lr:g}" for lr in config["lr"]["SP"])
+        length = "cut short" if config["quick"] else "trained to the end"
         return (
-            f"From SP to GmP, one change at a time: {counted(config['seeds'], 'seed')}, trained to "
-            f"the end; output layer {config['init']}; rates chosen among {lrs}. Effects are paired "
+            f"From SP to GmP, one change at a time: {counted(config['seeds'], 'seed')}, {length}; "
+            f"output layer {config['init']}; rates chosen among {lrs}. Effects are paired "
             "differences of test errors with 95 % intervals; negative is better."
         )
 
@@ -293,11 +297,15 @@ class Ladder(Experiment):
         runs = list(results.runs.values())
         seconds = sum(run["metrics"].get("seconds", 0) for run in runs)
         yield f"{len(runs)} runs, {duration(seconds)} of computing"
-        yield "0 by construction: with one input, WN is SP and GmP-C is GmP, bit for bit"
-        yield (
-            "stuck: runs after the step (or at the start) whose smallest training loss is over "
-            f"{uci.STUCK} times the median of the set and start, over all rungs and rates"
-        )
+        kinds = [SETS[name] for name in results.config["set"]]
+        if LEVY in kinds:
+            yield "0 by construction: with one input, WN is SP and GmP-C is GmP, bit for bit"
+        if TABLE in kinds:
+            yield (
+                f"a run is stuck if its smallest training loss is over {uci.STUCK} times the "
+                "median of all runs on the set from these hidden weights; a row counts the runs "
+                "that its change leads to"
+            )
         for case, method in product(self.cases(results.config), RUNGS):
             found = results.find(method=method, **case)
             if lost := sum(run["metrics"].get("test_error") is None for run in found):
@@ -354,7 +362,7 @@ def errors_at(results, method, lr, case):
 def block(results, case):
     """The rows of the table on one set and start."""
     labels = {"start": "start", **INGREDIENTS, WHOLE: WHOLE, "end": "end"}
-    labels[LONG] = "beside them: v = w instead of v = u (GmP-C)"
+    labels[LONG] = "for comparison: GmP-C with v = w instead of v = u"
     columns = [cells(results, case, order) for order in ORDERS]
     return [(label, *(cell.get(key, "") for cell in columns)) for key, label in labels.items()]
 
@@ -363,7 +371,7 @@ def cells(results, case, order):
     """One column of `block`: row -> cell."""
     way = climb(results, case, order)
     if way is None:
-        return {WHOLE: "every seed lost a run"}
+        return {WHOLE: "no seed has all runs"}
     found, skewed = {}, SETS[case["set"]] is TABLE  # where runs get stuck, means say little
     for key, place in (("start", 0), ("end", -1)):
         (method, lr), errors = way.stops[place], way.errors[place]
@@ -426,6 +434,7 @@ def ladder_plot(results, init):
             sentences.append(f"{TITLES[name]}: {whole}.")
     seeds = len(results.config["seeds"])
     caption = (
+        f"{'A QUICK RUN. ' if results.config['quick'] else ''}"
         f"{seeds} seeds, hidden layers from {init}. From SP to GmP, one change at a time, from top "
         "to bottom. A bar is what a change does to the test error: to the left is better. Line: "
         "paired 95 % interval of the change, cut off at the edge; a hollow bar: it contains 0."

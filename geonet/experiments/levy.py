@@ -23,6 +23,7 @@ from geonet.text import counted
 from geonet.train import predict
 
 UNITS, STEPS, PATIENCE = 100, 10_000, 1000
+JUMPS_LR = 0.1  # of all methods in figure 2c
 STAGES = (0, 10, 100, 1000)  # steps at which the boundaries are drawn, besides the last
 
 
@@ -95,13 +96,16 @@ class Levy(Experiment):
         yield self.explaining_rows(results)
 
     def explaining_rows(self, results):
-        """What explains the test error, at the chosen rate: one row per method, over seeds."""
-        rows = [("method", f"RMSE within {NEAR:g} of training points", "train MAE",
-                 "largest jump of φ, median", "steps with a jump above 1, mean")]  # fmt: skip
+        """What explains the test error: errors at the chosen rate, and jumps as in figure 2c."""
+        lr = jumps_lr(results.config)
+        where = "" if lr is None else f" at {lr:g}"
+        rows = [("method", f"RMSE within {NEAR:g}", "train MAE",
+                 f"largest jump of φ{where}, median",
+                 f"steps with a jump above 1{where}, mean")]  # fmt: skip
         for method in results.config["methods"]:
             errors = (results.metrics(method, name) for name in ("near_rmse", "train_mae"))
             cells = [tables.statistics_cells(values)[0] for values in errors]
-            jump, share = _jumps(results, method)
+            jump, share = _jumps(results, method, lr)
             moves = ("", "") if np.isnan(jump) else (f"{jump:.3g}", f"{share:.2%}")
             rows.append((method, *cells, *moves))
         return rows
@@ -133,7 +137,7 @@ class Levy(Experiment):
         caption = f"Levy function, protocol {results.config['protocol']}. {caption}"
         yield fits_plot(results, runs, caption)
         yield evolution_plot(results, runs, caption)
-        yield jumps_plot(results, runs, caption)
+        yield jumps_plot(results)
 
 
 def fits_plot(results, runs, caption):
@@ -164,9 +168,16 @@ def evolution_plot(results, runs, caption):
     return plots.Plot(figure, "evolution", "Where the boundaries go", description)
 
 
-def jumps_plot(results, runs, caption):
+def jumps_lr(config):
+    """The rate of figure 2c if every method has runs at it; else None, for the chosen rates."""
+    return JUMPS_LR if all(JUMPS_LR in lrs for lrs in config["lr"].values()) else None
+
+
+def jumps_plot(results):
     """The largest jump of a boundary over training, in each method's first run (figure 2c)."""
-    over_seeds = {m: _jumps(results, m) for m in runs}
+    lr = jumps_lr(results.config)
+    runs, caption = first_runs(results, lr)
+    over_seeds = {m: _jumps(results, m, lr) for m in runs}
     largest, shares = (
         tables.list_values({m: found[i] for m, found in over_seeds.items()}, style)
         for i, style in enumerate((".2g", ".2%"))
@@ -187,9 +198,11 @@ def jumps_plot(results, runs, caption):
     return plots.Plot(figure, "jumps", "The largest jump of a boundary per step", description)
 
 
-def _jumps(results, method):
+def _jumps(results, method, lr):
     """The largest jump, median over seeds, and the mean share of jumps; NaN without boundaries."""
-    largest, shares = (results.metrics(method, m) for m in ("largest_jump", "share_of_jumps"))
+    fields = {} if lr is None else {"lr": lr}
+    names = "largest_jump", "share_of_jumps"
+    largest, shares = (results.metrics(method, name, **fields) for name in names)
     known = ~np.isnan(largest)
     return (np.median(largest[known]), shares[known].mean()) if known.any() else (np.nan, np.nan)
 

@@ -1,10 +1,11 @@
 """Two verdicts on every claim of the paper: as the paper tests it, and on equal terms.
 
 The claims and the comparisons that test them are data, in `geonet.experiments.claims.statements`.
-This command runs the experiments that the chosen claims depend on, or reuses existing runs, and
+This command runs the experiments that the chosen claims depend on, or reads existing results, and
 reports what was measured, the effect with its interval, and a verdict.
 """
 
+import json
 import time
 from contextlib import closing
 from pathlib import Path
@@ -33,49 +34,54 @@ class Claims:
         parser.add_argument("--claims", type=options.names(CLAIMS), help=text)
         text = "count or comma list, for every experiment (default: 20, or 6 for convnets)"
         parser.add_argument("--seeds", type=options.seed_list, help=text)
-        text = "existing results, such as levy=results/levy; can be repeated. "
+        text = "existing results with their own seeds, such as levy=results/levy, which are only "
+        text += "read; they may have more methods and rates than are needed. Can be repeated. "
         text += f"NAME is one of {', '.join(EVIDENCE)}"
         parser.add_argument("--reuse", action="append", default=[], metavar="NAME=DIR", help=text)
         text = "folder to write to (default: results/claims, or results/claims-quick)"
         parser.add_argument("--out", help=text)
-        text = "replace what is in --out, but not what --reuse names"
+        text = "replace what is in --out"
         parser.add_argument("--overwrite", action="store_true", help=text)
         text = "only a few seeds and steps, ten minutes in all; the report says so"
         parser.add_argument("--quick", action="store_true", help=text)
         executors.add_arguments(parser, None)
 
     def configure(self, arguments):
-        """Claims, folder, and the options of every experiment that the claims depend on.
+        """Claims, folder, and where their evidence comes from. Nothing is run.
 
         Returns
         -------
         dict
-            claims (their names), quick, out, and options: name of the evidence -> dict.
+            claims (their names), quick, out, options: name of the evidence that is to be run ->
+            arguments of the experiment, and reused: name of the evidence -> Runs.
 
         Raises
         ------
         ValueError, OSError
-            If an argument is invalid, or results to reuse cannot be read.
+            If an argument is invalid, or results to reuse cannot be read or do not fit.
         """
         quick, names = arguments.quick, arguments.claims or list(CLAIMS)
         needed = dict.fromkeys(
             test.evidence for n in names for test in CLAIMS[n].as_paper + CLAIMS[n].on_equal_terms
         )
-        reused = _reused(arguments.reuse)
-        if spare := [key for key in reused if key not in needed]:
+        folders = _folders(arguments.reuse)
+        if spare := [key for key in folders if key not in needed]:
             raise ValueError(f"--reuse: {spare[0]} is not among what the chosen claims depend on, "
                              f"which is {', '.join(needed)}")  # fmt: skip
         default = f"results/claims{'-quick' if quick else ''}"
         out = default if arguments.out is None else arguments.out
         check_folder(out)
         report.check(out)
-        chosen = {}
-        for key in needed:
+        reused = {key: fitting(key, folder, quick) for key, folder in folders.items()}
+        options = {}
+        for key in (key for key in needed if key not in reused):
             count = EVIDENCE[key].quick_seeds if quick else EVIDENCE[key].seeds
             own = {"seeds": arguments.seeds or list(range(count)), "out": str(Path(out, key))}
             own |= {"overwrite": True} if arguments.overwrite else {}
-            chosen[key] = reused.get(key, own)
-        return {"claims": names, "quick": quick, "out": out, "options": chosen}
+            options[key] = experiment_of(key).arguments(*words(key, quick), **own)
+            if hasattr(options[key], "resume"):
+                options[key].resume = not arguments.overwrite
+        return {"claims": names, "quick": quick, "out": out, "options": options, "reused": reused}
 
     def main(self, arguments):
         """Run what is not there yet, and write the report.
@@ -85,46 +91,48 @@ class Claims:
         BadInput
             If an argument is invalid or a folder cannot be used.
         """
-        experiments = {key: find()[evidence.experiment] for key, evidence in EVIDENCE.items()}
         try:
             config = self.configure(arguments)
         except (ValueError, OSError) as error:
             raise BadInput(str(error)) from error
         execution = {"executor": arguments.executor, "workers": arguments.workers}
         execution = {name: value for name, value in execution.items() if value is not None}
-        runs = {}
-        for key, own in config["options"].items():
-            runs[key] = experiments[key].arguments(*words(key, config["quick"]), **own)
-            runs[key].threads = getattr(arguments, "threads", None)
-            vars(runs[key]).update(execution)
-        left = {key: seconds_left(key, experiments[key], own) for key, own in runs.items()}
+        for own in config["options"].values():
+            own.threads = getattr(arguments, "threads", None)
+            vars(own).update(execution)
+        left = {key: seconds_left(key, own) for key, own in config["options"].items()}
         print(cost(left), flush=True)
-        start, status, results, figures = time.perf_counter(), 0, {}, {}
-        progress = Progress(len(runs), self.name, log=True, weights=list(left.values()))
+        start, status, results, figures = time.perf_counter(), 0, dict(config["reused"]), {}
+        for key, found in results.items():
+            print(f"== {key}: {found.folder}\n{experiment_of(key).table(found)}\n", flush=True)
+            folder = Path(config["out"], key, "figures")
+            figures[key] = {p.name: p.save(folder) for p in experiment_of(key).figures(found)}
+        progress = Progress(len(left), self.name, log=True, weights=list(left.values()))
         with closing(progress):
-            for key, own in runs.items():
+            for key, own in config["options"].items():
                 print(f"== {key}: {' '.join(words(key, config['quick']))}", flush=True)
-                results[key], figures[key], failed = experiments[key].conduct(own)
+                results[key], figures[key], failed = experiment_of(key).conduct(own)
                 status |= failed
                 progress.update()
-        content = self.report(config, results, figures, experiments)
+        content = self.report(config, results, figures)
         content["seconds"] = round(time.perf_counter() - start)
         paths = report.write(content, config["out"])
         print(report.summary(content))
         print(f"report: {', '.join(map(str, paths))}")
         return status
 
-    def report(self, config, results, figures, experiments):
+    def report(self, config, results, figures):
         """The content of the report, as JSON values. Its own figures are drawn and saved.
 
         Parameters
         ----------
         config : dict
             As `configure` returns it.
-        results, figures, experiments : dict
-            Name of the evidence -> Results, name of a figure -> what `geonet.plots.Plot.save`
-            returned (none are there if all runs that they would show diverged), and Experiment.
+        results, figures : dict
+            Name of the evidence -> Runs, and name of a figure -> what `geonet.plots.Plot.save`
+            returned (none are there if all runs that they would show diverged).
         """
+        experiments = {key: experiment_of(key) for key in EVIDENCE}
         claims = [judge_claim(name, results, experiments) for name in config["claims"]]
         evidence = {
             key: {
@@ -137,6 +145,7 @@ class Claims:
                 "figures": figures[key],
                 "tables": [[*map(list, rows)] for rows in experiments[key].tables(found)],
                 "notes": list(experiments[key].notes(found)),
+                "versions": found.versions,
                 "seconds": sum(r["metrics"].get("seconds", 0) for r in found.runs.values()),
             }
             for key, found in results.items()
@@ -148,35 +157,83 @@ class Claims:
         }  # fmt: skip
 
 
+def experiment_of(key):
+    """The experiment that some evidence comes from."""
+    return find()[EVIDENCE[key].experiment]
+
+
 def words(key, quick):
-    """The options of the experiment that some evidence comes from, as on the command line."""
+    """The options of that experiment, as on the command line."""
     evidence = EVIDENCE[key]
     return f"{evidence.options} {'--quick' if quick else evidence.full}".split()
 
 
-def _reused(arguments):
-    """name -> the options out and seeds, from arguments NAME=DIR."""
+def _folders(arguments):
+    """name -> folder, from arguments NAME=DIR."""
     found = {}
     for argument in arguments:
         name, equals, folder = argument.partition("=")
         if name not in EVIDENCE or not equals:
-            raise ValueError(
-                f"--reuse must be NAME=DIR with one of {', '.join(EVIDENCE)}, not {argument!r}"
-            )
-        found[name] = {"seeds": read(folder).config["seeds"], "out": folder}
+            raise ValueError(f"--reuse must be NAME=DIR, where NAME is one of "
+                             f"{', '.join(EVIDENCE)}, not {argument!r}")  # fmt: skip
+        if name in found:
+            raise ValueError(f"--reuse names {name} twice: {found[name]} and {folder}")
+        found[name] = folder
     return found
 
 
-def seconds_left(key, experiment, arguments):
+def fitting(key, folder, quick):
+    """The runs in a folder that serve as evidence, which is only read.
+
+    Parameters
+    ----------
+    key : str
+        Name of the evidence.
+    folder : str
+    quick : bool
+
+    Returns
+    -------
+    Runs
+        Those of the methods and rates that are needed.
+
+    Raises
+    ------
+    ValueError
+        If there are no results, or runs are missing or were made with other options.
+    """
+    found, evidence, experiment = read(folder), EVIDENCE[key], experiment_of(key)
+    command = " ".join(["python -m geonet", evidence.experiment, *words(key, quick)])
+    remedy = f"{command} --seeds {len(found.config['seeds'])} makes what is needed"
+    if found.experiment != evidence.experiment:
+        raise ValueError(f"--reuse {key}: {folder} has results of {found.experiment}; {remedy}")
+    own = {"seeds": found.config["seeds"], "out": folder}
+    wanted = experiment.configure(experiment.arguments(*words(key, quick), **own))
+    wanted = json.loads(json.dumps(wanted))  # as it is stored
+    for name in wanted.keys() - {"methods", "lr", "choice", "data"}:
+        if wanted[name] != found.config.get(name):
+            raise ValueError(f"--reuse {key}: {folder} has {name} {found.config.get(name)}, not "
+                             f"{wanted[name]}; {remedy}")  # fmt: skip
+    found.config |= {name: wanted[name] for name in ("methods", "lr", "choice") if name in wanted}
+    runs = experiment.runs(found.config)
+    found.runs = {
+        k: r for k, r in found.runs.items() if any(run.items() <= r.items() for run in runs)
+    }
+    if len(found.runs) < len(runs):
+        raise ValueError(f"--reuse {key}: {folder} has {len(found.runs)} of {len(runs)} runs that "
+                         f"are needed; {remedy}")  # fmt: skip
+    return found
+
+
+def seconds_left(key, arguments):
     """Estimated computing time of the runs that are still to be done, on one core.
 
     Parameters
     ----------
     key : str
         Name of the evidence.
-    experiment : Experiment
     arguments : argparse.Namespace
-        The experiment's own.
+        Those of its experiment.
 
     Returns
     -------
@@ -186,14 +243,15 @@ def seconds_left(key, experiment, arguments):
     Raises
     ------
     BadInput
-        If the folder holds something that this experiment cannot reuse.
+        If the arguments make no sense, or the folder holds something that this experiment cannot
+        continue.
     """
-    full, quick = EVIDENCE[key].minutes
+    experiment, (full, quick) = experiment_of(key), EVIDENCE[key].minutes
     seconds = 60 * len(arguments.seeds) * (quick if arguments.quick else full)
-    if arguments.overwrite or not Path(arguments.out, "results.json").exists():
-        return seconds
     try:
         config = experiment.configure(arguments)
+        if arguments.overwrite or not Path(arguments.out, "results.json").exists():
+            return seconds
         found = Results(arguments.out, experiment.name, config).find()
     except (ValueError, OSError) as error:
         raise BadInput(f"{key}: {error}") from error

@@ -37,7 +37,7 @@ INTRODUCTION = (
     "the rate falls and when training stops. The names of these experiments end in -paper.",
     "On equal terms: data drawn or split anew for each seed, the same initial function under all "
     "methods, and test data used only once, at the end. Each method has the rate that is best on "
-    "validation data, by its mean over all seeds. Only on pictures the authors' rates remain.",
+    "validation data, by its mean over all seeds, or all methods have the same rates.",
 )
 NAMES = (
     ("name", "what it stands for"),
@@ -143,7 +143,8 @@ def blocks(report):
         for rows in found["tables"]:
             yield "table", f"{key}: {found['description']}", rows
         yield from (("text", note) for note in found["notes"])
-    yield "text", made_with(report["versions"])
+    made = [v for found in report["evidence"].values() for v in found["versions"]]
+    yield from (("text", text) for text in dict.fromkeys(map(made_with, made)))
 
 
 def verdict_rows(report):

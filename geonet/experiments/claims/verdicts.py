@@ -34,9 +34,9 @@ RULE = (
     "corrects the p of tests that decide for their number in one verdict, so that all outcomes of "
     "a verdict are right together with 95 % confidence. The interval is not corrected, so it can "
     "exclude 1 where a test is undecided.",
-    f"Fewer than {MIN_SEEDS} seeds decide nothing, nor do runs that failed for a reason unrelated "
-    "to training. A run that diverged, or a share of 0, counts as lost, but has no ratio: if a "
-    "pair has one, an exact sign test over all pairs takes the place of t.",
+    f"A comparison over fewer than {MIN_SEEDS} seeds decides nothing, nor do runs that failed for "
+    "a reason unrelated to training. A run that diverged, or a share of 0, counts as lost, but has "
+    "no ratio: if a pair has one, an exact sign test over all pairs takes the place of t.",
 )
 ROUNDING = 1e-6  # a measured angle may exceed its bound by this: acos and sums round
 

@@ -145,9 +145,10 @@ class Experiment(ABC):
         return True
 
     def overlap(self, config, case):
-        """Test rows per training row if the seeds are splits of one set, which share rows; else 0.
+        """How much the data of two seeds have in common, if they are drawn from a single set.
 
-        Differences over such splits are correlated, which widens their intervals: see
+        It is n_test/n_train for splits of the whole set. Differences over such splits are
+        correlated, which widens their intervals: see
         `geonet.experiments.harness.statistics`.
         """
         return 0.0
@@ -389,18 +390,21 @@ class Experiment(ABC):
         first, *_ = values
         reference = None if method == first else values[first]
         high = 1.0 if self.larger_is_better else np.inf  # accuracies and errors
-        cells = tables.statistics_cells(values[method], reference, high=high)
+        overlap = self.overlap(results.config, case)
+        cells = tables.statistics_cells(values[method], reference, high, overlap)
         lr = f"{lr:g}" if found else "not chosen"
         return (method, lr, *cells, *means, f"{lost}, {failed} failed" if failed else lost)
 
 
-def first_runs(results):
+def first_runs(results, lr=None):
     """The runs of the first seed, for figures that show one run of each method.
 
     Parameters
     ----------
     results : Results
         Of an experiment without cases.
+    lr : float, optional
+        By default, each method's chosen rate.
 
     Returns
     -------
@@ -409,13 +413,13 @@ def first_runs(results):
     caption : str
         Which seed and learning rates these are, and whose run is missing.
     """
-    config = results.config
+    config, fields = results.config, {} if lr is None else {"lr": lr}
     methods, seed = config["methods"], config["seeds"][0]
-    lost = [m for m in methods if results.metrics(m, "diverged")[0] != 0]
-    runs = {m: results.arrays(m, seed) for m in methods if m not in lost}
+    lost = [m for m in methods if results.metrics(m, "diverged", **fields)[0] != 0]
+    runs = {m: results.arrays(m, seed, **fields) for m in methods if m not in lost}
     caption = f"Seed {seed} (1 of {len(config['seeds'])} seeds)"
     if "lr" in config and runs:
-        caption += "; rates: " + ", ".join(f"{m} {results.lr(m):g}" for m in runs)
+        caption += "; rates: " + ", ".join(f"{m} {lr or results.lr(m):g}" for m in runs)
     if lost:
         caption += f"; diverged or failed: {', '.join(lost)}"
     return runs, f"{caption}."

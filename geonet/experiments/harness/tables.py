@@ -1,5 +1,7 @@
 """Numbers as words: cells of tables, and what stands for a figure that cannot be seen."""
 
+from functools import partial
+
 import numpy as np
 
 from geonet.experiments.harness.statistics import bounded, mean_interval, picture_interval
@@ -11,7 +13,7 @@ def markdown_table(rows):
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *body])
 
 
-def statistics_cells(values, reference=None, high=np.inf):
+def statistics_cells(values, reference=None, high=np.inf, overlap=0.0):
     """Three cells of a table: mean ± standard deviation, 95 % interval, and the paired difference.
 
     Parameters
@@ -23,13 +25,15 @@ def statistics_cells(values, reference=None, high=np.inf):
         What the difference is from, of the same shape. Without it, that cell is empty.
     high : float
         The values are in [0, high], and so is their interval: see `bounded`.
+    overlap : float
+        Of the data of the seeds, as for `mean_interval`.
 
     Returns
     -------
     list of str
         Cells about which nothing is known are empty.
     """
-    interval = mean_interval if values.ndim == 1 else picture_interval
+    interval = partial(mean_interval, overlap=overlap) if values.ndim == 1 else picture_interval
     cells, finished = ["", "", ""], _finite(values)
     if finished.any():
         whole = bounded(interval(values[finished]), high)
