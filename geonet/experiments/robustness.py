@@ -36,10 +36,8 @@ from geonet.experiments.small_problems import (
 from geonet.text import counted, duration
 from geonet.train import predict
 
-INITS = ["glorot_uniform", "he_normal", "normal:0.001", "normal:0.1", "normal:1", "normal:10",
-         "uniform:1", "orthogonal", "sphere"]  # fmt: skip
-QUICK_INITS = ["glorot_uniform", "normal:0.001", "normal:10"]
-LRS = [float(f"{digit}e{power}") for power in range(-4, 1) for digit in (1, 2, 5)] + [10.0]
+INITS = ["glorot_uniform", "normal:0.001", "normal:1", "normal:10"]
+LRS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0]
 QUICK_LRS = LRS[::3]
 TRAINS_FROM = 0.7  # share of the best skill on a set
 STEPS = "160 (pictures) or 600"
@@ -80,16 +78,13 @@ class Robustness(Experiment):
         known = ",".join(PROBLEMS)
         text = f"some of {known} (default: all)"
         parser.add_argument("--sets", type=options.names(PROBLEMS), default=known, help=text)
-        text = "comma list of rates (default: 1, 2 and 5 of each decade from 1e-4, up to 10)"
+        text = f"comma list of rates (default: {', '.join(f'{lr:g}' for lr in LRS)})"
         parser.add_argument("--lr", type=lr_list, help=text)
 
     def configure(self, arguments):
         config = super().configure(arguments)
-        quick, inits = config.pop("quick"), config.pop("init")
-        if quick and inits == INITS:
-            inits = QUICK_INITS
-        lrs = arguments.lr or (QUICK_LRS if quick else LRS)
-        return config | {"set": arguments.sets, "init": inits, "lrs": lrs, "quick": quick}
+        lrs = arguments.lr or (QUICK_LRS if config["quick"] else LRS)
+        return config | {"set": arguments.sets, "lrs": lrs}
 
     def cases(self, config):
         """The sets take turns, so that the remaining time can be estimated from finished runs."""
