@@ -38,8 +38,8 @@ def test_every_method_meets_every_initializer_and_rate_on_every_set():
     runs = len(cases) * len(config["methods"]) * len(config["seeds"])
     assert runs == 4 * len(METHODS) * 4 * 8 * 2 >= 2000
     lrs = config["lrs"]
-    assert (lrs[0], lrs[-1], len(lrs)) == (1e-4, 10, 16)
-    assert np.all(np.diff(np.log10(lrs)) < 0.4)  # three a decade
+    assert (lrs[0], lrs[-1]) == (0.001, 3)
+    assert np.all(np.diff(np.log10(lrs)) < 0.6)  # two a decade
     assert len({tuple(case.items()) for case in cases}) == len(cases)
 
 
