@@ -5,6 +5,8 @@ import codecs
 import json
 import re
 import shutil
+from argparse import Namespace
+from html import escape
 from html.parser import HTMLParser
 from itertools import product
 
@@ -13,6 +15,7 @@ import pytest
 
 from geonet import hypersphere
 from geonet.experiments import find
+from geonet.experiments import report as tables
 from geonet.experiments.claims import command, measures, report
 from geonet.experiments.claims.command import cost, seconds_left, words
 from geonet.experiments.claims.statements import (
@@ -501,6 +504,7 @@ def test_the_page_is_well_formed_stands_alone_and_its_pictures_have_words(report
     assert len(page.images) >= 3
     for image in page.images:
         assert image["alt"]
+        assert re.search(rf"<figcaption>{re.escape(escape(image['alt']))}\. \w.{{40}}", text)
         assert base64.b64decode(image["src"].partition(",")[2])[:4] == b"\x89PNG"
     assert re.findall(r"<h(\d)", text)[:2] == ["1", "2"]
 
@@ -548,21 +552,26 @@ def test_results_that_are_there_are_read_and_neither_run_again_nor_changed(
     )
     assert again["on_equal_terms"] == first["on_equal_terms"]
     assert {test["seeds"] for test in again["as_paper"]["tests"]} == {9}
-    assert all((tmp_path / "out" / key / "figures" / "boundaries.png").exists() for key in folders)
+    drawn = tmp_path / "out" / "figures"
+    assert all((drawn / key / "boundaries.png").exists() for key in folders)
 
 
-def test_the_report_says_under_which_versions_reused_runs_were_made(reported, tmp_path):
+def test_reports_say_under_which_versions_reused_runs_were_made(reported, tmp_path, capsys):
     old = tmp_path / "old"
     shutil.copytree(reported / "perturbation", old)
     text = (old / "results.json").read_text(encoding="utf-8")
-    commit = json.loads(text)["versions"]["numpy"]
-    (old / "results.json").write_text(text.replace(f'"numpy": "{commit}"', '"numpy": "0.0.1"'))
+    numpy = json.loads(text)["versions"]["numpy"]
+    (old / "results.json").write_text(text.replace(f'"numpy": "{numpy}"', '"numpy": "0.0.1"'))
     words = ["--quick", "--claims", "bounds", "--seeds", "6", "--workers", "1"]
     words += [f"--reuse=perturbation={old}", "--out", str(tmp_path / "out")]
     EXPERIMENTS["claims"].main(arguments_of(words))
-    said = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
-    assert "numpy 0.0.1" in said
-    assert f"numpy {commit}" not in said
+    capsys.readouterr()
+    said = [(tmp_path / "out" / "report.md").read_text(encoding="utf-8")]
+    tables.main(Namespace(folders=[tmp_path / "out"], into=None))
+    said.append(capsys.readouterr().out)
+    for text in said:
+        assert "numpy 0.0.1" in text
+        assert f"numpy {numpy}" not in text
 
 
 @pytest.mark.parametrize(
@@ -604,7 +613,7 @@ def test_a_report_of_geonet_is_replaced_even_with_a_byte_order_mark(reported, tm
     ("key", "words", "said"),
     [
         ("perturbation-unit", [], r"has init normal:0.001, not sphere; python -m geonet "
-         r"perturbation --init sphere --quick --seeds 6 makes what is needed"),
+         r"perturbation --init sphere --quick --seeds 0,1,2,3,4,5, makes what is needed"),
         ("levy", ["--claims", "levy"], r"has results of perturbation; python -m geonet levy --lr"),
         ("levy", [], r"levy is not among .* is perturbation, perturbation-unit$"),
     ],
@@ -623,14 +632,16 @@ def test_results_of_no_use_are_refused_before_anything_runs(
     assert content(reported) == before
 
 
-def test_results_that_lack_runs_are_refused(reported, tmp_path):
+def test_results_that_lack_runs_or_their_arrays_are_refused(reported, tmp_path):
     shutil.copytree(reported / "perturbation", tmp_path / "part")
     path = tmp_path / "part" / "results.json"
     stored = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(stored | {"runs": stored["runs"][1:]}))
     words = ["--quick", "--claims", "bounds", f"--reuse=perturbation={path.parent}"]
-    with pytest.raises(ValueError, match="has 23 of 24 runs that are needed"):
-        EXPERIMENTS["claims"].configure(arguments_of(words))
+    for count in (23, 0):
+        with pytest.raises(ValueError, match=f"has {count} of 24 runs that are needed"):
+            EXPERIMENTS["claims"].configure(arguments_of(words))
+        shutil.rmtree(path.parent / "boundaries", ignore_errors=True)
 
 
 def test_an_experiment_that_cannot_be_run_is_refused_before_another_one_runs(tmp_path, monkeypatch):

@@ -65,7 +65,7 @@ def test_what_is_not_known_is_refused(words, said):
 def test_every_initializer_means_something_to_every_method(name):
     problem = PROBLEMS[name]
     x, _ = load_problem_data(name, 0).train
-    for init in robustness.INITS:
+    for init in (*robustness.INITS, "he_normal", "uniform:1", "orthogonal", "sphere"):
         outputs = {
             method: predict(
                 problem.network(method, rng=np.random.default_rng(0), init=init), x[:20]

@@ -101,7 +101,8 @@ def test_a_block_without_an_end_does_not_swallow_the_next_one(tmp_path, capsys):
 
 
 def test_claims_have_their_table_of_verdicts(tmp_path, capsys):
-    content = {"versions": {"geonet": "7"}, "quick": False, "claims": [], "evidence": {}}
+    evidence = {"levy": {"versions": [{"geonet": "7"}]}}
+    content = {"versions": {"geonet": "8"}, "quick": False, "claims": [], "evidence": evidence}
     (tmp_path / "report.json").write_text(json.dumps(content))
     assert main(tmp_path) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -96,7 +96,7 @@ class Levy(Experiment):
         yield self.explaining_rows(results)
 
     def explaining_rows(self, results):
-        """What explains the test error: errors at the chosen rate, and jumps as in figure 2c."""
+        """What explains the test error, at the chosen rate; jumps are at `jumps_lr`."""
         lr = jumps_lr(results.config)
         where = "" if lr is None else f" at {lr:g}"
         rows = [("method", f"RMSE within {NEAR:g}", "train MAE",
@@ -137,7 +137,7 @@ class Levy(Experiment):
         caption = f"Levy function, protocol {results.config['protocol']}. {caption}"
         yield fits_plot(results, runs, caption)
         yield evolution_plot(results, runs, caption)
-        yield jumps_plot(results)
+        yield from jumps_plots(results)
 
 
 def fits_plot(results, runs, caption):
@@ -173,10 +173,12 @@ def jumps_lr(config):
     return JUMPS_LR if all(JUMPS_LR in lrs for lrs in config["lr"].values()) else None
 
 
-def jumps_plot(results):
+def jumps_plots(results):
     """The largest jump of a boundary over training, in each method's first run (figure 2c)."""
     lr = jumps_lr(results.config)
     runs, caption = first_runs(results, lr)
+    if not runs:
+        return
     over_seeds = {m: _jumps(results, m, lr) for m in runs}
     largest, shares = (
         tables.list_values({m: found[i] for m, found in over_seeds.items()}, style)
@@ -187,7 +189,8 @@ def jumps_plot(results):
         {m: run["jumps"] for m, run in runs.items()},
         "largest jump of φ per step",
         "How far a boundary moves in a single step, in units of x: the maximum over all units, and "
-        f"over the steps since the point before. {caption} Share of steps with a jump above 1, "
+        "over the steps since the point before. Levy function, protocol "
+        f"{results.config['protocol']}. {caption} Share of steps with a jump above 1, "
         f"mean over seeds: {shares}",
     )
     description = (
@@ -195,7 +198,7 @@ def jumps_plot(results):
         f"on log axes. Largest of a run, median over seeds: {largest} Share of steps with a jump "
         f"above 1: {shares}"
     )
-    return plots.Plot(figure, "jumps", "The largest jump of a boundary per step", description)
+    yield plots.Plot(figure, "jumps", "The largest jump of a boundary per step", description)
 
 
 def _jumps(results, method, lr):

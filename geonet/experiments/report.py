@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from geonet.experiments import find
-from geonet.experiments.claims.report import QUICK, verdict_rows
+from geonet.experiments.claims.report import QUICK, made_under, verdict_rows
 from geonet.experiments.harness.results import read
 from geonet.experiments.harness.tables import markdown_table
 from geonet.experiments.harness.versions import made_with
@@ -76,7 +76,7 @@ def _block(folder, experiments):
     try:
         if claims.exists():
             content = json.loads(claims.read_bytes())
-            quick, versions = content["quick"], [content["versions"]]
+            quick, versions = content["quick"], made_under(content)
             name = "claims --quick" if quick else "claims"
             parts = [*([QUICK] if quick else []), markdown_table(verdict_rows(content))]
         else:

@@ -6,17 +6,19 @@ reports what was measured, the effect with its interval, and a verdict.
 """
 
 import json
+import tempfile
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
-from geonet import threads
+from geonet import plots, threads
 from geonet.experiments import find
 from geonet.experiments.claims import report
 from geonet.experiments.claims.statements import CLAIMS, EVIDENCE
 from geonet.experiments.claims.verdicts import judge_claim
 from geonet.experiments.harness import executors, options
-from geonet.experiments.harness.results import Results, check_folder, read
+from geonet.experiments.harness.results import Results, check_folder, key_of, read
 from geonet.text import BadInput, duration
 from geonet.train import Progress
 
@@ -32,7 +34,8 @@ class Claims:
         """Declare the options."""
         text = f"comma list of {', '.join(CLAIMS)} (default: all)"
         parser.add_argument("--claims", type=options.names(CLAIMS), help=text)
-        text = "count or comma list, for every experiment (default: 20, or 6 for convnets)"
+        text = "count or comma list, for every experiment (default: 20, or 6 for convnets; fewer "
+        text += "with --quick)"
         parser.add_argument("--seeds", type=options.seed_list, help=text)
         text = "existing results with their own seeds, such as levy=results/levy, which are only "
         text += "read; they may have more methods and rates than are needed. Can be repeated. "
@@ -42,7 +45,7 @@ class Claims:
         parser.add_argument("--out", help=text)
         text = "replace what is in --out"
         parser.add_argument("--overwrite", action="store_true", help=text)
-        text = "only a few seeds and steps, ten minutes in all; the report says so"
+        text = "only a few seeds and steps, ten minutes on two cores; the report says so"
         parser.add_argument("--quick", action="store_true", help=text)
         executors.add_arguments(parser, None)
 
@@ -73,15 +76,15 @@ class Claims:
         check_folder(out)
         report.check(out)
         reused = {key: fitting(key, folder, quick) for key, folder in folders.items()}
-        options = {}
+        own = {}
         for key in (key for key in needed if key not in reused):
             count = EVIDENCE[key].quick_seeds if quick else EVIDENCE[key].seeds
-            own = {"seeds": arguments.seeds or list(range(count)), "out": str(Path(out, key))}
-            own |= {"overwrite": True} if arguments.overwrite else {}
-            options[key] = experiment_of(key).arguments(*words(key, quick), **own)
-            if hasattr(options[key], "resume"):
-                options[key].resume = not arguments.overwrite
-        return {"claims": names, "quick": quick, "out": out, "options": options, "reused": reused}
+            given = {"seeds": arguments.seeds or list(range(count)), "out": str(Path(out, key))}
+            given["overwrite"] = arguments.overwrite
+            own[key] = experiment_of(key).arguments(*words(key, quick), **given)
+            if hasattr(own[key], "resume"):
+                own[key].resume = not arguments.overwrite
+        return {"claims": names, "quick": quick, "out": out, "options": own, "reused": reused}
 
     def main(self, arguments):
         """Run what is not there yet, and write the report.
@@ -104,9 +107,9 @@ class Claims:
         print(cost(left), flush=True)
         start, status, results, figures = time.perf_counter(), 0, dict(config["reused"]), {}
         for key, found in results.items():
-            print(f"== {key}: {found.folder}\n{experiment_of(key).table(found)}\n", flush=True)
-            folder = Path(config["out"], key, "figures")
-            figures[key] = {p.name: p.save(folder) for p in experiment_of(key).figures(found)}
+            print(f"== {key}: {found.folder}", flush=True)
+            save = partial(plots.Plot.save, folder=Path(config["out"], "figures", key))
+            figures[key] = experiment_of(key).present(found, save)
         progress = Progress(len(left), self.name, log=True, weights=list(left.values()))
         with closing(progress):
             for key, own in config["options"].items():
@@ -203,25 +206,25 @@ def fitting(key, folder, quick):
         If there are no results, or runs are missing or were made with other options.
     """
     found, evidence, experiment = read(folder), EVIDENCE[key], experiment_of(key)
+    seeds = ",".join(map(str, found.config["seeds"])) + ","
     command = " ".join(["python -m geonet", evidence.experiment, *words(key, quick)])
-    remedy = f"{command} --seeds {len(found.config['seeds'])} makes what is needed"
+    remedy = f"{command} --seeds {seeds} makes what is needed"
     if found.experiment != evidence.experiment:
         raise ValueError(f"--reuse {key}: {folder} has results of {found.experiment}; {remedy}")
-    own = {"seeds": found.config["seeds"], "out": folder}
-    wanted = experiment.configure(experiment.arguments(*words(key, quick), **own))
-    wanted = json.loads(json.dumps(wanted))  # as it is stored
-    for name in wanted.keys() - {"methods", "lr", "choice", "data"}:
+    with tempfile.TemporaryDirectory() as out:  # for pictures that are drawn
+        arguments = experiment.arguments(*words(key, quick), "--seeds", seeds, "--out", out)
+        wanted = json.loads(json.dumps(experiment.configure(arguments)))  # as it is stored
+    taken = [name for name in ("methods", "lr", "choice", "data") if name in wanted]
+    for name in (name for name in wanted if name not in taken):
         if wanted[name] != found.config.get(name):
             raise ValueError(f"--reuse {key}: {folder} has {name} {found.config.get(name)}, not "
                              f"{wanted[name]}; {remedy}")  # fmt: skip
-    found.config |= {name: wanted[name] for name in ("methods", "lr", "choice") if name in wanted}
-    runs = experiment.runs(found.config)
-    found.runs = {
-        k: r for k, r in found.runs.items() if any(run.items() <= r.items() for run in runs)
-    }
-    if len(found.runs) < len(runs):
-        raise ValueError(f"--reuse {key}: {folder} has {len(found.runs)} of {len(runs)} runs that "
-                         f"are needed; {remedy}")  # fmt: skip
+    found.config |= {name: wanted[name] for name in taken}
+    needed = {key_of(run) for run in experiment.runs(found.config)}
+    found.runs = {k: r for k, r in found.runs.items() if k in needed and found.is_whole(r)}
+    if len(found.runs) < len(needed):
+        raise ValueError(f"--reuse {key}: {folder} has {len(found.runs)} of {len(needed)} runs "
+                         f"that are needed; {remedy}")  # fmt: skip
     return found
 
 

@@ -33,18 +33,20 @@ INTRODUCTION = (
     "for ReLU Networks, arXiv 2305.15912. The claims are in our words, and say which version of "
     "the paper makes them: v1 (May 2023) or v5 (NeurIPS 2024). Each has two verdicts.",
     "As the paper tests it: with the settings of the authors' code. They train GmP at the learning "
-    "rate 0.1 and its rivals at 0.01. In most of their experiments the test data also decide when "
-    "the rate falls and when training stops. The names of these experiments end in -paper.",
-    "On equal terms: data drawn or split anew for each seed, the same initial function under all "
+    "rate 0.1 and its rivals at 0.01, and so do these tests unless the claim says otherwise. In "
+    "most of their experiments the test data also decide when the rate falls and when training "
+    "stops.",
+    "On equal terms: data drawn or split anew for each seed, the same initial weights under all "
     "methods, and test data used only once, at the end. Each method has the rate that is best on "
-    "validation data, by its mean over all seeds, or all methods have the same rates.",
+    "validation data, by its mean over all seeds, or all methods have the same rate. Convnets have "
+    "the same pictures for every seed, and are tested on them after each epoch.",
 )
 NAMES = (
     ("name", "what it stands for"),
     ("boundary", "where a ReLU unit switches on: w·x + b = 0, or u·x + λ = 0. It turns by the "
      "angle between its directions before and after; on a line it is the point φ = −b/w"),
     ("SP", "standard parameterization, ReLU(w·x + b)"),
-    ("WN", "weight normalization, w = g ℓ/‖ℓ‖"),
+    ("WN", "weight normalization, w = ℓ v/‖v‖"),
     ("BN, WN+MBN", "batch normalization; weight normalization with mean-only batch normalization, "
      "which subtracts the mean of the batch"),
     ("GmP", "geometric parameterization, r·ReLU(u(θ)·x + λ), with a unit vector u of the angles θ"),
@@ -52,9 +54,10 @@ NAMES = (
 )  # fmt: skip
 HOW = (
     "An effect says how many times better the method is than its rival: the geometric mean of the "
-    "ratios of their measures over paired seeds, which share data and initial weights. It is "
-    "above 1 if the method is better. Where a larger measure is better, as for accuracies and "
-    "shares, it is the ratio of these: an effect of 1.02 on an accuracy of 0.5 is one point."
+    "ratios of their measures over paired seeds, which share the data. It is above 1 if the "
+    "method is better. Where a larger measure is better, as for accuracies and shares, it is the "
+    "ratio of these: an effect of 1.02 on an accuracy of 0.5 is one point. The means of both "
+    "methods are geometric, too."
 )
 
 
@@ -109,7 +112,7 @@ def _failures(report):
         yield (
             f"{sum(found.values())} runs failed (because of an error in the program or a lack of "
             f"memory) in {', '.join(found)}: they count neither for nor against a claim, and the "
-            "comparisons that need them are undecided. The same command retries them."
+            "comparisons that need them are undecided. The same command retries those that it ran."
         )
 
 
@@ -143,8 +146,13 @@ def blocks(report):
         for rows in found["tables"]:
             yield "table", f"{key}: {found['description']}", rows
         yield from (("text", note) for note in found["notes"])
-    made = [v for found in report["evidence"].values() for v in found["versions"]]
-    yield from (("text", text) for text in dict.fromkeys(map(made_with, made)))
+    yield from (("text", made_with(versions)) for versions in made_under(report))
+
+
+def made_under(report):
+    """The different versions under which the runs were made, each once."""
+    found = [v for evidence in report["evidence"].values() for v in evidence["versions"]]
+    return [versions for k, versions in enumerate(found) if versions not in found[:k]]
 
 
 def verdict_rows(report):
@@ -203,7 +211,7 @@ def _bounds(bounds):
 
 
 def _comparisons(comparisons):
-    rows = [("method", "rival", "experiment", "rates", "measure", "method's, rival's", "effect",
+    rows = [("method", "rival", "experiment", "rates", "measure", "means of both", "effect",
              "95 % interval", "p", "seeds", "outcome")]  # fmt: skip
     for c in comparisons:
         means = ", ".join(_number(mean) for mean in c["means"] if mean is not None)
@@ -212,7 +220,7 @@ def _comparisons(comparisons):
             c["method"], c["rival"], f"{c['evidence']} {c['case']}".strip(), _rates(c),
             f"{c['measure']} ({c['better']} is better)", means, _number(c["effect"]), _interval(c),
             _p(c.get("corrected", c["p"])), _seeds(c),
-            f"{outcome} ({c['reason']})" if c["reason"] else outcome,
+            f"{outcome} ({c['reason']})".strip() if c["reason"] else outcome,
         ))  # fmt: skip
     return rows
 
@@ -240,10 +248,10 @@ def _runs(found):
 
 
 def _number(value, style="#.3g"):
-    """Three digits in plain notation: 0.951, 1.00, 748, 771,000."""
+    """Three digits: 0.951, 1.00, 748, 771,000."""
     if value is None:
         return "none"
-    large = abs(value) >= 100
+    large = abs(value) >= 99.95
     return f"{float(f'{value:.3g}'):,.0f}" if large else f"{value:{style}}"
 
 

@@ -25,7 +25,7 @@ RULE = (
     "the rival is. A bound is for the claim if no number exceeds it. The verdict is reproduced if "
     "all tests that decide are for the claim; contradicted if some are against it and none for it; "
     "mixed if there are both; and inconclusive otherwise, which covers effects that are absent and "
-    "effects too small to be seen. Which tests decide was fixed before the runs. The others, the "
+    "effects too small to be seen. Which tests decide is fixed in the program. The others, the "
     "controls, show where an effect comes from.",
     "p comes from Student's t on the logarithms of the ratios, as does the 95 % interval of the "
     "effect, which says how the effect would vary with other seeds. Where the seeds are "
@@ -33,10 +33,11 @@ RULE = (
     "accuracies on pictures, both allow for the choice of the test pictures, too. Holm's method "
     "corrects the p of tests that decide for their number in one verdict, so that all outcomes of "
     "a verdict are right together with 95 % confidence. The interval is not corrected, so it can "
-    "exclude 1 where a test is undecided.",
+    "exclude 1 where a test is undecided. The p of controls is not corrected either.",
     f"A comparison over fewer than {MIN_SEEDS} seeds decides nothing, nor do runs that failed for "
     "a reason unrelated to training. A run that diverged, or a share of 0, counts as lost, but has "
-    "no ratio: if a pair has one, an exact sign test over all pairs takes the place of t.",
+    "no ratio: if a pair has one, an exact sign test over all pairs takes the place of t. Over "
+    "overlapping splits nothing is decided then.",
 )
 ROUNDING = 1e-6  # a measured angle may exceed its bound by this: acos and sums round
 

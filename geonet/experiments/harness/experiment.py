@@ -145,9 +145,9 @@ class Experiment(ABC):
         return True
 
     def overlap(self, config, case):
-        """How much the data of two seeds have in common, if they are drawn from a single set.
+        """How far the data of the seeds depend on each other: 0 if they are drawn independently.
 
-        It is n_test/n_train for splits of the whole set. Differences over such splits are
+        For splits of a single set it is n_test/n_train. Differences over such splits are
         correlated, which widens their intervals: see
         `geonet.experiments.harness.statistics`.
         """
@@ -268,15 +268,27 @@ class Experiment(ABC):
             except (ValueError, OSError) as error:
                 raise BadInput(str(error)) from error
             sweep(self, config | self.execution(arguments), results, executor)
-            figures = self._report(results)
+            figures = self.present(results, results.save_figure)
             return Outcome(results, figures, self._count_failures(results))
 
-    def _report(self, results):
-        """Print the table, and draw the figures and return them as saved, by name."""
+    def present(self, results, save):
+        """Print the table and draw the figures, if any run did not fail.
+
+        Parameters
+        ----------
+        results : Runs
+        save : function
+            Saves a `geonet.plots.Plot`.
+
+        Returns
+        -------
+        dict
+            Name of a figure -> what `save` returned.
+        """
         figures = {}
         if any("failed" not in run["metrics"] for run in results.runs.values()):
             print(self.table(results))
-            figures = {plot.name: results.save_figure(plot) for plot in self.figures(results)}
+            figures = {plot.name: save(plot) for plot in self.figures(results)}
             pictures = ", ".join(saved["path"] for saved in figures.values())
             print(f"figures: {pictures or 'none, because the runs to draw diverged'}")
         print(f"numbers: {results.folder / 'results.json'}\n")

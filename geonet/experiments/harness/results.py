@@ -124,7 +124,7 @@ class Runs:
                 path = self._arrays_path(run)
                 self.files.add(path.with_stem(f"{path.stem}_{split}"))
             elif "metrics" in entry:
-                self.runs[_key_of(entry)] = entry
+                self.runs[key_of(entry)] = entry
                 self.files.add(self._arrays_path(entry))
                 self.versions += [v for v in made_under if v not in self.versions]
             elif "figure" in entry:
@@ -139,6 +139,10 @@ class Runs:
         parts += [f"{name}{value}" for name, value in sorted(case_of(run).items())]
         name = "_".join(parts).replace(":", "")  # not allowed in file names on Windows
         return self.folder / "boundaries" / f"{name}.npz"
+
+    def is_whole(self, run):
+        """Whether the arrays of a run are there."""
+        return zipfile.is_zipfile(self._arrays_path(run))
 
     def find(self, **fields):
         """The runs with these values in these fields, in an order that does not depend on time."""
@@ -257,7 +261,7 @@ class Results(Runs):
                     f"{now}): choose another --out, or --overwrite"
                 )
         self.config = config
-        self.runs = {k: r for k, r in self.runs.items() if zipfile.is_zipfile(self._arrays_path(r))}
+        self.runs = {key: run for key, run in self.runs.items() if self.is_whole(run)}
         self._lines = _lines(entries)
         if not self._path.exists():  # from here on, the folder belongs to this configuration
             self._append()
@@ -271,7 +275,7 @@ class Results(Runs):
 
     def has(self, run):
         """Whether a run with this method, seed, lr and case is stored and did not fail."""
-        kept = self.runs.get(_key_of(run))
+        kept = self.runs.get(key_of(run))
         return kept is not None and "failed" not in kept["metrics"]
 
     def add(self, run, arrays):
@@ -293,7 +297,7 @@ class Results(Runs):
         now = self._header["versions"]
         self._append(*([] if self._last_header == self._header else [self._header]), run)
         self._last_header = self._header
-        self.runs[_key_of(run)] = run
+        self.runs[key_of(run)] = run
         if now not in self.versions:
             self.versions.append(now)
 
@@ -385,7 +389,7 @@ def _checked(entry, header):
     if header or "experiment" in entry:
         entry["experiment"], entry["config"]["seeds"], entry["versions"]["geonet"]
     elif entry.keys() != {"figure"}:
-        hash(_key_of(entry)), entry["metrics"].items()
+        hash(key_of(entry)), entry["metrics"].items()
     return entry
 
 
@@ -400,5 +404,6 @@ def case_of(run):
     return {name: value for name, value in run.items() if name not in COMMON_FIELDS}
 
 
-def _key_of(run):
+def key_of(run):
+    """What identifies a run among those of a configuration."""
     return (*(run[name] for name in COMMON_FIELDS[:-1]), *sorted(case_of(run).items()))
