@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geonet import threads
+from geonet import files, threads
 from geonet.experiments.harness.executors import completed, process_pool
 from geonet.experiments.harness.experiment import Experiment
 from geonet.experiments.harness.results import Results, locked, read
@@ -402,6 +402,23 @@ def finish(process):
     """Exit status, output and errors, once the process and all its children have ended."""
     out, err = process.communicate(timeout=120)
     return process.returncode, out, err
+
+
+def test_an_interruption_right_after_a_line_is_written_keeps_its_run(tmp_path, monkeypatch):
+    results = Results(tmp_path, "draws", CONFIG)
+    whole = files.write_whole
+
+    def interrupted(path, write):
+        whole(path, write)
+        if path.name == "runs.jsonl":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("geonet.experiments.harness.results.write_whole", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        results.add(a_run(0), {})
+    monkeypatch.undo()
+    results.write()
+    assert len(read(tmp_path).runs) == len(Results(tmp_path, "draws", CONFIG).runs) == 1
 
 
 def wait_for_runs(folder, process, count):

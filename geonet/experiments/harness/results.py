@@ -295,11 +295,11 @@ class Results(Runs):
 
         write_whole(self._arrays_path(run), save_arrays)
         now = self._header["versions"]
-        self._append(*([] if self._last_header == self._header else [self._header]), run)
-        self._last_header = self._header
-        self.runs[key_of(run)] = run
+        self.runs[key_of(run)] = run  # first, as the user may interrupt once the line is written
         if now not in self.versions:
             self.versions.append(now)
+        self._append(*([] if self._last_header == self._header else [self._header]), run)
+        self._last_header = self._header
 
     def save_figure(self, plot):
         """Save a figure as `geonet.plots.Plot.save` does, and record that it is ours."""
