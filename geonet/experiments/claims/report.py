@@ -182,11 +182,8 @@ def _claim(claim):
         if compared := [test for test in decide if "largest" not in test]:
             yield "table", caption, _comparisons(compared)
         if controls := [test for test in tests if test["explains"]]:
-            yield (
-                "table",
-                f"{name.capitalize()}: controls, which do not decide",
-                _comparisons(controls),
-            )
+            caption = f"{name.capitalize()}: controls, which do not decide"
+            yield "table", caption, _comparisons(controls)
     yield "text", claim["why"]
 
 
