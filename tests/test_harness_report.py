@@ -101,12 +101,16 @@ def test_a_block_without_an_end_does_not_swallow_the_next_one(tmp_path, capsys):
 
 
 def test_claims_have_their_table_of_verdicts(tmp_path, capsys):
-    evidence = {"levy": {"versions": [{"geonet": "7"}]}}
+    made = [{"geonet": "7", "commit": c, "numpy": "2"} for c in ("a", "b", "a")]
+    evidence = {"levy": {"versions": made}}
     content = {"versions": {"geonet": "8"}, "quick": False, "claims": [], "evidence": evidence}
     (tmp_path / "report.json").write_text(json.dumps(content))
     assert main(tmp_path) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert (lines[0], lines[-2]) == ("<!-- report: claims -->", "Made with geonet 7.")
+    assert (lines[0], lines[-2]) == (
+        "<!-- report: claims -->",
+        "Made with geonet 7, commit a, commit b, numpy 2.",
+    )
     assert lines[1].startswith("| claim | version | as the paper tests it |")
 
 

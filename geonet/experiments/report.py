@@ -92,7 +92,7 @@ def _block(folder, experiments):
         raise BadInput(f"{folder} holds no results that this version can read") from error
     except ValueError as error:
         raise BadInput(str(error)) from error
-    return name, "\n\n".join([*parts, *map(made_with, versions)])
+    return name, "\n\n".join([*parts, *made_with(versions)])
 
 
 def _check_whole(experiment, results):

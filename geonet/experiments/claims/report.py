@@ -146,13 +146,12 @@ def blocks(report):
         for rows in found["tables"]:
             yield "table", f"{key}: {found['description']}", rows
         yield from (("text", note) for note in found["notes"])
-    yield from (("text", made_with(versions)) for versions in made_under(report))
+    yield from (("text", sentence) for sentence in made_with(made_under(report)))
 
 
 def made_under(report):
-    """The different versions under which the runs were made, each once."""
-    found = [v for evidence in report["evidence"].values() for v in evidence["versions"]]
-    return [versions for k, versions in enumerate(found) if versions not in found[:k]]
+    """The versions under which the runs were made, a list of dict."""
+    return [v for evidence in report["evidence"].values() for v in evidence["versions"]]
 
 
 def verdict_rows(report):

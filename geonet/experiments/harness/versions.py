@@ -30,9 +30,27 @@ def versions():
 
 
 def made_with(found):
-    """A sentence on what made results, from what `versions` returned then."""
-    words = (f"{name.replace('_', ' ')} {text}" for name, text in found.items())
-    return f"Made with {', '.join(words)}."
+    """What made results, from what `versions` returned then: a sentence for all that agree.
+
+    Parameters
+    ----------
+    found : list of dict
+
+    Returns
+    -------
+    list of str
+        One per environment, with all commits.
+    """
+    commits = {}
+    for made in found:
+        others = tuple(item for item in made.items() if item[0] != "commit")
+        commits.setdefault(others, {})[made.get("commit")] = None
+    sentences = []
+    for others, known in commits.items():
+        words = [f"{name.replace('_', ' ')} {text}" for name, text in others]
+        words[1:1] = [f"commit {commit}" for commit in known if commit]
+        sentences.append(f"Made with {', '.join(words)}.")
+    return sentences
 
 
 def _commit():
